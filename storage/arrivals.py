@@ -1,0 +1,102 @@
+"""The shelf ARRIVALS: instances that were answered Success, by series, until a series is whole."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from storage import audit
+from storage.schema import Instance, Series
+
+
+class Conflict(Exception):
+    """The SOP Instance UID is known with other content, or in another series."""
+
+
+def record(session: Session, instance: Instance, series: Series, *, actor: str) -> bool:
+    """Put one instance on the shelf; give False if it was there already, byte for byte.
+
+    ``series`` carries the keys of the instance's series, used when it is the first of it. A new instance of a
+    closed series opens it again.
+
+    Raises
+    ------
+    Conflict
+        The UID is taken by other bytes or another series: the first one is kept.
+    """
+    known = session.get(Instance, instance.sop_instance_uid)
+    if known is not None:
+        if (known.sha256, known.series_instance_uid) != (instance.sha256, instance.series_instance_uid):
+            raise Conflict(
+                f"SOP Instance UID {instance.sop_instance_uid} is known with other content; the first is kept"
+            )
+        return False
+    shelf = session.get(Series, series.series_instance_uid)
+    if shelf is None:
+        series.instances = 0
+        session.add(series)
+        session.flush()
+        shelf = series
+    elif shelf.study_instance_uid != series.study_instance_uid:
+        raise Conflict(f"series {series.series_instance_uid} is known in another study; the first is kept")
+    if shelf.closed_at is not None:
+        shelf.closed_at, shelf.closed_by, shelf.opened_at = None, None, instance.received_at
+    shelf.last_arrival_at = instance.received_at
+    shelf.instances += 1
+    session.add(instance)
+    audit.record(
+        session,
+        "instance received",
+        now=instance.received_at,
+        actor=actor,
+        details={"sha256": instance.sha256, "sop_class_uid": instance.sop_class_uid, "size_bytes": instance.size_bytes},
+        peer=instance.peer,
+        patient_id=shelf.patient_id,
+        accession_number=shelf.accession_number,
+        study_instance_uid=instance.study_instance_uid,
+        series_instance_uid=instance.series_instance_uid,
+        sop_instance_uid=instance.sop_instance_uid,
+    )
+    return True
+
+
+def open_series(session: Session) -> Sequence[Series]:
+    """List the series that are still open, by study."""
+    query = select(Series).where(Series.closed_at.is_(None)).order_by(Series.study_instance_uid, Series.opened_at)
+    return session.scalars(query).all()
+
+
+def series_of_study(session: Session, study_instance_uid: str) -> Sequence[Series]:
+    """List every series of a study that has come."""
+    query = select(Series).filter_by(study_instance_uid=study_instance_uid).order_by(Series.series_instance_uid)
+    return session.scalars(query).all()
+
+
+def instances_of_series(session: Session, series_instance_uid: str) -> Sequence[Instance]:
+    """List the instances of a series by UID."""
+    query = select(Instance).filter_by(series_instance_uid=series_instance_uid).order_by(Instance.sop_instance_uid)
+    return session.scalars(query).all()
+
+
+def close(session: Session, series: Series, evidence: str, *, now: float) -> None:
+    """Call a series whole, and say by which evidence."""
+    series.closed_at, series.closed_by = now, evidence
+    audit.record(
+        session,
+        "series closed",
+        now=now,
+        actor="assemble",
+        details={"evidence": evidence, "instances": series.instances},
+        **keys_of(series),
+    )
+
+
+def keys_of(series: Series) -> dict[str, Any]:
+    """Give the words by which the audit trail finds a series."""
+    return {
+        "patient_id": series.patient_id,
+        "accession_number": series.accession_number,
+        "study_instance_uid": series.study_instance_uid,
+        "series_instance_uid": series.series_instance_uid,
+    }

@@ -1,0 +1,102 @@
+"""The ledger's database: SQLite by default, PostgreSQL when grown.
+
+SQLite runs in WAL with ``synchronous=FULL`` (a commit survives a power cut) and every writing transaction is
+``BEGIN IMMEDIATE`` (a deferred one fails with SQLITE_BUSY as soon as another writer came between). Writers of one
+file queue on an ``flock``: SQLite's own busy handler is unfair, and SQLite before 3.51.3 may lose pages when a
+commit meets a checkpoint of another connection.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.orm import Session
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "busy_timeout=10000",
+    "foreign_keys=ON",
+    "trusted_schema=OFF",
+    "cell_size_check=ON",
+    "temp_store=MEMORY",
+)
+
+
+class SchemaMismatch(Exception):
+    """The ledger was written by another version of the node."""
+
+
+class Database:
+    """One ledger, reached by a reading and a writing engine."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self._lock_path: Path | None = None
+        if self.url.get_backend_name() == "sqlite":
+            file = Path(self.url.database or "")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._lock_path = file.with_name(file.name + ".lock")
+        self._writer = self._engine("BEGIN IMMEDIATE")
+        self._reader = self._engine("BEGIN")
+
+    def _engine(self, begin: str) -> Engine:
+        engine = create_engine(self.url, pool_pre_ping=self._lock_path is None)
+        if self._lock_path is not None:
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        return engine
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Open one writing transaction; it commits at the end of the block, or leaves nothing."""
+        with self._queue(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Open one short reading transaction."""
+        with Session(self._reader, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def _queue(self) -> Iterator[None]:
+        if self._lock_path is None:
+            yield
+            return
+        with self._lock_path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def upgrade(self) -> None:
+        """Bring the tables to this version; raise ``SchemaMismatch`` for a ledger of a newer one."""
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        with self._queue(), self._writer.begin() as connection:
+            known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+            current = MigrationContext.configure(connection).get_current_revision()
+            if current is not None and current not in known:
+                raise SchemaMismatch(
+                    f"the ledger's schema is {current}, this version knows {sorted(known)}: start the version that wrote it"
+                )
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def close(self) -> None:
+        self._writer.dispose()
+        self._reader.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy, not sqlite3, says BEGIN
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")

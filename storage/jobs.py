@@ -1,0 +1,246 @@
+"""The shelf JOBS: schedule, claim, keep, finish.
+
+A claim is a lease with a fencing token: a worker that lost it can change nothing any more. Recovery of a dead
+worker's job is in the claim itself, so no sweeper can stall.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import CursorResult, and_, or_, select, update
+from sqlalchemy.orm import Session, selectinload
+
+from storage import audit, deliveries
+from storage.schema import Delivery, Job, JobInput, Result
+
+MOVES = {
+    "SCHEDULED": {"IN PROGRESS", "CANCELED", "FAILED"},
+    "IN PROGRESS": {"COMPLETED", "FAILED", "SCHEDULED", "CANCELED"},
+    "COMPLETED": set(),
+    "FAILED": {"SCHEDULED"},
+    "CANCELED": {"SCHEDULED"},
+}
+"""Which state may follow which (PS3.4 CC.1.1, and our retry)."""
+
+
+class NotNow(Exception):
+    """The job is not in a state from which this move leads."""
+
+
+class LostLease(Exception):
+    """Another worker has the job: what this one made is dropped."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right of one worker to one job until it lapses."""
+
+    job_id: int
+    token: int
+
+
+def schedule(session: Session, job: Job, inputs: Iterable[tuple[str, str]]) -> Job | None:
+    """Put a job on the shelf; give None if its key is already there.
+
+    ``inputs`` are (SOP Instance UID, SHA-256). An earlier job of the same series and application is superseded: if
+    it has not begun, it is cancelled.
+    """
+    if session.scalar(select(Job.id).filter_by(key=job.key)) is not None:
+        return None
+    earlier = latest(session, job.series_instance_uid, job.application)
+    if earlier is not None:
+        job.supersedes_id = earlier.id
+        if earlier.state == "SCHEDULED":
+            _move(session, earlier, "CANCELED", now=job.created_at, actor="assemble", reason="Superseded")
+            job.supersedes_id = earlier.supersedes_id
+    session.add(job)
+    session.flush()
+    session.add_all(JobInput(job_id=job.id, sop_instance_uid=uid, sha256=sha256) for uid, sha256 in inputs)
+    details = {
+        "application": job.application,
+        "version": job.version,
+        "route": job.route,
+        "supersedes": job.supersedes_id,
+    }
+    audit.record(session, "job scheduled", now=job.created_at, actor="assemble", details=details, **keys_of(job))
+    return job
+
+
+def claim(session: Session, owner: str, *, lease_s: float, now: float) -> tuple[Job, Lease] | None:
+    """Lease the most urgent job that waits, or whose worker has let its lease lapse."""
+    waiting = and_(Job.state == "SCHEDULED", Job.not_before <= now)
+    orphaned = and_(Job.state == "IN PROGRESS", Job.lease_until < now)
+    query = select(Job).where(or_(waiting, orphaned)).order_by(Job.priority.desc(), Job.id).limit(1)
+    job = session.scalar(query.options(selectinload(Job.inputs)).with_for_update(skip_locked=True))
+    if job is None:
+        return None
+    was = job.state
+    job.state, job.owner, job.lease_until = "IN PROGRESS", owner, now + lease_s
+    job.token, job.attempts = job.token + 1, job.attempts + 1
+    job.started_at, job.step, job.progress = now, None, 0.0
+    details = {"attempt": job.attempts, "after": "lost lease" if was == "IN PROGRESS" else was}
+    audit.record(session, "job claimed", now=now, actor=owner, details=details, **keys_of(job))
+    return job, Lease(job.id, job.token)
+
+
+def keep(session: Session, lease: Lease, *, lease_s: float, now: float, step: str | None, progress: float) -> None:
+    """Prolong a lease and show how far the job is; raise ``LostLease``."""
+    change = update(Job).where(Job.id == lease.job_id, Job.token == lease.token, Job.state == "IN PROGRESS")
+    result = session.execute(change.values(lease_until=now + lease_s, step=step, progress=progress))
+    if not isinstance(result, CursorResult) or result.rowcount != 1:
+        raise LostLease(f"job {lease.job_id}: the lease {lease.token} is no longer ours")
+
+
+def finish(
+    session: Session,
+    lease: Lease,
+    state: str,
+    results: Sequence[Result],
+    *,
+    now: float,
+    outcome: dict[str, Any],
+    reason: str | None = None,
+    detail: str | None = None,
+) -> None:
+    """End a job with its results and their deliveries, all or nothing; raise ``LostLease``.
+
+    A result that an earlier attempt has put there already stays; the objects are the same by UID.
+    """
+    job = _held(session, lease)
+    job.outcome, job.progress = outcome, 1.0
+    owner = job.owner or "work"
+    for result in results:
+        if session.get(Result, result.sop_instance_uid) is not None:
+            continue
+        session.add(result)
+        details = {"role": result.role, "sop_class_uid": result.sop_class_uid, "sha256": result.sha256}
+        keys = keys_of(job) | {
+            "series_instance_uid": result.series_instance_uid,
+            "sop_instance_uid": result.sop_instance_uid,
+        }
+        audit.record(session, "result created", now=now, actor=owner, details=details, **keys)
+    session.flush()
+    for destination in job.destinations:
+        deliveries.enqueue(session, job, results, destination, now=now)
+    _move(session, job, state, now=now, actor=owner, reason=reason, detail=detail)
+
+
+def give_back(
+    session: Session, lease: Lease, *, now: float, wait_s: float, reason: str, detail: str, is_error: bool
+) -> None:
+    """Return a job to the shelf for a later attempt; raise ``LostLease``."""
+    job = _held(session, lease)
+    job.errors += is_error
+    job.not_before = now + wait_s
+    _move(session, job, "SCHEDULED", now=now, actor=job.owner or "work", reason=reason, detail=detail)
+
+
+def give_up(session: Session, lease: Lease, *, now: float, reason: str, detail: str) -> None:
+    """End a job that can have no result; raise ``LostLease``."""
+    job = _held(session, lease)
+    _move(session, job, "FAILED", now=now, actor=job.owner or "work", reason=reason, detail=detail)
+
+
+def retry(session: Session, job_id: int, *, now: float, user: str) -> Job:
+    """Put a failed or cancelled job on the shelf again, and resume what of its results is parked; raise ``NotNow``."""
+    job = get(session, job_id)
+    parked = [delivery for delivery in deliveries_of(session, job_id) if delivery.state == "parked"]
+    for delivery in parked:
+        deliveries.send_again(session, delivery, now=now, user=user)
+    if job.state in ("FAILED", "CANCELED"):
+        job.attempts, job.errors, job.not_before = 0, 0, 0.0
+        _move(session, job, "SCHEDULED", now=now, actor="operator", user=user)
+    elif not parked:
+        raise NotNow(f"job {job_id} is {job.state} and none of its deliveries is parked: there is nothing to retry")
+    return job
+
+
+def cancel(session: Session, job_id: int, *, now: float, user: str) -> Job:
+    """Cancel a job that has not ended; a worker that has it will find its lease lost; raise ``NotNow``."""
+    job = get(session, job_id)
+    if job.state not in ("SCHEDULED", "IN PROGRESS"):
+        raise NotNow(f"job {job_id} is {job.state}; only a SCHEDULED or IN PROGRESS job can be cancelled")
+    job.token += 1
+    _move(session, job, "CANCELED", now=now, actor="operator", user=user, reason="Canceled")
+    return job
+
+
+def get(session: Session, job_id: int) -> Job:
+    """Give one job with its inputs and results; raise ``NotNow`` if there is none."""
+    job = session.get(Job, job_id, options=[selectinload(Job.inputs), selectinload(Job.results)])
+    if job is None:
+        raise NotNow(f"there is no job {job_id}")
+    return job
+
+
+def latest(session: Session, series_instance_uid: str, application: str) -> Job | None:
+    """Give the newest job of a series and application that was not cancelled."""
+    query = select(Job).filter_by(series_instance_uid=series_instance_uid, application=application)
+    return session.scalar(query.where(Job.state != "CANCELED").order_by(Job.id.desc()).limit(1))
+
+
+def predecessor_result(session: Session, job: Job, role: str) -> Result | None:
+    """Find the newest result of a role among the jobs that this one supersedes."""
+    before = job.supersedes_id
+    while before is not None:
+        earlier = get(session, before)
+        for result in earlier.results:
+            if result.role == role:
+                return result
+        before = earlier.supersedes_id
+    return None
+
+
+def listing(session: Session, *, state: str | None = None, limit: int = 100) -> Sequence[Job]:
+    """List jobs, newest first."""
+    query = select(Job).order_by(Job.id.desc()).limit(limit)
+    return session.scalars(query if state is None else query.filter_by(state=state)).all()
+
+
+def deliveries_of(session: Session, job_id: int) -> Sequence[Delivery]:
+    """List where the results of a job are on their way."""
+    query = select(Delivery).filter_by(job_id=job_id).order_by(Delivery.id).options(selectinload(Delivery.result))
+    return session.scalars(query).all()
+
+
+def keys_of(job: Job) -> dict[str, Any]:
+    """Give the words by which the audit trail finds a job."""
+    return {
+        "job_id": job.id,
+        "patient_id": job.patient_id,
+        "accession_number": job.accession_number,
+        "study_instance_uid": job.study_instance_uid,
+        "series_instance_uid": job.series_instance_uid,
+    }
+
+
+def _held(session: Session, lease: Lease) -> Job:
+    query = select(Job).filter_by(id=lease.job_id, token=lease.token, state="IN PROGRESS").with_for_update()
+    job = session.scalar(query)
+    if job is None:
+        raise LostLease(f"job {lease.job_id}: the lease {lease.token} is no longer ours")
+    return job
+
+
+def _move(
+    session: Session,
+    job: Job,
+    state: str,
+    *,
+    now: float,
+    actor: str,
+    user: str | None = None,
+    reason: str | None = None,
+    detail: str | None = None,
+) -> None:
+    if state not in MOVES[job.state]:
+        raise NotNow(f"job {job.id} cannot go from {job.state} to {state}")
+    was, job.state, job.reason, job.detail = job.state, state, reason, detail and detail[:1000]
+    job.owner, job.lease_until = None, None
+    if state != "SCHEDULED":
+        job.finished_at = now
+    details = {"was": was, "reason": reason, "detail": job.detail}
+    outcome: Any = "failure" if state == "FAILED" else "success"
+    event = f"job {state.lower()}"
+    audit.record(session, event, now=now, actor=actor, user=user, outcome=outcome, details=details, **keys_of(job))

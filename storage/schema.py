@@ -1,0 +1,185 @@
+"""The tables of the ledger.
+
+Times are seconds since 1970 in UTC, by the clock of this host; UIDs are text as received. States are the words of
+PS3.4 CC.1.1 for jobs, and of the delivery machine for deliveries.
+"""
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Float, ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+Uid = String(64)
+Digest = String(64)
+
+JOB_STATES = ("SCHEDULED", "IN PROGRESS", "COMPLETED", "FAILED", "CANCELED")
+DELIVERY_STATES = ("pending", "sending", "sent", "committed", "retry", "parked", "superseded")
+
+
+def _one_of(column: str, words: tuple[str, ...]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({', '.join(repr(word) for word in words)})", name=f"{column}_word")
+
+
+class Table(DeclarativeBase):
+    """What every table shares."""
+
+    type_annotation_map = {dict[str, Any]: JSON, float: Float(53)}  # noqa: RUF012  SQLAlchemy reads it from the class
+
+
+class Instance(Table):
+    """One SOP Instance that was answered Success: the shelf ARRIVALS. ``sha256`` is over the data set as it came."""
+
+    __tablename__ = "instances"
+
+    sop_instance_uid: Mapped[str] = mapped_column(Uid, primary_key=True)
+    sop_class_uid: Mapped[str] = mapped_column(Uid)
+    series_instance_uid: Mapped[str] = mapped_column(ForeignKey("series.series_instance_uid"), index=True)
+    study_instance_uid: Mapped[str] = mapped_column(Uid, index=True)
+    sha256: Mapped[str] = mapped_column(Digest)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    peer: Mapped[str] = mapped_column(String(64))
+    received_at: Mapped[float]
+
+
+class Series(Table):
+    """One series as far as it has come: open while ``closed_at`` is empty."""
+
+    __tablename__ = "series"
+
+    series_instance_uid: Mapped[str] = mapped_column(Uid, primary_key=True)
+    study_instance_uid: Mapped[str] = mapped_column(Uid, index=True)
+    patient_id: Mapped[str] = mapped_column(String(64), index=True)
+    accession_number: Mapped[str] = mapped_column(String(64), index=True)
+    instances: Mapped[int] = mapped_column(Integer, default=0)
+    opened_at: Mapped[float]
+    last_arrival_at: Mapped[float]
+    closed_at: Mapped[float | None] = mapped_column(default=None, index=True)
+    closed_by: Mapped[str | None] = mapped_column(String(200), default=None)
+
+
+class Job(Table):
+    """One run of an application over one set of instances: the shelf JOBS."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (_one_of("state", JOB_STATES), Index("jobs_to_claim", "state", "priority", "not_before"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(Digest, unique=True)
+    application: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(64))
+    route: Mapped[str] = mapped_column(String(64))
+    plan: Mapped[dict[str, Any]]
+    destinations: Mapped[list[str]] = mapped_column(JSON)
+    series_instance_uid: Mapped[str] = mapped_column(Uid, index=True)
+    study_instance_uid: Mapped[str] = mapped_column(Uid, index=True)
+    patient_id: Mapped[str] = mapped_column(String(64))
+    accession_number: Mapped[str] = mapped_column(String(64))
+    closed_by: Mapped[str] = mapped_column(String(200))
+    supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"), default=None)
+    state: Mapped[str] = mapped_column(String(16), default="SCHEDULED")
+    reason: Mapped[str | None] = mapped_column(String(64), default=None)
+    detail: Mapped[str | None] = mapped_column(String(1000), default=None)
+    priority: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[float]
+    started_at: Mapped[float | None] = mapped_column(default=None)
+    finished_at: Mapped[float | None] = mapped_column(default=None)
+    not_before: Mapped[float] = mapped_column(default=0.0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    errors: Mapped[int] = mapped_column(default=0)
+    token: Mapped[int] = mapped_column(default=0)
+    owner: Mapped[str | None] = mapped_column(String(128), default=None)
+    lease_until: Mapped[float | None] = mapped_column(default=None)
+    step: Mapped[str | None] = mapped_column(String(64), default=None)
+    progress: Mapped[float] = mapped_column(default=0.0)
+    outcome: Mapped[dict[str, Any] | None] = mapped_column(default=None)
+
+    inputs: Mapped[list["JobInput"]] = relationship(lazy="raise")
+    results: Mapped[list["Result"]] = relationship(lazy="raise", order_by="Result.rank")
+
+
+class JobInput(Table):
+    """From exactly which instances a job was made."""
+
+    __tablename__ = "job_inputs"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    sop_instance_uid: Mapped[str] = mapped_column(ForeignKey("instances.sop_instance_uid"), primary_key=True)
+    sha256: Mapped[str] = mapped_column(Digest)
+
+
+class Result(Table):
+    """One object that a job wrote; ``rank`` is the order in which it may be sent."""
+
+    __tablename__ = "results"
+
+    sop_instance_uid: Mapped[str] = mapped_column(Uid, primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), index=True)
+    role: Mapped[str] = mapped_column(String(32))
+    rank: Mapped[int]
+    sop_class_uid: Mapped[str] = mapped_column(Uid)
+    series_instance_uid: Mapped[str] = mapped_column(Uid)
+    path: Mapped[str] = mapped_column(String(1000))
+    sha256: Mapped[str] = mapped_column(Digest)
+    created_at: Mapped[float]
+
+
+class Delivery(Table):
+    """One result on its way to one destination: the shelf DELIVERIES."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        _one_of("state", DELIVERY_STATES),
+        UniqueConstraint("sop_instance_uid", "destination"),
+        Index("deliveries_to_claim", "state", "due_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sop_instance_uid: Mapped[str] = mapped_column(ForeignKey("results.sop_instance_uid"))
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), index=True)
+    destination: Mapped[str] = mapped_column(String(64))
+    after_id: Mapped[int | None] = mapped_column(ForeignKey("deliveries.id"), default=None)
+    state: Mapped[str] = mapped_column(String(16), default="pending")
+    created_at: Mapped[float]
+    due_at: Mapped[float]
+    attempts: Mapped[int] = mapped_column(default=0)
+    refusals: Mapped[int] = mapped_column(default=0)
+    token: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[float | None] = mapped_column(default=None)
+    status: Mapped[int | None] = mapped_column(default=None)
+    detail: Mapped[str | None] = mapped_column(String(1000), default=None)
+    sent_at: Mapped[float | None] = mapped_column(default=None)
+
+    result: Mapped[Result] = relationship(lazy="raise")
+
+
+class Event(Table):
+    """One line of the audit trail; ``digest`` covers the line and ``previous``, so a later edit shows."""
+
+    __tablename__ = "events"
+
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float] = mapped_column(index=True)
+    event: Mapped[str] = mapped_column(String(64), index=True)
+    outcome: Mapped[str] = mapped_column(String(16))
+    actor: Mapped[str] = mapped_column(String(128))
+    peer: Mapped[str | None] = mapped_column(String(64), index=True)
+    patient_id: Mapped[str | None] = mapped_column(String(64), index=True)
+    accession_number: Mapped[str | None] = mapped_column(String(64), index=True)
+    study_instance_uid: Mapped[str | None] = mapped_column(Uid, index=True)
+    series_instance_uid: Mapped[str | None] = mapped_column(Uid, index=True)
+    sop_instance_uid: Mapped[str | None] = mapped_column(Uid, index=True)
+    job_id: Mapped[int | None] = mapped_column(index=True)
+    user: Mapped[str | None] = mapped_column(String(64), index=True)
+    details: Mapped[dict[str, Any]]
+    previous: Mapped[str] = mapped_column(Digest)
+    digest: Mapped[str] = mapped_column(Digest)
+
+
+class Station(Table):
+    """A station that is alive says so here; ``started_at`` is since when it has run without a break."""
+
+    __tablename__ = "stations"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    started_at: Mapped[float]
+    beat_at: Mapped[float]

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# All checks from a fresh clone: Debian's tools, the package, style, types, tests. Words are handed to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tools="dcmtk dicom3tools dcm2niix orthanc orthanc-dicomweb"
+if ! dpkg -s $tools >/dev/null 2>&1; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $tools
+fi
+deploy/install.sh test
+
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+.venv/bin/mypy
+.venv/bin/pytest "$@"

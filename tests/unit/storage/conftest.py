@@ -1,0 +1,75 @@
+"""An empty ledger, and shelves with something on them."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from storage import arrivals, jobs
+from storage.database import Database
+from storage.schema import Instance, Job, Series
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
+    database.upgrade()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def arrive(database: Database) -> Callable[..., bool]:
+    """Put one instance on the shelf."""
+
+    def put(uid: str = "1.2.3.1", sha256: str = "a" * 64, series: str = "1.2.3", study: str = "1.2", now: float = 100.0) -> bool:
+        instance = Instance(
+            sop_instance_uid=uid,
+            sop_class_uid="1.2.840.10008.5.1.4.1.1.4",
+            series_instance_uid=series,
+            study_instance_uid=study,
+            sha256=sha256,
+            size_bytes=10,
+            peer="PACS",
+            received_at=now,
+        )
+        shelf = Series(
+            series_instance_uid=series,
+            study_instance_uid=study,
+            patient_id="P1",
+            accession_number="A1",
+            opened_at=now,
+            last_arrival_at=now,
+        )
+        with database.write() as session:
+            return arrivals.record(session, instance, shelf, actor="receive")
+
+    return put
+
+
+@pytest.fixture
+def schedule(database: Database, arrive: Callable[..., bool]) -> Callable[..., int | None]:
+    """Put one job on the shelf and give its id."""
+    arrive()
+
+    def put(key: str = "k1", series: str = "1.2.3", priority: int = 0, now: float = 200.0, destinations: tuple[str, ...] = ("pacs",)) -> int | None:
+        job = Job(
+            key=key,
+            application="virtual_biopsy",
+            version="1",
+            route="r",
+            plan={"a": 1},
+            destinations=list(destinations),
+            series_instance_uid=series,
+            study_instance_uid="1.2",
+            patient_id="P1",
+            accession_number="A1",
+            closed_by="quiet for 60 s",
+            priority=priority,
+            created_at=now,
+        )
+        with database.write() as session:
+            scheduled = jobs.schedule(session, job, [("1.2.3.1", "a" * 64)])
+            return scheduled and scheduled.id
+
+    return put

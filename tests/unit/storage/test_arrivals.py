@@ -1,0 +1,55 @@
+"""The shelf ARRIVALS: once each, by series, closed and opened again."""
+
+from collections.abc import Callable
+
+import pytest
+
+from storage import arrivals, audit
+from storage.database import Database
+
+
+def test_the_same_instance_twice_is_on_the_shelf_once(database: Database, arrive: Callable[..., bool]) -> None:
+    first, second = arrive(), arrive(now=101.0)
+
+    assert (first, second) == (True, False)
+    with database.read() as session:
+        assert arrivals.open_series(session)[0].instances == 1
+
+
+def test_other_content_under_a_known_uid_is_a_conflict_and_the_first_stays(
+    database: Database, arrive: Callable[..., bool]
+) -> None:
+    arrive()
+
+    with pytest.raises(arrivals.Conflict, match="the first is kept"):
+        arrive(sha256="b" * 64)
+
+    with database.read() as session:
+        assert arrivals.instances_of_series(session, "1.2.3")[0].sha256 == "a" * 64
+
+
+def test_a_series_that_names_another_study_is_a_conflict(arrive: Callable[..., bool]) -> None:
+    arrive()
+
+    with pytest.raises(arrivals.Conflict, match="another study"):
+        arrive(uid="1.2.3.2", study="9.9")
+
+
+def test_a_late_instance_opens_a_closed_series_again(database: Database, arrive: Callable[..., bool]) -> None:
+    arrive()
+    with database.write() as session:
+        arrivals.close(session, arrivals.open_series(session)[0], "quiet for 60 s", now=160.0)
+
+    arrive(uid="1.2.3.2", now=500.0)
+
+    with database.read() as session:
+        (series,) = arrivals.open_series(session)
+        assert (series.instances, series.opened_at, series.last_arrival_at) == (2, 500.0, 500.0)
+
+
+def test_each_arrival_is_told_in_the_audit_trail(database: Database, arrive: Callable[..., bool]) -> None:
+    arrive()
+
+    with database.read() as session:
+        (event,) = audit.search(session, since=None, until=None, limit=10, sop_instance_uid="1.2.3.1")
+    assert (event.event, event.peer, event.patient_id, event.accession_number) == ("instance received", "PACS", "P1", "A1")

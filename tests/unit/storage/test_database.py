@@ -1,0 +1,72 @@
+"""The ledger's database: durable, one writer at a time, of one version."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from storage import stations
+from storage.database import Database, SchemaMismatch
+from storage.schema import Table
+
+
+@pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])
+def test_a_commit_survives_a_power_cut(database: Database, pragma: str, value: object) -> None:
+    with database.write() as session:
+        found = session.execute(text(f"PRAGMA {pragma}")).scalar()
+
+    assert found == value
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(database: Database, tmp_path: Path) -> None:
+    made = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
+    Table.metadata.create_all(made)
+    query = text("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name <> 'alembic_version'")
+
+    with database.read() as migrated, made.connect() as direct:
+        columns = [
+            {row.name: {line.split()[0].strip('"') for line in row.sql.split("\n")[1:-1]} for row in source.execute(query)}
+            for source in (migrated, direct)
+        ]
+
+    assert columns[0].keys() == columns[1].keys()
+    for name in columns[0]:
+        assert columns[0][name] == columns[1][name]
+
+
+def test_writers_of_many_threads_never_meet_a_locked_database(database: Database) -> None:
+    failures: list[Exception] = []
+
+    def write(number: int) -> None:
+        try:
+            for turn in range(10):
+                with database.write() as session:
+                    stations.start(session, f"s{number}", now=float(turn))
+        except Exception as error:  # noqa: BLE001  any failure fails the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+
+
+def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.write() as session:
+        stations.start(session, "receive", now=1.0)
+        raise RuntimeError
+
+    with database.read() as session:
+        assert stations.get(session, "receive") is None
+
+
+def test_a_ledger_of_a_newer_version_is_refused(database: Database) -> None:
+    with database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(SchemaMismatch, match="9999"):
+        database.upgrade()

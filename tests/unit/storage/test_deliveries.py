@@ -1,0 +1,123 @@
+"""The shelf DELIVERIES: in order, with patience, never dropped."""
+
+from collections.abc import Callable
+
+import pytest
+
+from storage import deliveries, jobs
+from storage.database import Database
+from storage.schema import Delivery, Result
+
+HOURS_72 = 72 * 3600.0
+
+
+@pytest.fixture
+def pair(database: Database, schedule: Callable[..., int | None]) -> Database:
+    """A SEG and an SR on their way to one destination."""
+    schedule()
+    with database.write() as session:
+        claimed = jobs.claim(session, "work 1", lease_s=30.0, now=210.0)
+        assert claimed is not None
+        job, lease = claimed
+        results = [
+            Result(
+                sop_instance_uid=f"2.25.{rank}",
+                job_id=job.id,
+                role=role,
+                rank=rank,
+                sop_class_uid="1.2",
+                series_instance_uid="2.25.9",
+                path=f"{rank}.dcm",
+                sha256="c" * 64,
+                created_at=300.0,
+            )
+            for rank, role in enumerate(["SEG", "SR"])
+        ]
+        jobs.finish(session, lease, "COMPLETED", results, now=300.0, outcome={})
+    return database
+
+
+def _claim(database: Database, now: float) -> tuple[Delivery, deliveries.Lease] | None:
+    with database.write() as session:
+        return deliveries.claim(session, "pacs", lease_s=60.0, now=now)
+
+
+def _settle(database: Database, lease: deliveries.Lease, answer: deliveries.Answer, now: float) -> Delivery:
+    with database.write() as session:
+        return deliveries.settle(session, lease, answer, now=now, patience_s=HOURS_72)
+
+
+def _take(database: Database, now: float) -> deliveries.Lease:
+    claimed = _claim(database, now)
+    assert claimed is not None
+    return claimed[1]
+
+
+def test_the_report_waits_for_the_segmentation_that_it_names(pair: Database) -> None:
+    first = _claim(pair, 301.0)
+    meanwhile = _claim(pair, 301.0)
+
+    assert first is not None
+    assert first[0].result.role == "SEG"
+    assert meanwhile is None
+
+    _settle(pair, first[1], "stored", 302.0)
+    second = _claim(pair, 303.0)
+
+    assert second is not None
+    assert second[0].result.role == "SR"
+
+
+def test_a_parked_segmentation_does_not_hold_up_the_report(pair: Database) -> None:
+    _settle(pair, _take(pair, 301.0), "impossible", 302.0)
+
+    second = _claim(pair, 303.0)
+
+    assert second is not None
+    assert second[0].result.role == "SR"
+
+
+def test_a_busy_destination_is_asked_again_slower_and_slower(pair: Database) -> None:
+    now, waits = 301.0, []
+    for _ in range(8):
+        settled = _settle(pair, _take(pair, now), "busy", now)
+        waits.append(settled.due_at - now)
+        now = settled.due_at
+
+    assert settled.state == "retry"
+    assert waits[0] < 40
+    assert waits[0] < waits[2] < waits[4]
+    assert max(waits) <= 1.2 * deliveries.LONGEST_WAIT_S
+
+
+def test_patience_ends_parked_not_dropped(pair: Database) -> None:
+    settled = _settle(pair, _take(pair, 301.0), "busy", 300.0 + HOURS_72)
+
+    assert settled.state == "parked"
+
+
+def test_a_refusal_is_tried_three_times_an_hour_apart(pair: Database) -> None:
+    now, states = 301.0, []
+    for _ in range(3):
+        settled = _settle(pair, _take(pair, now), "refused", now)
+        states.append(settled.state)
+        now += deliveries.REFUSAL_WAIT_S
+
+    assert states == ["retry", "retry", "parked"]
+
+
+def test_a_dead_sender_is_taken_over_and_fenced_off(pair: Database) -> None:
+    dead = _take(pair, 301.0)
+
+    heir = _take(pair, 400.0)
+
+    with pytest.raises(deliveries.LostLease):
+        _settle(pair, dead, "stored", 401.0)
+    assert _settle(pair, heir, "stored", 402.0).state == "sent"
+
+
+def test_a_destination_that_is_not_configured_is_named(pair: Database) -> None:
+    with pair.read() as session:
+        lost = deliveries.without_destination(session, ["research"])
+
+    assert lost == ["pacs"]

@@ -1,0 +1,53 @@
+"""The spool keeps what it was given, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from storage.spool import Spool, write_durably
+
+SHA = "a" * 64
+
+
+def test_what_is_put_is_there_byte_for_byte(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+
+    path = spool.put("1.2.3", SHA, b"meta", b"data")
+
+    assert path.read_bytes() == b"metadata"
+    assert list(spool) == [path]
+
+
+@pytest.mark.parametrize("uid", ["../../etc/passwd", "..", "/", "\\", "a" * 1000, "1.2\x003"])
+def test_no_uid_leads_out_of_the_spool(tmp_path: Path, uid: str) -> None:
+    spool = Spool(tmp_path / "spool")
+
+    path = spool.put(uid, SHA, b"x")
+
+    assert path.resolve().is_relative_to(spool.root.resolve())
+
+
+def test_other_content_under_one_uid_has_a_file_of_its_own(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+
+    first, second = spool.put("1.2.3", "a" * 64, b"one"), spool.put("1.2.3", "b" * 64, b"two")
+
+    assert (first.read_bytes(), second.read_bytes()) == (b"one", b"two")
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        write_durably(tmp_path / "x" / "file.dcm", b"good", "no bytes")  # type: ignore[arg-type]
+
+    assert list((tmp_path / "x").iterdir()) == []
+
+
+def test_a_sweep_removes_what_a_crash_left(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    kept = spool.put("1.2.3", SHA, b"x")
+    kept.with_name("half.dcm.abc.part").write_bytes(b"half")
+
+    swept = spool.sweep()
+
+    assert swept == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
