@@ -130,7 +130,7 @@ def send_again(session: Session, delivery: Delivery, *, now: float, user: str) -
 
 
 def _wait_s(attempts: int) -> float:
-    wait_s = min(SECOND_TRY_S * 2 ** max(attempts - 1, 0), LONGEST_WAIT_S)
+    wait_s: float = min(SECOND_TRY_S * 2.0 ** max(attempts - 1, 0), LONGEST_WAIT_S)
     return wait_s * random.uniform(0.8, 1.2)  # noqa: S311  spreads the load, guards no secret
 
 

@@ -168,7 +168,8 @@ def cancel(session: Session, job_id: int, *, now: float, user: str) -> Job:
 
 def get(session: Session, job_id: int) -> Job:
     """Give one job with its inputs and results; raise ``NotNow`` if there is none."""
-    job = session.get(Job, job_id, options=[selectinload(Job.inputs), selectinload(Job.results)])
+    query = select(Job).filter_by(id=job_id).options(selectinload(Job.inputs), selectinload(Job.results))
+    job = session.scalar(query.execution_options(populate_existing=True))
     if job is None:
         raise NotNow(f"there is no job {job_id}")
     return job

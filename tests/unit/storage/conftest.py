@@ -22,7 +22,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def arrive(database: Database) -> Callable[..., bool]:
     """Put one instance on the shelf."""
 
-    def put(uid: str = "1.2.3.1", sha256: str = "a" * 64, series: str = "1.2.3", study: str = "1.2", now: float = 100.0) -> bool:
+    def put(
+        uid: str = "1.2.3.1", sha256: str = "a" * 64, series: str = "1.2.3", study: str = "1.2", now: float = 100.0
+    ) -> bool:
         instance = Instance(
             sop_instance_uid=uid,
             sop_class_uid="1.2.840.10008.5.1.4.1.1.4",
@@ -52,7 +54,13 @@ def schedule(database: Database, arrive: Callable[..., bool]) -> Callable[..., i
     """Put one job on the shelf and give its id."""
     arrive()
 
-    def put(key: str = "k1", series: str = "1.2.3", priority: int = 0, now: float = 200.0, destinations: tuple[str, ...] = ("pacs",)) -> int | None:
+    def put(
+        key: str = "k1",
+        series: str = "1.2.3",
+        priority: int = 0,
+        now: float = 200.0,
+        destinations: tuple[str, ...] = ("pacs",),
+    ) -> int | None:
         job = Job(
             key=key,
             application="virtual_biopsy",

@@ -52,4 +52,9 @@ def test_each_arrival_is_told_in_the_audit_trail(database: Database, arrive: Cal
 
     with database.read() as session:
         (event,) = audit.search(session, since=None, until=None, limit=10, sop_instance_uid="1.2.3.1")
-    assert (event.event, event.peer, event.patient_id, event.accession_number) == ("instance received", "PACS", "P1", "A1")
+    assert (event.event, event.peer, event.patient_id, event.accession_number) == (
+        "instance received",
+        "PACS",
+        "P1",
+        "A1",
+    )

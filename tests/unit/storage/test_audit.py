@@ -15,7 +15,13 @@ def _tell(database: Database, event: str, now: float, **keys: object) -> None:
 
 @pytest.mark.parametrize(
     ("keys", "found"),
-    [({"patient_id": "P1"}, [1.0]), ({"event": "b"}, [2.0]), ({"job_id": 7}, [2.0]), ({}, [1.0, 2.0]), ({"peer": "X' OR 1=1"}, [])],
+    [
+        ({"patient_id": "P1"}, [1.0]),
+        ({"event": "b"}, [2.0]),
+        ({"job_id": 7}, [2.0]),
+        ({}, [1.0, 2.0]),
+        ({"peer": "X' OR 1=1"}, []),
+    ],
 )
 def test_a_line_is_found_by_its_words(database: Database, keys: dict[str, object], found: list[float]) -> None:
     _tell(database, "a", 1.0, patient_id="P1")

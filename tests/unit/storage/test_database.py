@@ -26,7 +26,10 @@ def test_the_migrations_make_the_tables_that_the_code_knows(database: Database, 
 
     with database.read() as migrated, made.connect() as direct:
         columns = [
-            {row.name: {line.split()[0].strip('"') for line in row.sql.split("\n")[1:-1]} for row in source.execute(query)}
+            {
+                row.name: {line.split()[0].strip('"') for line in row.sql.split("\n")[1:-1]}
+                for row in source.execute(query)
+            }
             for source in (migrated, direct)
         ]
 
@@ -56,9 +59,13 @@ def test_writers_of_many_threads_never_meet_a_locked_database(database: Database
 
 
 def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
-    with pytest.raises(RuntimeError), database.write() as session:
-        stations.start(session, "receive", now=1.0)
-        raise RuntimeError
+    def fail_in_mid_transaction() -> None:
+        with database.write() as session:
+            stations.start(session, "receive", now=1.0)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_in_mid_transaction()
 
     with database.read() as session:
         assert stations.get(session, "receive") is None

@@ -122,7 +122,9 @@ def test_a_job_that_is_given_back_waits_before_it_is_claimed_again(
         assert (claimed[0].attempts, claimed[0].errors) == (2, 1)
 
 
-def test_a_job_of_more_slices_supersedes_the_one_before(database: Database, schedule: Callable[..., int | None]) -> None:
+def test_a_job_of_more_slices_supersedes_the_one_before(
+    database: Database, schedule: Callable[..., int | None]
+) -> None:
     first = schedule("k1")
     lease = _claim(database)
     with database.write() as session:
