@@ -1,9 +1,11 @@
 """What every test may ask for: the real cases, where a clone has them."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from processes import TOML, Node, Orthanc, free_port
 
 ROOT = Path(__file__).parents[1]
 REAL_DATA = Path(os.environ.get("VB_NODE_REAL_DATA") or ROOT.parent / "shared" / "data")
@@ -33,3 +35,29 @@ def real_data() -> Path:
     """Give the folder of real cases; fail where it is missing."""
     assert REAL_DATA.is_dir(), f"real cases expected in {REAL_DATA}: set VB_NODE_REAL_DATA"
     return REAL_DATA
+
+
+@pytest.fixture
+def make_node(tmp_path: Path) -> Iterator[Callable[..., Node]]:
+    """Make nodes that are stopped at the end of the test."""
+    made: list[Node] = []
+
+    def make(pacs_port: int, quiet_s: float = 1.0) -> Node:
+        home = tmp_path / f"node-{len(made)}"
+        home.mkdir()
+        port = free_port()
+        made.append(Node(home, TOML.format(port=port, pacs_port=pacs_port, quiet_s=quiet_s), port))
+        return made[-1]
+
+    yield make
+    for node in made:
+        node.stop()
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
+    """Give a running, empty Orthanc."""
+    server = Orthanc(tmp_path / "orthanc", free_port(), free_port())
+    server.start()
+    yield server
+    server.stop()

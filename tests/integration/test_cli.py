@@ -1,0 +1,139 @@
+"""The command line, as a process: what it prints and how it ends."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from factories import affine, head, mr_series, write
+from processes import HOST, free_port, storescp
+from pydicom import dcmread
+
+COMMANDS = ["demo", "init", "serve", "process", "send", "echo", "phantom"]
+GROUPS = [["jobs", "list"], ["jobs", "show"], ["jobs", "retry"], ["jobs", "cancel"], ["audit", "search"]]
+
+
+def _run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vb_node", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), *GROUPS, ["train", "diagnoser"]], ids=" ".join)
+def test_every_command_shows_an_example(command: list[str]) -> None:
+    shown = _run(*command, "--help")
+
+    assert shown.returncode == 0
+    assert "Example: vb-node" in " ".join(shown.stdout.split())
+
+
+def test_help_loads_no_heavy_library() -> None:
+    program = """
+import sys
+from vb_node.cli import run
+sys.argv = ["vb-node", "--help"]
+try:
+    run()
+except SystemExit:
+    print(sorted({"torch", "numpy", "pydicom", "sqlalchemy", "SimpleITK", "monai"} & set(sys.modules)))
+"""
+
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert shown.stdout.splitlines()[-1] == "[]"
+
+
+def test_init_writes_a_file_that_serve_would_read_and_never_overwrites(tmp_path: Path) -> None:
+    first, second = _run("init", cwd=tmp_path), _run("init", cwd=tmp_path)
+
+    assert (first.returncode, second.returncode) == (0, 2)
+    assert "not overwritten" in second.stderr
+    assert _run("jobs", "list", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["serve", "--config", "none.toml"], "vb-node init"),
+        (["echo", "nonsense"], "AET@HOST:PORT expected"),
+        (["echo", "A@host:99999"], "AET@HOST:PORT expected"),
+        (["send", "empty", "--to", "A@127.0.0.1:104"], "no DICOM file"),
+        (["process", "empty", "--out", "x"], "holds none"),
+        (["process", "empty", "--out", "x", "--application", "nothing"], "not installed"),
+        (["serve", "--only", "nothing"], "nothing"),
+        (["nonsense"], "nonsense"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
+)
+def test_wrong_usage_ends_with_2_and_says_what_to_do(tmp_path: Path, words: list[str], said: str) -> None:
+    (tmp_path / "empty").mkdir()
+
+    ended = _run(*words, cwd=tmp_path)
+
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_job_that_is_not_there_ends_with_1(tmp_path: Path) -> None:
+    _run("init", cwd=tmp_path)
+
+    ended = _run("jobs", "show", "7", cwd=tmp_path)
+
+    assert ended.returncode == 1
+    assert "no job 7" in ended.stderr
+
+
+def test_send_and_echo_reach_dcmtk(tmp_path: Path) -> None:
+    write(mr_series(head((4, 20, 24))), tmp_path / "study")
+    port = free_port()
+    with storescp(tmp_path / "pacs", port) as pacs:
+        echo = _run("echo", f"PACS@{HOST}:{port}")
+        send = _run("send", str(tmp_path / "study"), "--to", f"PACS@{HOST}:{port}", "--associations", "2")
+
+        assert (echo.returncode, send.returncode) == (0, 0)
+        assert len(list(pacs.iterdir())) == 4
+
+
+def test_send_to_nobody_ends_with_1(tmp_path: Path) -> None:
+    write(mr_series(head((4, 20, 24))), tmp_path / "study")
+
+    ended = _run("send", str(tmp_path / "study"), "--to", f"PACS@{HOST}:{free_port()}")
+
+    assert ended.returncode == 1
+    assert "no answer" in ended.stdout
+
+
+def test_process_of_what_is_no_brain_ends_with_3_and_a_report_that_says_so(tmp_path: Path) -> None:
+    write(mr_series(head((20, 40, 40)), affine((5.0, 2.0, 2.0))), tmp_path / "study")
+
+    ended = _run("process", str(tmp_path / "study"), "--out", str(tmp_path / "out"))
+
+    assert ended.returncode == 3, ended.stderr
+    (report,) = list((tmp_path / "out").glob("*.dcm"))
+    assert "no brain" in str(dcmread(report)).lower()
+
+
+def test_process_into_the_same_folder_writes_the_same_bytes(tmp_path: Path) -> None:
+    write(mr_series(head((20, 40, 40)), affine((5.0, 2.0, 2.0))), tmp_path / "study")
+    words = ["process", str(tmp_path / "study"), "--out", str(tmp_path / "out")]
+
+    _run(*words)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.dcm")}
+    time.sleep(1.1)
+    _run(*words)
+
+    assert before
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.dcm")} == before
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "table"])
+def test_an_empty_audit_trail_is_printed_in_each_form(tmp_path: Path, form: str) -> None:
+    _run("init", cwd=tmp_path)
+
+    ended = _run("audit", "search", "--format", form, cwd=tmp_path)
+
+    assert ended.returncode == 0
+    if form == "json":
+        assert json.loads(ended.stdout) == []

@@ -1,0 +1,123 @@
+"""What may be answered Success: nothing that is cut, of another name, or of another length than it says."""
+
+import numpy as np
+import pytest
+from factories import head, mr_series
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+
+from vb_node.dicom.admission import admit
+from vb_node.errors import Refused
+
+
+def _instance() -> Dataset:
+    return mr_series(head((16, 64, 72)))[0]
+
+
+def _bytes(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
+    """Write the data set alone, as it crosses the network."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, syntax == ImplicitVRLittleEndian
+    write_dataset(buffer, dataset)
+    return buffer.getvalue()
+
+
+def _admit(dataset: Dataset, data: bytes, syntax: str = ExplicitVRLittleEndian) -> Dataset:
+    return admit(data, syntax, str(dataset.SOPClassUID), str(dataset.SOPInstanceUID))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_a_good_instance_is_admitted(syntax: str) -> None:
+    instance = _instance()
+
+    header = _admit(instance, _bytes(instance, syntax), syntax)
+
+    assert header.SOPInstanceUID == instance.SOPInstanceUID
+    assert "PixelData" not in header
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+def test_a_compressed_instance_is_admitted(syntax: str) -> None:
+    instance = _instance()
+    instance.compress(syntax, generate_instance_uid=False)
+
+    _admit(instance, _bytes(instance), syntax)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_no_cut_instance_is_admitted(syntax: str) -> None:
+    instance = _instance()
+    data = _bytes(instance, syntax)
+
+    for cut in range(0, len(data), 31):
+        with pytest.raises(Refused):
+            _admit(instance, data[:cut], syntax)
+
+
+def test_no_cut_compressed_instance_is_admitted() -> None:
+    instance = _instance()
+    instance.compress(RLELossless, generate_instance_uid=False)
+    data = _bytes(instance)
+
+    for cut in range(0, len(data), 17):
+        with pytest.raises(Refused):
+            _admit(instance, data[:cut], RLELossless)
+
+
+@given(st.binary(min_size=1, max_size=400))
+def test_random_bytes_are_refused_and_nothing_else_happens(data: bytes) -> None:
+    with pytest.raises(Refused):
+        admit(data, ExplicitVRLittleEndian, "1.2", "1.2.3")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "status"),
+    [
+        ("SOPInstanceUID", "1.2.3.999", 0xA902),
+        ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2", 0xA901),
+        ("StudyInstanceUID", None, 0xC004),
+        ("SeriesInstanceUID", "../../etc/x", 0xC005),
+        ("StudyInstanceUID", "..", 0xC005),
+        ("StudyInstanceUID", "1." + "2" * 70, 0xC005),
+        ("Rows", 65, 0xA903),
+        ("NumberOfFrames", "2147483647", 0xA903),
+        ("BitsAllocated", 8, 0xA903),
+    ],
+)
+def test_what_does_not_fit_its_request_is_refused_with_its_status(keyword: str, value: object, status: int) -> None:
+    instance = _instance()
+    uids = str(instance.SOPClassUID), str(instance.SOPInstanceUID)
+    if value is None:
+        delattr(instance, keyword)
+    else:
+        setattr(instance, keyword, value)
+
+    with pytest.raises(Refused) as refused:
+        admit(_bytes(instance), ExplicitVRLittleEndian, *uids)
+
+    assert refused.value.status == status
+
+
+def test_a_nest_without_end_is_refused_and_no_stack_overflows() -> None:
+    instance = _instance()
+    opening = b"\x08\x00\x40\x11SQ\x00\x00\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+
+    with pytest.raises(Refused) as refused:
+        _admit(instance, opening * 3000)
+
+    assert refused.value.status == 0xC002
+
+
+def test_a_refusal_holds_no_patient_data() -> None:
+    instance = _instance()
+    instance.PatientName = "CANARY^NAME"
+    instance.PixelData = np.zeros(10, np.uint8).tobytes()
+
+    with pytest.raises(Refused) as refused:
+        _admit(instance, _bytes(instance))
+
+    assert "CANARY" not in str(refused.value)

@@ -1,0 +1,106 @@
+"""The key image hangs as readers expect, shows the outline where the lesion is, and nothing of the patient."""
+
+import numpy as np
+import pytest
+from factories import AXIAL, CORONAL, SAGITTAL, affine, head, mr_series
+from results import SHAPE, analysis_of, enhanced, oblique, provenance, series_of, to_bytes, two_lesions
+
+from vb_node.dicom.key_image import MARGIN, ORANGE, PANEL, display, panel, write_key_image
+from vb_node.types import Grid, Series
+
+SIDES = {
+    "axial": (AXIAL, ("L", "P")),
+    "sagittal": (SAGITTAL, ("P", "F")),
+    "coronal": (CORONAL, ("L", "F")),
+}
+
+
+def _grid(orientation: object, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Grid:
+    return Grid(SHAPE, affine(spacing, orientation), "1.2.3")
+
+
+def _voxels(series: Series) -> np.ndarray:
+    return head(series.grid.shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(("orientation", "expected"), SIDES.values(), ids=SIDES.keys())
+@pytest.mark.parametrize("turns", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+def test_right_front_and_head_are_always_left_or_up(
+    orientation: object, expected: tuple[str, str], turns: tuple[int, int]
+) -> None:
+    turned = np.asarray(orientation) * np.array(turns)[:, None]
+
+    shown = display(_grid(turned))
+
+    assert tuple(direction.letters for direction in shown) == expected
+
+
+def test_the_outline_lies_around_the_lesion_on_the_patients_own_side() -> None:
+    right_to_the_left = np.array([[-1.0, 0, 0], [0, 1.0, 0]])
+    mask = np.zeros(SHAPE[1:], np.bool_)
+    mask[12:18, 4:10] = True
+
+    picture = panel(np.zeros(SHAPE[1:], np.float32), mask, _grid(right_to_the_left), "")
+
+    columns = np.argwhere((picture == ORANGE).all(axis=2))[:, 1]
+    assert columns.min() > PANEL / 2
+
+
+def test_pixels_are_square_in_mm() -> None:
+    plane = np.zeros(SHAPE[1:], np.float32)
+    mask = np.zeros(SHAPE[1:], np.bool_)
+    mask[10:20, 10:15] = True
+
+    picture = panel(plane, mask, _grid(AXIAL, (1.0, 1.0, 2.0)), "")
+
+    rows, columns = (np.ptp(axis) for axis in np.argwhere((picture == ORANGE).all(axis=2)).T)
+    assert abs(int(rows) - int(columns)) <= 2
+
+
+def test_each_lesion_is_shown_on_its_largest_slice_and_named_as_source() -> None:
+    series, labels = oblique(), two_lesions()
+
+    picture = write_key_image(series, _voxels(series), analysis_of(series, labels).findings, ["a line"], provenance())
+
+    largest = [int((labels == label).sum(axis=(1, 2)).argmax()) for label in (1, 3)]
+    shown = {item.ReferencedSOPInstanceUID for item in picture.SourceImageSequence}
+    assert shown == {series.planes[k].sop_instance_uid for k in largest}
+    assert picture.Columns == 2 * PANEL
+
+
+def test_a_frame_of_an_enhanced_source_is_named_by_its_number() -> None:
+    series = enhanced()
+
+    picture = write_key_image(series, _voxels(series), [], [], provenance())
+
+    k = SHAPE[0] // 2
+    assert picture.SourceImageSequence[0].ReferencedFrameNumber == series.planes[k].frame_number
+
+
+def test_without_a_lesion_nothing_is_outlined() -> None:
+    series = oblique()
+
+    picture = write_key_image(series, _voxels(series), [], [], provenance())
+
+    below_the_warning = picture.pixel_array[-PANEL + MARGIN :]
+    assert not (below_the_warning == ORANGE).all(axis=2).any()
+
+
+def test_the_patient_does_not_change_a_pixel() -> None:
+    pixels = []
+    for name in ("Canary^One", "Other^Two"):
+        series = series_of(mr_series(head(SHAPE), PatientName=name, PatientID=name))
+        findings = analysis_of(series, two_lesions()).findings
+        pixels.append(write_key_image(series, _voxels(series), findings, [], provenance()).PixelData)
+
+    assert pixels[0] == pixels[1]
+
+
+def test_it_warns_of_itself_and_is_the_same_bytes_each_time() -> None:
+    series = oblique()
+
+    made = [write_key_image(series, _voxels(series), [], [], provenance()) for _ in range(2)]
+
+    assert made[0].BurnedInAnnotation == "YES"
+    assert "not verified" in made[0].SeriesDescription
+    assert to_bytes(made[0]) == to_bytes(made[1])

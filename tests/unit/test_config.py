@@ -1,0 +1,72 @@
+"""The configuration: read once, wrong keys refused by name, the example true."""
+
+from pathlib import Path
+
+import pytest
+
+from vb_node import config
+from vb_node.errors import ConfigError
+
+
+def _load(tmp_path: Path, text: str) -> config.Settings:
+    file = tmp_path / "node.toml"
+    file.write_text(text)
+    return config.load(file)
+
+
+def test_the_example_is_a_valid_configuration_of_defaults(tmp_path: Path) -> None:
+    settings = _load(tmp_path, config.EXAMPLE)
+
+    assert settings.assemble == config.AssembleSettings()
+    assert settings.work == config.WorkSettings()
+    assert settings.virtual_biopsy == config.VirtualBiopsySettings()
+    assert settings.receive.model_copy(update={"peers": ()}) == config.ReceiveSettings()
+
+
+def test_the_example_names_every_key() -> None:
+    sections = {"node": config.NodeSettings, "assemble": config.AssembleSettings, "work": config.WorkSettings}
+    sections |= {"virtual_biopsy": config.VirtualBiopsySettings, "routes": config.RouteSettings}
+
+    missing = [key for section in sections.values() for key in section.model_fields if f"{key} =" not in config.EXAMPLE]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[receive]\nprot = 11112", "receive.prot"),
+        ("[recieve]\nport = 11112", "recieve"),
+        ("[receive]\nport = 99999", "receive.port"),
+        ('[node]\nae_title = "TOO_LONG_AN_AE_TITLE"', "node.ae_title"),
+        ('[[routes]]\nname = "r"\ndestinations = ["nowhere"]', "nowhere"),
+        ('[[destinations]]\nname = "d"\nkind = "folder"', "needs folder"),
+        ('[[destinations]]\nname = "d"\nkind = "dimse"', "needs ae_title"),
+        ('[work]\nengine = "magic"', "work.engine"),
+        ("[node\n", "TOML"),
+    ],
+)
+def test_a_wrong_key_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named.replace(".", r"\.")):
+        _load(tmp_path, text)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="vb-node init"):
+        config.load(tmp_path / "none.toml")
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    settings = _load(tmp_path, '[node]\ndata = "here"')
+
+    assert settings.data == tmp_path / "here"
+    assert settings.database_url == f"sqlite:///{tmp_path / 'here' / 'ledger.db'}"
+
+
+def test_a_secret_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VB_NODE_NODE__DATABASE", "postgresql+psycopg://secret")
+
+    settings = _load(tmp_path, "[receive]\nport = 11113")
+
+    assert settings.database_url == "postgresql+psycopg://secret"
+    assert settings.receive.port == 11113

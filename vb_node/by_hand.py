@@ -1,0 +1,125 @@
+"""``vb-node process``: an application over a folder, without network and ledger."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vb_node import config as configuration
+from vb_node import log, show
+from vb_node.config import Settings
+from vb_node.dicom.nifti import export_source
+from vb_node.dicom.read import Instance, read_folder
+from vb_node.dicom.volume import load_series
+from vb_node.errors import ConfigError, Unfit
+from vb_node.pipeline.application import Application, Candidate, Case, Outcome, find, installed
+from vb_node.pipeline.select import IMAGE_CLASSES, Choice
+from vb_node.runtime.assemble import job_key, lineage_key
+
+DONE, FAILED, NOT_ANALYSED = 0, 1, 3
+RECORD = "result.json"
+
+
+def process_folder(folder: Path, out: Path, name: str, config: Path | None, *, with_nifti: bool) -> int:
+    """Choose the series of a folder, run an application over it, and write what it gives; return the exit status."""
+    log.start("WARNING")
+    settings = configuration.load(config) if config else Settings()
+    application = find(installed(), name)
+    study = read_folder(folder) if folder.is_dir() else {}
+    if not study:
+        raise ConfigError(f"a folder with DICOM files expected, {folder} holds none")
+    plan = application.plan(settings)
+    choices, plan = _choose(application, study, plan)
+    show.table(
+        "Series",
+        ["series", "taken", "why"],
+        [[choice.series_instance_uid, choice.is_taken, choice.reason] for choice in choices],
+    )
+    taken = [choice.series_instance_uid for choice in choices if choice.is_taken]
+    if not taken:
+        show.console.print("No series was taken: nothing was written.")
+        return FAILED
+    instances = study[taken[0]]
+    if with_nifti:
+        _write_nifti(instances, out)
+    outcome, unfit = _run(application, instances, plan, settings, out)
+    files = [[role, str(_write(out, rank, role, dataset))] for rank, (role, dataset) in enumerate(outcome.objects)]
+    show.table("Results", ["role", "file"], files)
+    show.table("Summary", ["", ""], outcome.summary.items())
+    if unfit is not None:
+        show.console.print(f"Not analysed: {unfit}", highlight=False, markup=False)
+    return DONE if unfit is None else NOT_ANALYSED
+
+
+def _choose(
+    application: Application, study: Mapping[str, Sequence[Instance]], plan: dict[str, Any]
+) -> tuple[list[Choice], dict[str, Any]]:
+    """Let the application choose; a folder with one series names it, and lack of contrast is then no obstacle."""
+    candidates = [_candidate(instances) for instances in study.values()]
+    choices = application.select(candidates, plan)
+    if len(study) == 1 and not choices[0].is_taken and "must_have_contrast" in plan:
+        by_hand = plan | {"must_have_contrast": False}
+        return application.select(candidates, by_hand), by_hand
+    return choices, plan
+
+
+def _candidate(instances: Sequence[Instance]) -> Candidate:
+    images = [one for one in instances if one.header.SOPClassUID in IMAGE_CLASSES] or instances
+    return Candidate(images[0].header, len(images))
+
+
+def _run(
+    application: Application, instances: Sequence[Instance], plan: Mapping[str, Any], settings: Settings, out: Path
+) -> tuple[Outcome, Unfit | None]:
+    inputs = [
+        (str(instance.header.SOPInstanceUID), hashlib.sha256(instance.path.read_bytes()).hexdigest())
+        for instance in instances
+    ]
+    series_instance_uid = str(instances[0].header.SeriesInstanceUID)
+    key = job_key(series_instance_uid, inputs, application, plan)
+    with show.progress() as bar:
+        task = bar.add_task("starting", total=100)
+        case = Case(
+            paths=tuple(instance.path for instance in instances),
+            plan=plan,
+            job_key=key,
+            lineage_key=lineage_key(series_instance_uid, application.name),
+            created=_created(out, key),
+            device=settings.work.device,
+            progress=lambda step, fraction: bar.update(task, description=step, completed=int(100 * fraction)),
+            device_serial_number=settings.node.ae_title,
+        )
+        try:
+            return application.run(case), None
+        except Unfit as error:
+            return application.refuse(case, error), error
+
+
+def _created(out: Path, key: str) -> datetime:
+    """Date the results; the same run into the same folder keeps its date, so that it writes the same objects."""
+    record = out / RECORD
+    out.mkdir(parents=True, exist_ok=True)
+    if record.is_file() and (known := json.loads(record.read_text("utf-8"))).get("key") == key:
+        return datetime.fromisoformat(known["created"])
+    created = datetime.now(UTC).replace(microsecond=0)
+    record.write_text(json.dumps({"key": key, "created": created.isoformat()}, indent=2), "utf-8")
+    return created
+
+
+def _write(out: Path, rank: int, role: str, dataset: Any) -> Path:
+    path = out / f"{rank}-{role.lower()}.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _write_nifti(instances: Sequence[Instance], out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        series, volume = load_series(instance.path for instance in instances)
+        converter = export_source(series, volume, out / "series.nii.gz")
+    except Unfit as error:
+        show.console.print(f"No NIfTI: {error}", highlight=False, markup=False)
+    else:
+        show.console.print(f"NIfTI by {converter}: {out / 'series.nii.gz'}", highlight=False, markup=False)

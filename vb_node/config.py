@@ -1,0 +1,272 @@
+"""One TOML file, read once into frozen settings.
+
+``vb-node init`` writes a commented example (``EXAMPLE``). A wrong key is refused by name. Any key may be given by
+the environment instead (``VB_NODE_NODE__DATABASE=...``), which is where secrets belong.
+"""
+
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from vb_node.errors import ConfigError
+
+AeTitle = Annotated[str, Field(pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class Section(BaseModel):
+    """What every table of the file shares."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NodeSettings(Section):
+    """``data`` is the folder of spool, results and ledger, relative to the configuration file."""
+
+    ae_title: AeTitle = "VBNODE"
+    data: Path = Path("data")
+    database: str | None = None
+    database_file: Path | None = None
+
+
+class PeerSettings(Section):
+    """Who may send; no ``hosts`` means from any address."""
+
+    ae_title: AeTitle
+    hosts: tuple[str, ...] = ()
+
+
+class ReceiveSettings(Section):
+    """The listener. ``processes`` is reserved: one process serves."""
+
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    processes: Literal["auto", 1] = "auto"
+    max_associations: Annotated[int, Field(ge=1)] = 64
+    max_pdu: Annotated[int, Field(ge=4096, le=1 << 20)] = 131072
+    peers: tuple[PeerSettings, ...] = ()
+
+
+class AssembleSettings(Section):
+    """When a series is whole: ``quiet_s`` after the last instance of its study, at the latest after ``force_after_s``.
+
+    After a restart of the listener in mid-series it must have been up for ``gate_s`` (3 x quiet_s if not given) first.
+    """
+
+    quiet_s: Annotated[float, Field(gt=0)] = 60.0
+    force_after_s: Annotated[float, Field(gt=0)] = 3600.0
+    gate_s: Annotated[float, Field(ge=0)] | None = None
+
+    @property
+    def restart_gate_s(self) -> float:
+        return 3 * self.quiet_s if self.gate_s is None else self.gate_s
+
+
+class RouteSettings(Section):
+    """Which series go to which application, and where its results go; ``when`` is a rule of pipeline/rule.py."""
+
+    name: Name
+    application: Name = "virtual_biopsy"
+    when: str = ""
+    priority: int = 0
+    destinations: tuple[Name, ...] = ()
+    shadow: bool = False
+
+
+class DestinationSettings(Section):
+    """Where results go: an AE (``dimse``) or a folder."""
+
+    name: Name
+    kind: Literal["dimse", "folder"] = "dimse"
+    ae_title: AeTitle | None = None
+    host: str = "127.0.0.1"
+    port: Port = 104
+    folder: Path | None = None
+    calling_ae_title: AeTitle | None = None
+    retry_for_h: Annotated[float, Field(gt=0)] = 72.0
+    timeout_s: Annotated[float, Field(gt=0)] = 30.0
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        needed = "ae_title" if self.kind == "dimse" else "folder"
+        if getattr(self, needed) is None:
+            raise ValueError(f"a destination of kind {self.kind!r} needs {needed}")
+        return self
+
+
+class WorkSettings(Section):
+    """The worker. ``engine`` is "local" in this version."""
+
+    engine: Literal["local"] = "local"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: Annotated[int, Field(ge=1, le=16)] = 1
+    lease_s: Annotated[float, Field(ge=3)] = 30.0
+    max_runtime_s: Annotated[float, Field(gt=0)] = 1800.0
+    max_attempts: Annotated[int, Field(ge=1)] = 12
+    max_errors: Annotated[int, Field(ge=1)] = 3
+
+
+class VirtualBiopsySettings(Section):
+    """The Virtual Biopsy application; what these change is part of a job's identity."""
+
+    localizer: Literal["classical"] = "classical"
+    contrast_when: str = ""
+    must_have_contrast: bool = True
+    key_image: bool = True
+
+
+class Settings(BaseSettings):
+    """Everything that the node is told."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="VB_NODE_", env_nested_delimiter="__")
+
+    node: NodeSettings = NodeSettings()
+    receive: ReceiveSettings = ReceiveSettings()
+    assemble: AssembleSettings = AssembleSettings()
+    routes: tuple[RouteSettings, ...] = (RouteSettings(name="virtual-biopsy"),)
+    destinations: tuple[DestinationSettings, ...] = ()
+    work: WorkSettings = WorkSettings()
+    virtual_biopsy: VirtualBiopsySettings = VirtualBiopsySettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        for kind, named in (("route", self.routes), ("destination", self.destinations)):
+            names = [entry.name for entry in named]
+            if doubled := {name for name in names if names.count(name) > 1}:
+                raise ValueError(f"each {kind} needs a name of its own, {sorted(doubled)} came twice")
+        known = {destination.name for destination in self.destinations}
+        for route in self.routes:
+            if unknown := set(route.destinations) - known:
+                raise ValueError(
+                    f"route {route.name!r} sends to {sorted(unknown)}; [[destinations]] names {sorted(known)}"
+                )
+        return self
+
+    @cached_property
+    def data(self) -> Path:
+        return self.node.data.resolve()
+
+    @cached_property
+    def database_url(self) -> str:
+        if self.node.database_file is not None:
+            return self.node.database_file.read_text().strip()
+        return self.node.database or f"sqlite:///{self.data / 'ledger.db'}"
+
+    def destination(self, name: str) -> DestinationSettings | None:
+        """Find a destination by name."""
+        return next((destination for destination in self.destinations if destination.name == name), None)
+
+
+def load(file: Path) -> Settings:
+    """Read a configuration file; paths in it are relative to its folder.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, is no TOML, or a key is unknown or of the wrong kind: each is named.
+    """
+    try:
+        values = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"no configuration file {file}: write one with `vb-node init {file}`") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from error
+    values.setdefault("node", {})
+    values["node"]["data"] = str(file.parent.resolve() / values["node"].get("data", "data"))
+    return build(values, str(file))
+
+
+def build(values: dict[str, Any], source: str = "settings") -> Settings:
+    """Make settings of plain values; raise ``ConfigError`` naming each wrong key."""
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        lines = [f"  {_place(problem['loc'])}: {problem['msg']}{_came(problem)}" for problem in error.errors()]
+        raise ConfigError(f"{source}:\n" + "\n".join(lines) + "\nsee `vb-node init` for every key") from error
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "file"
+
+
+def _came(problem: Any) -> str:
+    value = problem.get("input")
+    return f" (got {value!r})" if isinstance(value, str | int | float | bool) else ""
+
+
+EXAMPLE = """\
+# vb-node: every key and its default. A wrong key is refused by name. Paths are relative to this file.
+# Any key can come from the environment instead, e.g. VB_NODE_NODE__DATABASE.
+
+[node]
+ae_title = "VBNODE"             # the called AE title that peers must use
+data = "data"                   # spool, results and ledger live here: give it a disk that keeps its word (fsync)
+# database = "sqlite:///data/ledger.db"    # default: ledger.db in the data folder
+# database_file = "/run/secrets/database"  # a file that holds the URL, for secrets
+
+[receive]
+host = "127.0.0.1"              # loopback until you open it; then list your peers
+port = 11112
+processes = "auto"              # one process in this version
+max_associations = 64
+max_pdu = 131072
+
+[[receive.peers]]               # nobody else is answered; without any peer nobody is
+ae_title = "PACS"
+hosts = ["127.0.0.1"]           # leave out to allow any address
+
+[assemble]
+quiet_s = 60                    # a study without a new instance for so long is whole
+force_after_s = 3600            # a series that never falls quiet is closed after this
+# gate_s = 180                  # up-time the listener needs after a restart in mid-series; default 3 x quiet_s
+
+[[routes]]
+name = "virtual-biopsy"
+application = "virtual_biopsy"
+# which series, by a closed grammar over DICOM keywords ("": all), for example
+# 'StationName == "MR1" and not matches(SeriesDescription, "test")'
+when = ""
+priority = 0
+destinations = ["pacs"]
+shadow = false                  # true: compute and keep, send nothing
+
+[[destinations]]
+name = "pacs"
+kind = "dimse"                  # or "folder" with folder = "..."
+ae_title = "PACS"
+host = "127.0.0.1"
+port = 4242
+retry_for_h = 72                # patience with a destination that is down; then the delivery is parked, never dropped
+timeout_s = 30
+
+[work]
+engine = "local"
+device = "auto"                 # "cuda" when there is one, else "cpu"
+workers = 1
+lease_s = 30
+max_runtime_s = 1800
+max_attempts = 12               # claims of one job, lost leases included
+max_errors = 3                  # errors of one job
+
+[virtual_biopsy]
+localizer = "classical"
+contrast_when = ""              # a site's own rule for "with contrast", e.g. 'ProtocolName == "BRAVO POST"'
+must_have_contrast = true       # false: take a T1 series without evidence of contrast too
+key_image = true                # write a Secondary Capture page for systems that show neither SEG nor SR
+"""

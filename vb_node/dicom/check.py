@@ -1,0 +1,282 @@
+"""The last look at a result before it may leave: is it of this patient, does it show these voxels, do the parts agree?
+
+Nothing here asks highdicom or our own writers: the pixels are unpacked and placed from the object's own bytes.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.uid import SegmentationStorage
+
+from vb_node.dicom import codes
+from vb_node.dicom.frames import look_up, places_of
+from vb_node.dicom.provenance import is_ours
+from vb_node.dicom.sr import SOP_CLASSES
+from vb_node.dicom.sr_tree import code_of, find, number, walk
+from vb_node.errors import BadResult
+from vb_node.types import Grid, Labels, Matrix, Plane, Series
+
+# Type 1 in each IOD, as far as nothing below looks at it (PS3.3 A.35, A.51, A.8.1).
+COMMON = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "InstanceNumber")
+EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions")
+WRITTEN = ("ContentDate", "ContentTime", "SeriesNumber", "SeriesDescription", "InstanceCreationDate")
+SEG_TYPE_1 = (
+    "FrameOfReferenceUID",
+    "SegmentSequence",
+    "ContentLabel",
+    "ImageType",
+    "DimensionIndexSequence",
+    "PixelData",
+)
+SR_TYPE_1 = (
+    "CompletionFlag",
+    "VerificationFlag",
+    "ContentTemplateSequence",
+    "CurrentRequestedProcedureEvidenceSequence",
+)
+KEY_TYPE_1 = ("ConversionType", "ImageType", "PatientOrientation", "SourceImageSequence", "PixelData")
+TYPE_2 = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "StudyID",
+)
+# Positions and spacings are copied digit by digit: this is far above rounding and far below a voxel.
+OFF_MM = 1e-3
+
+
+def check_result(series: Series, labels: Labels, report: Dataset, segmentation: Dataset | None) -> None:
+    """Check a report and its Segmentation against the mask [k, j, i] that they are to show.
+
+    Raises
+    ------
+    BadResult
+        With everything that is wrong.
+    """
+    found = [*_report(report, series.headers, segmentation), *_lesion_count(report, labels)]
+    if segmentation is not None:
+        found += [
+            *_segmentation(segmentation, series, labels),
+            *_agreement(report, segmentation, labels, series.grid.voxel_mm3),
+        ]
+    _raise(found)
+
+
+def check_not_analysed(headers: Sequence[Dataset], report: Dataset) -> None:
+    """Check the report of a series that was not analysed: it gives a coded reason, and no lesion and no class.
+
+    Raises
+    ------
+    BadResult
+        With everything that is wrong.
+    """
+    found = list(_report(report, headers, None))
+    if not find(report, codes.REASON):
+        found.append("no coded reason why the series was not analysed")
+    if find(report, codes.NUMBER_OF_LESIONS) or find(report, codes.PROBABILITY):
+        found.append("a report without analysis counts lesions or gives probabilities")
+    _raise(found)
+
+
+def check_key_image(series: Series, picture: Dataset) -> None:
+    """Check that a key image belongs to the study and warns of itself.
+
+    Raises
+    ------
+    BadResult
+        With everything that is wrong.
+    """
+    found = list(_common(picture, series.headers[0], KEY_TYPE_1))
+    if picture.get("BurnedInAnnotation") != "YES":
+        found.append("key image: does not say that text is burned in")
+    _raise(found)
+
+
+def _raise(found: Sequence[str]) -> None:
+    if found:
+        raise BadResult(f"the result fails its own check and is not sent: {'; '.join(found)}")
+
+
+def _common(result: Dataset, header: Dataset, required: Sequence[str]) -> Iterator[str]:
+    name = result.get("Modality", "?")
+    for keyword in (*COMMON, *EQUIPMENT, *WRITTEN, *required):
+        if keyword not in result or result[keyword].is_empty:
+            yield f"{name}: {keyword} is required and missing or empty"
+    for keyword in TYPE_2:
+        if keyword not in result:
+            yield f"{name}: {keyword} must be present, if only empty"
+    for keyword in ("StudyInstanceUID", "PatientID"):
+        if str(result.get(keyword) or "") != str(header.get(keyword) or ""):
+            yield f"{name}: {keyword} is not the source's"
+    if result.get("SeriesInstanceUID") == header.get("SeriesInstanceUID"):
+        yield f"{name}: stands in the series of its source"
+    if not is_ours(result):
+        yield f"{name}: could not be told from an image of a scanner, and would start a job"
+    if result.file_meta.MediaStorageSOPInstanceUID != result.get("SOPInstanceUID"):
+        yield f"{name}: file meta information names another instance"
+
+
+def _report(report: Dataset, headers: Sequence[Dataset], segmentation: Dataset | None) -> Iterator[str]:
+    yield from _common(report, headers[0], SR_TYPE_1)
+    if report.get("SOPClassUID") not in SOP_CLASSES:
+        yield "SR: the SOP class is none of the three for measurement reports"
+    if code_of(report, "ConceptNameCodeSequence") != codes.REPORT_TITLE:
+        yield f"SR: the title is not {codes.REPORT_TITLE.value}: OHIF shows an empty page"
+    if report.ContentTemplateSequence[0].TemplateIdentifier != "1500":
+        yield "SR: the template is not 1500"
+    if any(item.get("ContinuityOfContent", "SEPARATE") != "SEPARATE" for item in walk(report)):
+        yield "SR: a container is not SEPARATE: viewers print values without their names"
+    if report.get("VerificationFlag") != "UNVERIFIED" or "VerifyingObserverSequence" in report:
+        yield "SR: claims to be verified"
+    if not any("not a diagnosis" in item.TextValue for item in find(report, codes.COMMENT)):
+        yield "SR: does not say that it is not a diagnosis"
+    if not find(report, codes.CLAIM):
+        yield "SR: does not code what its weights can claim"
+    yield from _evidence(report, headers, segmentation)
+    yield from _probabilities(report)
+
+
+def _evidence(report: Dataset, headers: Sequence[Dataset], segmentation: Dataset | None) -> Iterator[str]:
+    listed = {
+        (str(series.SeriesInstanceUID), str(item.ReferencedSOPInstanceUID))
+        for study in report.get("CurrentRequestedProcedureEvidenceSequence", [])
+        for series in study.ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+    }
+    shown = [segmentation] if segmentation is not None else []
+    expected = {(str(item.SeriesInstanceUID), str(item.SOPInstanceUID)) for item in (*headers, *shown)}
+    if listed != expected:
+        yield f"SR: evidence lists {len(listed)} instances, {len(listed & expected)} of {len(expected)} it comes from"
+
+
+def _probabilities(report: Dataset) -> Iterator[str]:
+    percents = [number(item) for item in find(report, codes.PROBABILITY)]
+    is_undetermined = any(
+        code_of(item, "ConceptCodeSequence") == codes.UNDETERMINED for item in find(report, codes.IMPRESSION)
+    )
+    if percents and is_undetermined:
+        yield "SR: gives class probabilities and says that the class is undetermined"
+    if percents and (abs(sum(percents) - 100) > 1 or min(percents) < 0):
+        yield f"SR: class probabilities sum to {sum(percents):.1f} %, expected 100"
+
+
+def _lesion_count(report: Dataset, labels: Labels) -> Iterator[str]:
+    lesions = np.unique(labels[labels > 0]).size
+    counted = [number(item) for item in find(report, codes.NUMBER_OF_LESIONS)]
+    measured = len(find(report, codes.VOLUME))
+    if counted != [lesions] or measured != lesions:
+        yield f"SR: counts {counted} and measures {measured} lesions, the mask has {lesions}"
+
+
+def _segmentation(segmentation: Dataset, series: Series, labels: Labels) -> Iterator[str]:
+    yield from _common(segmentation, series.headers[0], SEG_TYPE_1)
+    if segmentation.SOPClassUID != SegmentationStorage or segmentation.get("SegmentationType") != "BINARY":
+        yield "SEG: is not a BINARY Segmentation"
+    if segmentation.get("ContentQualification") != "RESEARCH":
+        yield "SEG: is not qualified as RESEARCH"
+    if segmentation.get("FrameOfReferenceUID") != series.grid.frame_of_reference_uid:
+        yield "SEG: stands in another frame of reference than its source"
+    segments = segmentation.get("SegmentSequence") or []
+    if [int(item.SegmentNumber) for item in segments] != list(range(1, np.unique(labels[labels > 0]).size + 1)):
+        yield "SEG: segments are not numbered from 1, one a lesion"
+    if len({item.get("TrackingUID") for item in segments}) != len(segments):
+        yield "SEG: two segments share a tracking UID, or have none"
+    yield from _references(segmentation, series)
+    yield from _geometry(segmentation, series, labels)
+
+
+def _references(segmentation: Dataset, series: Series) -> Iterator[str]:
+    sources = [str(header.SOPInstanceUID) for header in series.headers]
+    first = (segmentation.get("ReferencedSeriesSequence") or [Dataset()])[0]
+    listed = [str(item.ReferencedSOPInstanceUID) for item in first.get("ReferencedInstanceSequence", [])]
+    if first.get("SeriesInstanceUID") != series.series_instance_uid or sorted(listed) != sorted(sources):
+        yield "SEG: the referenced series is not the whole source series"
+
+
+def _geometry(segmentation: Dataset, series: Series, labels: Labels) -> Iterator[str]:
+    """Place every frame by its own attributes and compare with the mask, voxel by voxel."""
+    if (segmentation.Rows, segmentation.Columns) != labels.shape[1:]:
+        yield f"SEG: {segmentation.Rows} x {segmentation.Columns} pixels, expected {labels.shape[1:]}"
+        return
+    if not _is_same_plane(segmentation, series.grid):
+        yield "SEG: orientation or spacing is not the source's"
+    frames = segmentation.PerFrameFunctionalGroupsSequence
+    positions = np.array([frame.PlanePositionSequence[0].ImagePositionPatient for frame in frames], dtype=np.float64)
+    distances_mm = np.linalg.norm(positions[:, None] - _source_positions(series)[None], axis=2)
+    if distances_mm.min(axis=1).max() > OFF_MM:
+        yield f"SEG: a frame stands {distances_mm.min(axis=1).max():.3f} mm from the nearest slice of the source"
+        return
+    slices = distances_mm.argmin(axis=1)
+    if any(_behind(frame) != series.planes[k] for frame, k in zip(frames, slices, strict=True)):
+        yield "SEG: a frame refers to another slice than the one it stands on"
+    if not np.array_equal(_rebuilt(segmentation, slices, labels.shape), _numbered(labels)):
+        yield "SEG: read back, it does not show the mask"
+
+
+def _source_positions(series: Series) -> Matrix:
+    places = {str(header.SOPInstanceUID): places_of(header) for header in series.headers}
+    frames = [places[plane.sop_instance_uid][(plane.frame_number or 1) - 1] for plane in series.planes]
+    return np.array(
+        [look_up(frame, "PlanePositionSequence", "ImagePositionPatient") for frame in frames], dtype=np.float64
+    )
+
+
+def _is_same_plane(segmentation: Dataset, grid: Grid) -> bool:
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    orientation = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=np.float64)
+    along_i, along_j = orientation.reshape(2, 3)
+    measures = shared.PixelMeasuresSequence[0]
+    row_mm, column_mm = (float(mm) for mm in measures.PixelSpacing)
+    stated = np.column_stack([along_j * row_mm, along_i * column_mm])
+    has_step = abs(float(measures.get("SpacingBetweenSlices") or 0) - grid.spacing_mm[0]) < OFF_MM
+    return has_step and np.allclose(stated, grid.affine_lps[:3, 1:3], atol=OFF_MM)
+
+
+def _behind(frame: Dataset) -> Plane:
+    reference = frame.DerivationImageSequence[0].SourceImageSequence[0]
+    number_ = reference.get("ReferencedFrameNumber")
+    return Plane(str(reference.ReferencedSOPInstanceUID), None if number_ is None else int(number_))
+
+
+def _rebuilt(segmentation: Dataset, slices: Sequence[int], shape: tuple[int, ...]) -> Labels:
+    """Unpack the one-bit frames, which run on without a gap (PS3.5 8.1.1), into a volume of segment numbers."""
+    rebuilt = np.zeros(shape, np.uint8)
+    size = shape[1] * shape[2]
+    bits = np.unpackbits(np.frombuffer(segmentation.PixelData, np.uint8), bitorder="little")[: size * len(slices)]
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    for k, frame, plane in zip(
+        slices, segmentation.PerFrameFunctionalGroupsSequence, bits.reshape(-1, *shape[1:]), strict=True
+    ):
+        holder = frame if "SegmentIdentificationSequence" in frame else shared
+        rebuilt[k][plane == 1] = holder.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+    return rebuilt
+
+
+def _numbered(labels: Labels) -> Labels:
+    """Number the lesions from 1 in the order of their labels."""
+    found = np.unique(labels[labels > 0])
+    numbers = np.zeros(256, np.uint8)
+    numbers[found] = np.arange(1, found.size + 1)
+    return numbers[labels]
+
+
+def _agreement(report: Dataset, segmentation: Dataset, labels: Labels, voxel_mm3: float) -> Iterator[str]:
+    """Does each lesion of the report point to its own segment, and measure it?"""
+    segments = {int(item.SegmentNumber): item for item in segmentation.get("SegmentSequence") or []}
+    numbered = _numbered(labels)
+    for group in (group for group in find(report, codes.MEASUREMENT_GROUP) if find(group, codes.VOLUME)):
+        reference = find(group, codes.REFERENCED_SEGMENT)[0].ReferencedSOPSequence[0]
+        if reference.ReferencedSOPInstanceUID != segmentation.SOPInstanceUID:
+            yield "SR: a lesion refers to another object than its Segmentation"
+        segment_number = int(reference.ReferencedSegmentNumber)
+        tracking_uid = find(group, codes.TRACKING_UID)[0].UID
+        if segment_number not in segments or segments[segment_number].get("TrackingUID") != tracking_uid:
+            yield f"SR: a lesion refers to segment {segment_number}, which is not its own"
+        volume_mm3, stated_mm3 = (numbered == segment_number).sum() * voxel_mm3, number(find(group, codes.VOLUME)[0])
+        if abs(stated_mm3 - volume_mm3) > max(0.1, 1e-4 * volume_mm3):
+            yield f"SR: states {stated_mm3:.1f} mm3 for segment {segment_number}, which has {volume_mm3:.1f}"

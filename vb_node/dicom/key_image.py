@@ -1,0 +1,167 @@
+"""A Secondary Capture for systems that show neither SEG nor SR: slices with the prior's outline in colour.
+
+No name, number or date of the patient is drawn: pixels cannot be corrected or taken out again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from highdicom.sc import SCImage
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from pydicom.dataset import Dataset
+from scipy import ndimage
+
+from vb_node.dicom import source
+from vb_node.dicom.provenance import MANUFACTURER, MODEL_NAME, Provenance
+from vb_node.dicom.sr_content import lesion_name
+from vb_node.types import Finding, Floats, Grid, Mask, Matrix, Series
+
+ROLE = "KEY"
+SERIES_NUMBER = 9003
+SERIES_DESCRIPTION = "AI key image, not verified"
+WARNING = "Investigational - not verified - not for diagnosis"
+PANEL, MARGIN, LINE, MOST_LESIONS = 512, 8, 22, 4
+ORANGE, WHITE, BLACK = (255, 80, 0), (255, 255, 255), (0, 0, 0)
+OPPOSITE = dict(zip("LRPAHF", "RLAPFH", strict=True))
+Picture = NDArray[np.uint8]
+
+
+def write_key_image(
+    series: Series, voxels: Floats, findings: Sequence[Finding], lines: Sequence[str], provenance: Provenance
+) -> Dataset:
+    """Draw the largest slice of each of the first four lesions, or the middle slice where there is none.
+
+    ``voxels`` [k, j, i] are those of ``series``; ``lines`` stand under the warning, nothing of the patient in them.
+    """
+    shown = [(_largest(finding.mask), lesion_name(finding), finding.mask) for finding in findings[:MOST_LESIONS]]
+    shown = shown or [(len(voxels) // 2, "No lesion localised", np.zeros(voxels.shape, np.bool_))]
+    panels = [
+        panel(voxels[k], mask[k], series.grid, f"{name}, slice {k + 1} of {len(voxels)}") for k, name, mask in shown
+    ]
+    result = _capture(_page(panels, [WARNING, *lines]), series, provenance)
+    result.SourceImageSequence = [_shown(series, k) for k in sorted({k for k, _, _ in shown})]
+    return result
+
+
+def panel(plane: Floats, mask: Mask, grid: Grid, caption: str) -> Picture:
+    """Draw one slice (rows, columns) as readers hang it, with square pixels and the outline of ``mask``."""
+    size = _size(grid)
+    right, down = (direction.letters for direction in display(grid))
+    low, high = np.percentile(plane, (1, 99.5))
+    grey = np.clip((_hung(plane, grid) - low) / max(high - low, 1e-6), 0, 1) * 255
+    picture = np.array(Image.fromarray(grey.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC).convert("RGB"))
+    inside = np.array(Image.fromarray(_hung(mask, grid)).resize(size, Image.Resampling.NEAREST))
+    picture[ndimage.binary_dilation(inside, iterations=2) & ~inside] = ORANGE
+    framed = Image.new("RGB", (PANEL, PANEL), BLACK)
+    framed.paste(Image.fromarray(picture), ((PANEL - size[0]) // 2, (PANEL - size[1]) // 2))
+    draw = ImageDraw.Draw(framed)
+    _write(draw, (MARGIN, MARGIN), caption)
+    _write(draw, (PANEL - MARGIN - 12, PANEL // 2), right[0])
+    _write(draw, (MARGIN, PANEL // 2), OPPOSITE[right[0]])
+    _write(draw, (PANEL // 2, PANEL - MARGIN - LINE), down[0])
+    return np.array(framed)
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Where one axis of the picture runs to in the patient, and whether the source's axis is turned about for it.
+
+    ``letters`` in falling order of their share (PS3.3 C.7.6.1.1.1).
+    """
+
+    letters: str
+    is_flipped: bool
+
+
+def display(grid: Grid) -> tuple[Direction, Direction]:
+    """Give the directions to the right and down: the patient's right, front and head always go left or up."""
+    return _direction(grid.affine_lps[:3, 2]), _direction(grid.affine_lps[:3, 1])
+
+
+def _direction(axis_lps: Matrix) -> Direction:
+    cosines = axis_lps / np.linalg.norm(axis_lps)
+    # LPS: left and posterior are positive and belong right and down; head is positive and belongs up
+    largest = int(np.abs(cosines).argmax())
+    is_flipped = bool((cosines[largest] < 0) == (largest < 2))
+    shown = -cosines if is_flipped else cosines
+    by_share = sorted(zip(shown, ("LR", "PA", "HF"), strict=True), key=lambda item: -abs(item[0]))
+    # 0.1 is 6 degrees: a smaller share is no direction a reader wants to hear of.
+    return Direction("".join(pair[int(cosine < 0)] for cosine, pair in by_share if abs(cosine) > 0.1), is_flipped)
+
+
+def _hung(plane: NDArray[Any], grid: Grid) -> NDArray[Any]:
+    right, down = display(grid)
+    return np.ascontiguousarray(plane[:: -1 if down.is_flipped else 1, :: -1 if right.is_flipped else 1])
+
+
+def _largest(mask: Mask) -> int:
+    return int(mask.sum(axis=(1, 2)).argmax())
+
+
+def _size(grid: Grid) -> tuple[int, int]:
+    _, rows, columns = grid.shape
+    _, row_mm, column_mm = grid.spacing_mm
+    scale = PANEL / max(rows * row_mm, columns * column_mm)
+    return max(round(columns * column_mm * scale), 1), max(round(rows * row_mm * scale), 1)
+
+
+def _page(panels: Sequence[Picture], lines: Sequence[str]) -> Picture:
+    """Lay the panels in a row, or two by two, under the lines of text."""
+    across = 1 if len(panels) == 1 else 2
+    down = -(-len(panels) // across)
+    top = 2 * MARGIN + LINE * len(lines)
+    page = Image.new("RGB", (PANEL * across, top + PANEL * down), BLACK)
+    draw = ImageDraw.Draw(page)
+    for row, line in enumerate(lines):
+        _write(draw, (MARGIN, MARGIN + row * LINE), line, ORANGE if row == 0 else WHITE)
+    for place, picture in enumerate(panels):
+        page.paste(Image.fromarray(picture), (PANEL * (place % across), top + PANEL * (place // across)))
+    return np.array(page)
+
+
+def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, colour: tuple[int, int, int] = WHITE) -> None:
+    draw.text(place, text, fill=colour, font=ImageFont.load_default(16), stroke_width=2, stroke_fill=BLACK)
+
+
+def _capture(page: Picture, series: Series, provenance: Provenance) -> Dataset:
+    result = SCImage(
+        pixel_array=page,
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        patient_orientation=("L", "P"),
+        study_instance_uid=series.headers[0].StudyInstanceUID,
+        series_instance_uid=provenance.series_instance_uid(ROLE),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=provenance.sop_instance_uid(ROLE),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MODEL_NAME,
+        software_versions=provenance.software_version,
+        device_serial_number=provenance.device_serial_number,
+        content_qualification="RESEARCH",
+        series_description=SERIES_DESCRIPTION,
+    )
+    source.sign(result, series.headers[0], provenance)
+    # highdicom knows single letters only; an oblique series needs more.
+    result.PatientOrientation = [direction.letters for direction in display(series.grid)]
+    result.ConversionType = "WSD"
+    result.BurnedInAnnotation = "YES"
+    result.BodyPartExamined = "BRAIN"
+    result.DateOfSecondaryCapture, result.TimeOfSecondaryCapture = result.ContentDate, result.ContentTime
+    return result
+
+
+def _shown(series: Series, k: int) -> Dataset:
+    plane = series.planes[k]
+    reference = Dataset()
+    reference.ReferencedSOPInstanceUID = plane.sop_instance_uid
+    reference.ReferencedSOPClassUID = next(
+        header.SOPClassUID for header in series.headers if header.SOPInstanceUID == plane.sop_instance_uid
+    )
+    if plane.frame_number is not None:
+        reference.ReferencedFrameNumber = plane.frame_number
+    return reference

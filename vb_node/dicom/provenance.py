@@ -1,0 +1,73 @@
+"""Who made a result, from what, and when: the same for every object of one job."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from vb_node.dicom import uid
+
+MANUFACTURER = "Virtual Biopsy node"
+MODEL_NAME = "vb-node"
+# Every name that a version of this software has ever written: a result of an old version is no input either.
+OUR_EQUIPMENT = frozenset({(MANUFACTURER, MODEL_NAME)})
+
+
+@dataclass(frozen=True)
+class Predecessor:
+    """The SR document that a revision supersedes."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What stands in every object of one job.
+
+    ``job_key`` names this run: SOP Instance UIDs derive from it. ``lineage_key`` is the same for all revisions of one
+    source series and application: result series and tracking UIDs derive from it. ``created`` comes from the ledger,
+    never from the clock, so that the same job writes the same bytes; it is in the zone of the site and is written
+    as it is where the source names no zone. ``weights`` pairs names with SHA-256 digests.
+    """
+
+    job_key: str
+    lineage_key: str
+    created: datetime
+    device_serial_number: str
+    software_version: str
+    algorithm_name: str
+    algorithm_version: str
+    weights: tuple[tuple[str, str], ...] = ()
+    parameters: str = ""
+    is_trained_on_synthetic_data: bool = True
+    predecessor: Predecessor | None = None
+
+    def sop_instance_uid(self, role: str) -> str:
+        return uid.derive(self.job_key, f"{role} instance")
+
+    def series_instance_uid(self, role: str) -> str:
+        return uid.derive(self.lineage_key, f"{role} series")
+
+    def tracking_uid(self, label: int) -> str:
+        return uid.derive(self.lineage_key, "tracking", label)
+
+    def tracking_uid_of(self, title: str) -> str:
+        """Give the tracking UID of a group of the report that is no lesion."""
+        return uid.derive(self.lineage_key, f"tracking {title}")
+
+
+def is_ours(header: Dataset) -> bool:
+    """Recognise a result of this node or of an earlier version, by the equipment that the object itself names.
+
+    A result must never start a job. The AE title cannot tell: results come back from archives under the archive's own.
+    """
+    contributors = header.get("ContributingEquipmentSequence") or []
+    return any(_equipment(item) in OUR_EQUIPMENT for item in (header, *contributors))
+
+
+def _equipment(item: Dataset) -> tuple[Any, Any]:
+    return str(item.get("Manufacturer", "")).strip(), str(item.get("ManufacturerModelName", "")).strip()

@@ -1,0 +1,184 @@
+"""The measurement groups of a report: lesions, class probabilities or why there are none, and the study as a whole.
+
+The layout is the one that OHIF, Weasis, 3D Slicer and dcmtk were seen to show whole (PS3.16 TID 1411, 1501, 4019).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from highdicom import sr
+from pydicom.dataset import Dataset
+
+from vb_node.dicom import codes
+from vb_node.dicom.provenance import MANUFACTURER, Provenance
+from vb_node.errors import Unfit
+from vb_node.types import Diagnosis, Finding, Prior
+
+Group = sr.MeasurementsAndQualitativeEvaluations | sr.VolumetricROIMeasurementsAndQualitativeEvaluations
+
+DISCLAIMER = "Research use only. AI output, not verified, not a diagnosis. To be read by a physician, with the images."
+SYNTHETIC = (
+    "The model weights were trained on generated phantoms only, never on patients: no clinical performance is claimed, "
+    "and a class probability says nothing about this patient beyond a demonstration."
+)
+NO_CLAIM = "No clinical performance is claimed for the model weights."
+SITE_NOTE = (
+    "Site and side are those of the nearest atlas region (MNI152) to the lesion's centre: a coarse aid to find it."
+)
+
+
+def lesion_name(finding: Finding) -> str:
+    """Name a lesion for people, side and site included: a viewer may hide the coded laterality."""
+    if finding.laterality == "midline":
+        return f"Lesion {finding.label} (midline, {finding.site})"
+    place = "side" if finding.site == "brain" else finding.site
+    return f"Lesion {finding.label} ({finding.laterality} {place})"
+
+
+def lesion(finding: Finding, segmentation: Dataset, provenance: Provenance) -> Group:
+    """Report one lesion and its segment (TID 1411)."""
+    tracking_uid = provenance.tracking_uid(finding.label)
+    segment = next(item for item in segmentation.SegmentSequence if item.TrackingUID == tracking_uid)
+    source_series_uid = segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID
+    return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(tracking_uid, lesion_name(finding)),
+        referenced_segment=sr.ReferencedSegment(
+            segmentation.SOPClassUID,
+            segmentation.SOPInstanceUID,
+            int(segment.SegmentNumber),
+            source_series=sr.SourceSeriesForSegmentation(source_series_uid),
+        ),
+        finding_category=codes.ABNORMAL_STRUCTURE,
+        finding_type=codes.NEOPLASM,
+        finding_sites=[sr.FindingSite(codes.SITES[finding.site], codes.LATERALITY.get(finding.laterality))],
+        algorithm_id=_algorithm(provenance, ()),
+        measurements=_measurements(finding),
+    )
+
+
+def _measurements(finding: Finding) -> list[sr.Measurement]:
+    lengths = (
+        (codes.DIAMETER, finding.diameter_mm),
+        (codes.LONG_AXIS, finding.long_axis_mm),
+        (codes.SHORT_AXIS, finding.short_axis_mm),
+    )
+    volume = sr.Measurement(codes.VOLUME, round(finding.volume_mm3, 1), codes.CUBIC_MILLIMETRE, method=codes.VOXEL_SUM)
+    return [volume, *(sr.Measurement(name, round(mm, 1), codes.MILLIMETRE) for name, mm in lengths)]
+
+
+def diagnosis_groups(diagnosis: Diagnosis, provenance: Provenance) -> list[Group]:
+    """Report the class probabilities, most probable first; of an undetermined diagnosis only that it is none.
+
+    A row of probabilities under an undetermined diagnosis would be read as one, so it is left out.
+    """
+    if not diagnosis.is_determined:
+        return [_undetermined(diagnosis, provenance)]
+    ranked = sorted(diagnosis.probabilities.items(), key=lambda item: -item[1])
+    return [_probability(name, probability, provenance) for name, probability in ranked]
+
+
+def _probability(name: str, probability: float, provenance: Provenance) -> Group:
+    percent = sr.Measurement(codes.PROBABILITY, round(100 * probability, 1), codes.PERCENT)
+    title = f"Class probability: {name}"
+    return _group(title, provenance, finding_type=codes.CLASSES[name], measurements=[percent])
+
+
+def _undetermined(diagnosis: Diagnosis, provenance: Provenance) -> Group:
+    impression = sr.QualitativeEvaluation(codes.IMPRESSION, codes.UNDETERMINED)
+    group = _group("Tumour class: not determined", provenance, qualitative_evaluations=[impression])
+    _comment(group, f"Tumour class not determined: {diagnosis.reason}")
+    if diagnosis.novelty is not None:
+        _comment(group, f"Distance to the training data: {diagnosis.novelty:.2f} of the threshold (above 1: unlike it)")
+    return group
+
+
+def study(findings: Sequence[Finding], prior: Prior, notes: Sequence[str], provenance: Provenance) -> Group:
+    """Report the whole: how many lesions, how sure, with what weights, and what all this may not be used for."""
+    outcome = codes.SUCCEEDED_WITH_FINDINGS if findings else codes.SUCCEEDED_WITHOUT_FINDINGS
+    group = _group(
+        "Summary of the analysis",
+        provenance,
+        algorithm_id=_algorithm(provenance, _settings(provenance)),
+        qualitative_evaluations=[
+            sr.QualitativeEvaluation(codes.SUMMARY, outcome),
+            sr.QualitativeEvaluation(codes.LOCALISATION, codes.LOCALISATION_STATES[prior.state]),
+            _claim(provenance),
+        ],
+        measurements=[
+            _count(len(findings)),
+            sr.Measurement(codes.LOCALISATION_SCORE, round(prior.confidence, 2), codes.SCORE),
+        ],
+    )
+    said = [DISCLAIMER, _claim_in_words(provenance), _localisation_in_words(prior)]
+    for text in dict.fromkeys((*said, *([SITE_NOTE] if findings else []), *prior.notes, *notes)):
+        _comment(group, text)
+    return group
+
+
+def _count(lesions: int) -> sr.Measurement:
+    measurement = sr.Measurement(codes.NUMBER_OF_LESIONS, lesions, codes.COUNT)
+    measurement[0].MeasuredValueSequence[0].NumericValue = str(lesions)  # highdicom writes 2.0 lesions
+    return measurement
+
+
+def not_analysed(error: Unfit, provenance: Provenance) -> Group:
+    """Report that a series was not analysed, and why; no count of lesions, as none was looked for."""
+    reason = codes.reason_for(error)
+    group = _group(
+        "Not analysed",
+        provenance,
+        algorithm_id=_algorithm(provenance, _settings(provenance)),
+        qualitative_evaluations=[
+            sr.QualitativeEvaluation(codes.SUMMARY, codes.NONE_SUCCEEDED),
+            sr.QualitativeEvaluation(codes.REASON, reason),
+            _claim(provenance),
+        ],
+    )
+    said = f"Not analysed: {reason.meaning[0].lower()}{reason.meaning[1:]}. {error}".rstrip()
+    for text in (said, "Nothing is said about tumours in this series.", DISCLAIMER, _claim_in_words(provenance)):
+        _comment(group, text)
+    return group
+
+
+def _localisation_in_words(prior: Prior) -> str:
+    degree = "low" if prior.confidence < 1 / 3 else "moderate" if prior.confidence < 2 / 3 else "high"
+    return (
+        f"Localisation: {prior.state}, with {degree} confidence ({prior.confidence:.2f} on a scale from 0 to 1). The "
+        "figure is an uncalibrated score, not a probability: it does not say how often such a result is right."
+    )
+
+
+def _claim(provenance: Provenance) -> sr.QualitativeEvaluation:
+    claim = codes.SYNTHETIC_ONLY if provenance.is_trained_on_synthetic_data else codes.NO_CLAIM
+    return sr.QualitativeEvaluation(codes.CLAIM, claim)
+
+
+def _claim_in_words(provenance: Provenance) -> str:
+    return SYNTHETIC if provenance.is_trained_on_synthetic_data else NO_CLAIM
+
+
+def _settings(provenance: Provenance) -> list[str]:
+    weights = [f"weights {name} sha256:{digest}" for name, digest in provenance.weights]
+    return [*([provenance.parameters] if provenance.parameters else []), *weights]
+
+
+def _algorithm(provenance: Provenance, parameters: Sequence[str]) -> sr.AlgorithmIdentification:
+    return sr.AlgorithmIdentification(
+        name=provenance.algorithm_name,
+        version=provenance.algorithm_version,
+        parameters=list(parameters) or None,
+        family=codes.ARTIFICIAL_INTELLIGENCE,
+        manufacturer=MANUFACTURER,
+    )
+
+
+def _group(title: str, provenance: Provenance, **parts: Any) -> Group:
+    """Make a group without a region (TID 1501); its tracking identifier is the title that viewers print."""
+    return sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(provenance.tracking_uid_of(title), title), **parts
+    )
+
+
+def _comment(group: Group, text: str) -> None:
+    item = sr.TextContentItem(codes.COMMENT, text, sr.RelationshipTypeValues.CONTAINS)
+    group[0].ContentSequence.append(item)

@@ -1,0 +1,1 @@
+"""Messages: associations, C-STORE and C-ECHO, on both sides. No pixels, no ledger."""

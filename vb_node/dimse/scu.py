@@ -1,0 +1,177 @@
+"""The sender: C-STORE and C-ECHO as user.
+
+pynetdicom clears the socket's timeout after connecting, so a peer that freezes in mid-message would hold the sender
+for ever; ``_guard`` sets it again.
+"""
+
+import logging
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pydicom.filereader import read_file_meta_info
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import build_context
+
+from vb_node.dimse import contexts, status
+from vb_node.errors import Later, NodeError
+
+log = logging.getLogger(__name__)
+
+MOST_CONTEXTS = 128
+
+
+class NotAccepted(NodeError):
+    """The peer's answer to the association or its presentation contexts is a lasting no."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where an AE listens."""
+
+    ae_title: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.ae_title}@{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long to wait, in seconds."""
+
+    connect_s: float = 10.0
+    answer_s: float = 30.0
+
+
+def echo(peer: Address, calling: str, timeouts: Timeouts | None = None) -> None:
+    """Send a C-ECHO; raise ``Later`` or ``NotAccepted`` when it is not answered with Success."""
+    with _association(peer, calling, [(contexts.VERIFICATION, contexts.NATIVE)], timeouts or Timeouts()) as association:
+        _expect_status(association.send_c_echo(), peer)
+
+
+def store(
+    peer: Address, calling: str, path: Path, convert: Callable[[Path, str], Path], timeouts: Timeouts | None = None
+) -> int:
+    """Send one instance as its file holds it, and return the status that came.
+
+    Where the peer does not accept its SOP class but one of ``contexts.FALL_BACK``, ``convert(path, sop_class_uid)``
+    gives the file to send instead.
+
+    Raises
+    ------
+    Later
+        No connection, no association for now, or no answer.
+    NotAccepted
+        The peer rejects us for good, or accepts no presentation context for the object.
+    """
+    meta = read_file_meta_info(path)
+    sop_class_uid = str(meta.MediaStorageSOPClassUID)
+    wanted = (sop_class_uid, *contexts.FALL_BACK.get(sop_class_uid, ()))
+    syntaxes = (str(meta.TransferSyntaxUID),)
+    with _association(peer, calling, [(wish, syntaxes) for wish in wanted], timeouts or Timeouts()) as association:
+        accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
+        chosen = next(wish for wish in wanted if wish in accepted)
+        sent = path if chosen == sop_class_uid else convert(path, chosen)
+        return _expect_status(association.send_c_store(sent), peer)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of one file; ``status`` None: no answer came."""
+
+    path: Path
+    status: int | None
+    why: str = ""
+
+
+def store_many(paths: Sequence[Path], peer: Address, calling: str, associations: int = 1) -> Iterator[Sent]:
+    """Send files over one or more associations at once; yield what became of each as it is known."""
+    lanes = [lane for lane in (list(islice(paths, start, None, associations)) for start in range(associations)) if lane]
+    with ThreadPoolExecutor(len(lanes) or 1) as pool:
+        for results in pool.map(lambda lane: list(_store_lane(lane, peer, calling)), lanes):
+            yield from results
+
+
+def _store_lane(paths: Iterable[Path], peer: Address, calling: str) -> Iterator[Sent]:
+    metas = {path: read_file_meta_info(path) for path in paths}
+    wanted = sorted({(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)) for meta in metas.values()})
+    offers = [(sop_class_uid, (syntax,)) for sop_class_uid, syntax in wanted[:MOST_CONTEXTS]]
+    try:
+        with _association(peer, calling, offers, Timeouts()) as association:
+            for path in metas:
+                yield _store_one(association, path, peer)
+    except (Later, NotAccepted) as error:
+        yield from (Sent(path, None, str(error)) for path in metas)
+
+
+def _store_one(association: Association, path: Path, peer: Address) -> Sent:
+    try:
+        return Sent(path, _expect_status(association.send_c_store(path), peer))
+    except (ValueError, RuntimeError, Later) as error:
+        return Sent(path, None, str(error))
+
+
+@contextmanager
+def _association(
+    peer: Address, calling: str, offers: Sequence[tuple[str, Sequence[str]]], timeouts: Timeouts
+) -> Iterator[Association]:
+    ae = AE(ae_title=calling)
+    ae.connection_timeout = timeouts.connect_s
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeouts.answer_s
+    offered = [build_context(sop_class_uid, list(syntaxes)) for sop_class_uid, syntaxes in offers]
+    guard = (evt.EVT_CONN_OPEN, _guard, [timeouts.answer_s])
+    association = ae.associate(peer.host, peer.port, contexts=offered, ae_title=peer.ae_title, evt_handlers=[guard])
+    if not association.is_established:
+        raise _why_not(association, peer)
+    try:
+        if not association.accepted_contexts:
+            raise NotAccepted(f"{peer} accepts none of the presentation contexts {[offer[0] for offer in offers]}")
+        yield association
+    finally:
+        association.release() if association.is_established else association.abort()
+
+
+def _guard(event: evt.Event, timeout_s: float) -> None:
+    connection: Any = event.assoc.dul.socket and event.assoc.dul.socket.socket
+    connection.settimeout(timeout_s)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _why_not(association: Association, peer: Address) -> NodeError:
+    answer = association.acceptor.primitive
+    if association.is_rejected and answer is not None:
+        words = f"{answer.result_str}: {answer.reason_str}"
+        kind = NotAccepted if answer.result == 0x01 else Later
+        return kind(f"{peer} rejected the association ({words}): check the AE titles on both sides")
+    if association.is_aborted and answer is not None:
+        return NotAccepted(f"{peer} accepts none of the presentation contexts that were offered")
+    return Later(f"{peer} cannot be reached or does not answer: check host and port, and that it listens")
+
+
+def _expect_status(answer: object, peer: Address) -> int:
+    value = getattr(answer, "Status", None)
+    if value is None:
+        raise Later(f"{peer} did not answer in time")
+    return int(value)
+
+
+def words_of(value: int | None) -> str:
+    """Say what a status means, for people."""
+    if value is None:
+        return "no answer"
+    return {"stored": "stored", "busy": "busy, try again", "refused": "refused"}[
+        status.meaning(value)
+    ] + f" ({value:04X})"
+
+
+def is_stored(value: int | None) -> bool:
+    """Say whether a status means that the peer has the instance."""
+    return value is not None and status.meaning(value) == "stored"

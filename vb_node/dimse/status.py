@@ -1,0 +1,27 @@
+"""DIMSE statuses: what the node answers, and what it makes of an answer (PS3.4 table B.2-1, PS3.7 annex C)."""
+
+from typing import Literal
+
+SUCCESS = 0x0000
+DUPLICATE = 0x0111
+NOT_AUTHORISED = 0x0124
+OUT_OF_RESOURCES = 0xA700
+CLASS_MISMATCH = 0xA901
+INSTANCE_MISMATCH = 0xA902
+PIXEL_LENGTH = 0xA903
+CANNOT_PARSE = 0xC000
+TRUNCATED = 0xC001
+MISSING_UID = 0xC004
+ILLEGAL_UID = 0xC005
+
+_STORED_WITH_WARNING = {0xB000, 0xB006, 0xB007}
+_PROCESSING_FAILURE, _RESOURCE_LIMITATION = 0x0110, 0x0213
+
+
+def meaning(status: int) -> Literal["stored", "busy", "refused"]:
+    """Say what a storage SCP's answer means for the sender: done, try again soon, or a person should look."""
+    if status == SUCCESS or status in _STORED_WITH_WARNING:
+        return "stored"
+    if status >> 8 == 0xA7 or status in {_PROCESSING_FAILURE, _RESOURCE_LIMITATION}:
+        return "busy"
+    return "refused"

@@ -1,0 +1,189 @@
+"""The station that decides when a study is whole and which of its series become jobs."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from storage import arrivals, audit, jobs, stations
+from storage.database import Database
+from storage.schema import Instance, Job, Series
+from storage.spool import Spool
+from vb_node.config import RouteSettings, Settings
+from vb_node.dicom.read import read_header
+from vb_node.errors import Unfit
+from vb_node.pipeline import rule
+from vb_node.pipeline.application import Application, Candidate, find
+from vb_node.pipeline.rule import Rule
+from vb_node.pipeline.select import IMAGE_CLASSES, Choice
+from vb_node.runtime import receive
+from vb_node.runtime.evidence import OpenStudy, evidences
+
+log = logging.getLogger(__name__)
+
+STATION = "assemble"
+REST_S = 60.0
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route with its rule read and its application planned."""
+
+    settings: RouteSettings
+    matches: Rule
+    application: Application
+    plan: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class WholeStudy:
+    """All that has come of a study; ``closing`` are the series that the evidence closes now."""
+
+    series: Mapping[str, Series]
+    instances: Mapping[str, Sequence[Instance]]
+    closing: frozenset[str]
+    evidence: str
+
+
+class Assembler:
+    """Closes studies by evidence and puts jobs on the shelf."""
+
+    def __init__(
+        self, database: Database, spool: Spool, settings: Settings, applications: Mapping[str, Application]
+    ) -> None:
+        self.database = database
+        self.spool = spool
+        self.evidences = evidences(settings.assemble)
+        by_priority = sorted(settings.routes, key=lambda route: -route.priority)
+        self._resting: dict[str, float] = {}  # studies that failed, so that they do not hold up the others
+        self.routes = [_route(route, find(applications, route.application), settings) for route in by_priority]
+
+    def step(self, now: float) -> bool:
+        """Close one study that is whole; give False if there is none."""
+        for open_study in self._open_studies():
+            evidence = next((words for speak in self.evidences if (words := speak(open_study, now))), None)
+            if evidence is None or self._resting.get(open_study.study_instance_uid, 0.0) > now:
+                continue
+            try:
+                self._assemble(self._gather(open_study, evidence), now)
+            except Exception:
+                log.exception("study not assembled", extra={"study_instance_uid": open_study.study_instance_uid})
+                self._resting[open_study.study_instance_uid] = now + REST_S
+                continue
+            return True
+        return False
+
+    def _open_studies(self) -> list[OpenStudy]:
+        with self.database.read() as session:
+            listener = stations.get(session, receive.STATION)
+            since = listener.started_at if listener else 0.0
+            by_study = groupby(arrivals.open_series(session), attrgetter("study_instance_uid"))
+            return [OpenStudy(list(series), since) for _, series in by_study]
+
+    def _gather(self, open_study: OpenStudy, evidence: str) -> WholeStudy:
+        with self.database.read() as session:
+            study = arrivals.series_of_study(session, open_study.study_instance_uid)
+            series = {one.series_instance_uid: one for one in study}
+            instances = {uid: list(arrivals.instances_of_series(session, uid)) for uid in series}
+        closing = frozenset(one.series_instance_uid for one in open_study.series)
+        return WholeStudy(series, instances, closing, evidence)
+
+    def _assemble(self, study: WholeStudy, now: float) -> None:
+        choices = list(self._choices(study))  # reads files: not while the ledger is held
+        with self.database.write() as session:
+            if not _is_unchanged(session, study):
+                return  # something came meanwhile: the next turn sees it
+            for uid in sorted(study.closing):
+                arrivals.close(session, session.get_one(Series, uid), study.evidence, now=now)
+            job_ids: dict[str, int] = {}
+            for route, choice in choices:
+                job = _schedule(session, study, route, choice, now) if choice.is_taken else None
+                if job is not None:
+                    job_ids.setdefault(route.application.name, job.id)
+            for route, choice in choices:
+                if choice.series_instance_uid in study.closing:
+                    _tell(session, study, route, choice, job_ids.get(route.application.name), now)
+
+    def _choices(self, study: WholeStudy) -> Iterator[tuple[Route, Choice]]:
+        """Ask each route's application of each series."""
+        for route in self.routes:
+            fitting: list[Candidate] = []
+            for uid, instances in study.instances.items():
+                images = [one for one in instances if one.sop_class_uid in IMAGE_CLASSES] or instances
+                try:
+                    candidate = Candidate(self._header(images[0]), len(images))
+                except Unfit as error:
+                    yield route, Choice(uid, False, 0.0, str(error))
+                    continue
+                if route.matches(candidate.header):
+                    fitting.append(candidate)
+                else:
+                    yield route, Choice(uid, False, 0.0, "the route's rule does not match")
+            yield from ((route, choice) for choice in route.application.select(fitting, route.plan))
+
+    def _header(self, instance: Instance) -> Any:
+        return read_header(self.spool.path_of(instance.sop_instance_uid, instance.sha256))
+
+
+def _route(route: RouteSettings, application: Application, settings: Settings) -> Route:
+    return Route(route, rule.parse(route.when), application, application.plan(settings))
+
+
+def _is_unchanged(session: Session, study: WholeStudy) -> bool:
+    uid = next(iter(study.series.values())).study_instance_uid
+    current = {series.series_instance_uid: series.instances for series in arrivals.series_of_study(session, uid)}
+    return current == {uid: series.instances for uid, series in study.series.items()}
+
+
+def _schedule(session: Session, study: WholeStudy, route: Route, choice: Choice, now: float) -> Job | None:
+    """Put the job of a series on the shelf.
+
+    Two routes that take one series for one application make one key: the second finds it there.
+    """
+    uid = choice.series_instance_uid
+    inputs = [(instance.sop_instance_uid, instance.sha256) for instance in study.instances[uid]]
+    job = Job(
+        key=job_key(uid, inputs, route.application, route.plan),
+        application=route.application.name,
+        version=route.application.version,
+        route=route.settings.name,
+        plan=route.plan,
+        destinations=[] if route.settings.shadow else list(route.settings.destinations),
+        closed_by=study.series[uid].closed_by or study.evidence,
+        priority=route.settings.priority,
+        created_at=now,
+        **arrivals.keys_of(study.series[uid]),
+    )
+    scheduled = jobs.schedule(session, job, inputs)
+    if scheduled is not None:
+        log.info("job scheduled", extra={"job": job.id, "series_instance_uid": uid, "instances": len(inputs)})
+    return scheduled
+
+
+def _tell(session: Session, study: WholeStudy, route: Route, choice: Choice, job_id: int | None, now: float) -> None:
+    """Write the reason for taking or leaving a series to the log of the job that its study has become."""
+    event = "series selected" if choice.is_taken else "series not selected"
+    details = {"route": route.settings.name, "reason": choice.reason, "score": round(choice.score, 3)}
+    keys = arrivals.keys_of(study.series[choice.series_instance_uid])
+    audit.record(session, event, now=now, actor=STATION, details=details, job_id=job_id, **keys)
+    ids = {"series_instance_uid": choice.series_instance_uid, "route": route.settings.name}
+    log.info(event, extra=ids)
+
+
+def job_key(
+    series_instance_uid: str, inputs: Sequence[tuple[str, str]], application: Application, plan: Mapping[str, Any]
+) -> str:
+    """Digest all that makes a result: the instances and their content, the application, its weights and settings."""
+    words = [series_instance_uid, sorted(inputs), application.name, application.version, plan]
+    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+
+
+def lineage_key(series_instance_uid: str, application: str) -> str:
+    """Digest what all revisions of a series' result share."""
+    return hashlib.sha256(json.dumps([series_instance_uid, application]).encode()).hexdigest()

@@ -1,0 +1,177 @@
+"""The station that answers C-STORE: nothing is answered Success before it is on disk and in the ledger.
+
+Order: check the data set, write the spool file (file and folder fsynced), commit the ledger row, answer.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_file_meta_info
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID
+from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
+from sqlalchemy.exc import OperationalError
+
+from storage import arrivals, audit
+from storage.database import Database
+from storage.schema import Instance, Series
+from storage.spool import Spool
+from vb_node.dicom.admission import admit
+from vb_node.dimse import status
+from vb_node.dimse.scp import StoreRequest
+from vb_node.errors import Refused
+
+log = logging.getLogger(__name__)
+
+STATION = "receive"
+META_START, META_LENGTH_AT = 144, slice(140, 144)
+
+
+class Receiver:
+    """Takes instances from peers and puts them on the shelf."""
+
+    def __init__(self, database: Database, spool: Spool) -> None:
+        self.database = database
+        self.spool = spool
+
+    def store(self, request: StoreRequest) -> None:
+        """Take one instance; return when it is safe.
+
+        Raises
+        ------
+        Refused
+            With the DIMSE status that says why not.
+        """
+        try:
+            self._store(request)
+        except Refused as refused:
+            self._tell_refusal(request, refused)
+            raise
+
+    def _store(self, request: StoreRequest) -> None:
+        header = admit(request.data, request.transfer_syntax_uid, request.sop_class_uid, request.sop_instance_uid)
+        sha256 = hashlib.sha256(request.data).hexdigest()
+        if self._is_known(request.sop_instance_uid, sha256):
+            return
+        try:
+            self.spool.put(request.sop_instance_uid, sha256, part10(request), request.data)
+            self._record(header, sha256, len(request.data), request.calling_ae_title)
+        except arrivals.Conflict as conflict:
+            self.spool.path_of(request.sop_instance_uid, sha256).unlink(missing_ok=True)
+            raise Refused(str(conflict), status.DUPLICATE) from conflict
+        except (OSError, OperationalError) as error:
+            raise Refused(f"out of resources: {type(error).__name__}", status.OUT_OF_RESOURCES) from error
+
+    def _is_known(self, sop_instance_uid: str, sha256: str) -> bool:
+        with self.database.read() as session:
+            known = session.get(Instance, sop_instance_uid)
+        if known is not None and known.sha256 != sha256:
+            raise Refused(
+                f"SOP Instance UID {sop_instance_uid} is known with other content; the first is kept", status.DUPLICATE
+            )
+        return known is not None
+
+    def _record(self, header: Dataset, sha256: str, size_bytes: int, peer: str) -> None:
+        now = time.time()
+        instance = Instance(
+            sop_instance_uid=str(header.SOPInstanceUID),
+            sop_class_uid=str(header.SOPClassUID),
+            series_instance_uid=str(header.SeriesInstanceUID),
+            study_instance_uid=str(header.StudyInstanceUID),
+            sha256=sha256,
+            size_bytes=size_bytes,
+            peer=peer,
+            received_at=now,
+        )
+        series = Series(
+            series_instance_uid=instance.series_instance_uid,
+            study_instance_uid=instance.study_instance_uid,
+            patient_id=_text(header, "PatientID"),
+            accession_number=_text(header, "AccessionNumber"),
+            opened_at=now,
+            last_arrival_at=now,
+        )
+        with self.database.write() as session:
+            arrivals.record(session, instance, series, actor=STATION)
+
+    def _tell_refusal(self, request: StoreRequest, refused: Refused) -> None:
+        details = {"status": f"{refused.status:04X}", "why": str(refused), "host": request.host}
+        try:
+            with self.database.write() as session:
+                audit.record(
+                    session,
+                    "instance refused",
+                    now=time.time(),
+                    actor=STATION,
+                    outcome="refused",
+                    details=details,
+                    peer=request.calling_ae_title,
+                    sop_instance_uid=request.sop_instance_uid[:64],
+                )
+        except OperationalError:
+            log.exception("refusal not recorded")  # a full disk refuses instances and cannot say so in the ledger
+
+    def tell_rejection(self, calling_ae_title: str, host: str, why: str) -> None:
+        """Write down that an association was rejected."""
+        with self.database.write() as session:
+            details = {"why": why, "host": host}
+            peer = calling_ae_title[:64]
+            audit.record(
+                session,
+                "association rejected",
+                now=time.time(),
+                actor=STATION,
+                outcome="refused",
+                details=details,
+                peer=peer,
+            )
+
+    def recover(self) -> int:
+        """Rebuild the rows of files that a crash left without one, and return how many."""
+        rebuilt = 0
+        for path in self._without_row():
+            meta = read_file_meta_info(path)
+            data = data_set_of(path)
+            header = admit(data, meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID)
+            self._record(
+                header, hashlib.sha256(data).hexdigest(), len(data), str(meta.get("SendingApplicationEntityTitle", ""))
+            )
+            rebuilt += 1
+        return rebuilt
+
+    def _without_row(self) -> Iterator[Path]:
+        for path in self.spool:
+            uid = str(read_file_meta_info(path).MediaStorageSOPInstanceUID)
+            with self.database.read() as session:
+                if session.get(Instance, uid) is None:
+                    yield path
+
+
+def data_set_of(path: Path) -> bytes:
+    """Give the data set of a spool file as it came, without the file meta information (PS3.10 7.1)."""
+    content = path.read_bytes()
+    return content[META_START + int.from_bytes(content[META_LENGTH_AT], "little") :]
+
+
+def part10(request: StoreRequest) -> bytes:
+    """Write a preamble of zeros and file meta information of our own (PS3.10 7.1): a peer's never reaches the disk."""
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = UID(request.sop_class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(request.sop_instance_uid)
+    meta.TransferSyntaxUID = UID(request.transfer_syntax_uid)
+    meta.ImplementationClassUID = UID(PYNETDICOM_IMPLEMENTATION_UID)
+    meta.SendingApplicationEntityTitle = request.calling_ae_title
+    buffer = DicomBytesIO()
+    write_file_meta_info(buffer, meta, enforce_standard=True)
+    return b"\x00" * 128 + b"DICM" + buffer.getvalue()
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    return str(header.get(keyword) or "").strip()[:64]

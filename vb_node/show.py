@@ -1,0 +1,163 @@
+"""What the command line prints: progress bars, tables, JSON and CSV."""
+
+import csv
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from storage.schema import Delivery, Event, Job
+
+console = Console()
+
+
+def progress() -> Progress:
+    """Make a progress bar; on a terminal it moves, elsewhere it is silent."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def table(title: str, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
+    """Print a table; a value is text, never markup."""
+    view = Table(*columns, title=title, title_justify="left", highlight=False)
+    for line in lines:
+        view.add_row(*(Text(_printable(value)) for value in line))
+    console.print(view)
+
+
+def rows(title: str, records: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
+    """Print records as a table or as JSON."""
+    if as_json:
+        sys.stdout.write(json.dumps(list(records), indent=2) + "\n")
+    elif records:
+        table(title, list(records[0]), [list(record.values()) for record in records])
+    else:
+        console.print(f"{title}: none")
+
+
+def counted(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, int, str]]:
+    """Count equal pairs of (answer, why)."""
+    return [(answer, count, why) for (answer, why), count in sorted(Counter(pairs).items())]
+
+
+def moment(seconds: float | None) -> str | None:
+    """Write a time of the ledger as ISO 8601 in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def job_row(job: Job) -> dict[str, object]:
+    """Give the line of a job in a list."""
+    return {
+        "id": job.id,
+        "state": job.state,
+        "reason": job.reason,
+        "application": job.application,
+        "series_instance_uid": job.series_instance_uid,
+        "study_instance_uid": job.study_instance_uid,
+        "step": job.step,
+        "progress": round(job.progress, 2),
+        "attempts": job.attempts,
+        "created": moment(job.created_at),
+        "finished": moment(job.finished_at),
+    }
+
+
+def job(job: Job, deliveries: Sequence[Delivery], log: Sequence[Event], *, as_json: bool) -> None:
+    """Print all of one job."""
+    facts = job_row(job) | {
+        "key": job.key,
+        "version": job.version,
+        "route": job.route,
+        "priority": job.priority,
+        "accession_number": job.accession_number,
+        "patient_id": job.patient_id,
+        "closed_by": job.closed_by,
+        "supersedes": job.supersedes_id,
+        "detail": job.detail,
+        "errors": job.errors,
+        "started": moment(job.started_at),
+        "plan": job.plan,
+        "outcome": job.outcome,
+        "instances": len(job.inputs),
+    }
+    results = [
+        {"role": result.role, "sop_instance_uid": result.sop_instance_uid, "sha256": result.sha256, "path": result.path}
+        for result in job.results
+    ]
+    sent = [delivery_row(delivery) for delivery in deliveries]
+    lines = [event_row(event) for event in log]
+    if as_json:
+        inputs = [{"sop_instance_uid": item.sop_instance_uid, "sha256": item.sha256} for item in job.inputs]
+        whole = facts | {"inputs": inputs, "results": results, "deliveries": sent, "log": lines}
+        sys.stdout.write(json.dumps(whole, indent=2) + "\n")
+        return
+    table(f"Job {job.id}", ["", ""], facts.items())
+    rows("Results", results, as_json=False)
+    rows("Deliveries", sent, as_json=False)
+    columns = ("at", "event", "actor", "series_instance_uid", "peer", "details")
+    table("Log", columns, [[line[column] for column in columns] for line in lines])
+
+
+def delivery_row(delivery: Delivery) -> dict[str, object]:
+    """Give the line of a delivery in a list."""
+    return {
+        "id": delivery.id,
+        "role": delivery.result.role,
+        "destination": delivery.destination,
+        "state": delivery.state,
+        "status": None if delivery.status is None else f"{delivery.status:04X}",
+        "attempts": delivery.attempts,
+        "due": moment(delivery.due_at),
+        "sent": moment(delivery.sent_at),
+        "detail": delivery.detail,
+    }
+
+
+def event_row(event: Event) -> dict[str, object]:
+    """Give one line of the audit trail."""
+    return {
+        "seq": event.seq,
+        "at": moment(event.at),
+        "event": event.event,
+        "outcome": event.outcome,
+        "actor": event.actor,
+        "peer": event.peer,
+        "patient_id": event.patient_id,
+        "accession_number": event.accession_number,
+        "study_instance_uid": event.study_instance_uid,
+        "series_instance_uid": event.series_instance_uid,
+        "sop_instance_uid": event.sop_instance_uid,
+        "job_id": event.job_id,
+        "user": event.user,
+        "details": event.details,
+    }
+
+
+def events(found: Sequence[Event], form: str) -> None:
+    """Print lines of the audit trail as a table, JSON or CSV."""
+    lines = [event_row(event) for event in found]
+    if form == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(event_row(Event(details={})))
+        writer.writerows([_cell(value) for value in line.values()] for line in lines)
+    else:
+        rows("Audit trail", lines, as_json=form == "json")
+
+
+def _cell(value: object) -> str:
+    """Write a CSV cell that a spreadsheet does not take for a formula."""
+    text = _printable(value)
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+
+
+def _printable(value: object) -> str:
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return "".join(character if character.isprintable() else " " for character in text)
