@@ -1,6 +1,6 @@
 """The time line of one case: from the last slice to the results in a real Orthanc, and the worker's peak memory.
 
-Run: ``python tests/benchmarks/time_line.py [--case DIR] [--quiet-s 3]``; keep the table in docs/benchmarks.md with its date.
+Run ``python tests/benchmarks/time_line.py [--case DIR] [--quiet-s 3]`` and keep its table in docs/benchmarks.md.
 """
 
 import argparse

@@ -57,7 +57,8 @@ class Receiver:
     def _store(self, request: StoreRequest) -> None:
         header = admit(request.data, request.transfer_syntax_uid, request.sop_class_uid, request.sop_instance_uid)
         sha256 = hashlib.sha256(request.data).hexdigest()
-        if self._is_known(request.sop_instance_uid, sha256):
+        is_known = self._is_known(request.sop_instance_uid, sha256)
+        if is_known and is_intact(self.spool.path_of(request.sop_instance_uid, sha256), sha256):
             return
         try:
             self.spool.put(request.sop_instance_uid, sha256, part10(request), request.data)
@@ -157,6 +158,11 @@ def data_set_of(path: Path) -> bytes:
     """Give the data set of a spool file as it came, without the file meta information (PS3.10 7.1)."""
     content = path.read_bytes()
     return content[META_START + int.from_bytes(content[META_LENGTH_AT], "little") :]
+
+
+def is_intact(path: Path, sha256: str) -> bool:
+    """Say whether a spool file is there and holds what was received."""
+    return path.is_file() and hashlib.sha256(data_set_of(path)).hexdigest() == sha256
 
 
 def part10(request: StoreRequest) -> bytes:

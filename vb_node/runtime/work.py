@@ -28,7 +28,7 @@ from vb_node.dicom.provenance import Predecessor
 from vb_node.errors import Later, NodeError, Unfit
 from vb_node.pipeline.application import Application, Case, Outcome, find
 from vb_node.runtime.assemble import lineage_key
-from vb_node.runtime.receive import data_set_of
+from vb_node.runtime.receive import is_intact
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,7 @@ class Worker:
         with _Heartbeat(self.database, lease, self.settings, self.stop) as heart:
             case = self._case(job, heart)
             try:
+                self._check_inputs(job)
                 outcome, unfit = application.run(case), None
             except Unfit as error:
                 log.info("not analysed", extra={"job": job.id, "reason": error.reason})
@@ -111,7 +112,7 @@ class Worker:
         with self.database.read() as session:
             before = jobs.predecessor_result(session, job, SR_ROLE)
         return Case(
-            paths=tuple(self._check_input(item.sop_instance_uid, item.sha256) for item in job.inputs),
+            paths=tuple(self.spool.path_of(item.sop_instance_uid, item.sha256) for item in job.inputs),
             plan=job.plan,
             job_key=job.key,
             lineage_key=lineage_key(job.series_instance_uid, job.application),
@@ -122,13 +123,13 @@ class Worker:
             predecessor=_predecessor(before, job.study_instance_uid) if before else None,
         )
 
-    def _check_input(self, sop_instance_uid: str, sha256: str) -> Path:
-        path = self.spool.path_of(sop_instance_uid, sha256)
-        if not path.is_file() or hashlib.sha256(data_set_of(path)).hexdigest() != sha256:
-            raise InputDamaged(
-                f"the stored file of instance {sop_instance_uid} is missing or damaged: send the series again"
-            )
-        return path
+    def _check_inputs(self, job: Job) -> None:
+        for item in job.inputs:
+            if not is_intact(self.spool.path_of(item.sop_instance_uid, item.sha256), item.sha256):
+                raise InputDamaged(
+                    f"the stored file of instance {item.sop_instance_uid} is missing or damaged: "
+                    f"send the series again, then retry job {job.id}"
+                )
 
     def _write(self, job: Job, lease: jobs.Lease, outcome: Outcome) -> list[Result]:
         """Write the objects where only this attempt writes, so that a zombie cannot touch what the ledger points to."""

@@ -1,65 +1,20 @@
 """The assembler, turned by hand over a real ledger and spool: which series become jobs, and why the others do not."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from factories import affine, head, mr_series
-from pydicom import Dataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import generate_uid
+from stations import House, series_of
 
-from storage import audit, jobs, stations
+from storage import audit, jobs
 from storage.database import Database
-from storage.schema import Event, Job
-from storage.spool import Spool
-from vb_node.config import Settings, build
-from vb_node.dimse.scp import StoreRequest
 from vb_node.pipeline.application import installed
-from vb_node.runtime.assemble import Assembler
 from vb_node.runtime.receive import Receiver
 
 T1CE = {"SeriesDescription": "AX T1 +C", "ContrastBolusAgent": "Gd"}
 PLAIN = {"SeriesDescription": "3D MPRAGE", "ProtocolName": "MPRAGE", "ContrastBolusAgent": None}
-
-
-class House:
-    """A ledger, a spool, a receiver and an assembler."""
-
-    def __init__(self, root: Path, **settings: object) -> None:
-        self.database = Database(f"sqlite:///{root / 'ledger.db'}")
-        self.database.upgrade()
-        self.spool = Spool(root / "spool")
-        self.receiver = Receiver(self.database, self.spool)
-        self.settings: Settings = build({"assemble": {"quiet_s": 10}} | settings)
-        self.assembler = Assembler(self.database, self.spool, self.settings, installed())
-        with self.database.write() as session:
-            stations.start(session, "receive", now=0.0)
-
-    def send(self, datasets: Sequence[Dataset]) -> None:
-        for dataset in datasets:
-            buffer = DicomBytesIO()
-            buffer.is_little_endian, buffer.is_implicit_VR = True, False
-            write_dataset(buffer, dataset)
-            uids = str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
-            self.receiver.store(StoreRequest(*uids, ExplicitVRLittleEndian, buffer.getvalue(), "PACS", "127.0.0.1"))
-
-    def assemble(self, seconds_later: float = 11.0) -> bool:
-        return self.assembler.step(self._last_arrival() + seconds_later)
-
-    def _last_arrival(self) -> float:
-        with self.database.read() as session:
-            return max(event.at for event in audit.search(session, since=None, until=None, limit=10_000))
-
-    def jobs(self) -> list[Job]:
-        with self.database.read() as session:
-            return [jobs.get(session, job.id) for job in jobs.listing(session)][::-1]
-
-    def events(self, event: str) -> list[Event]:
-        with self.database.read() as session:
-            return list(audit.search(session, since=None, until=None, limit=1000, event=event))
 
 
 @pytest.fixture
@@ -67,7 +22,7 @@ def make_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
     made: list[House] = []
 
     def make(**settings: object) -> House:
-        made.append(House(tmp_path / str(len(made)), **settings))
+        made.append(House(tmp_path / str(len(made)), installed(), **settings))
         return made[-1]
 
     yield make
@@ -75,15 +30,11 @@ def make_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
         house.database.close()
 
 
-def _series(study: str, slices: int = 20, **attributes: object) -> list[Dataset]:
-    return mr_series(head((slices, 16, 16)), affine((5.0, 5.0, 5.0)), StudyInstanceUID=study, **attributes)
-
-
 def test_the_contrast_series_becomes_the_one_job_and_the_other_gets_its_reason(
     make_house: Callable[..., House],
 ) -> None:
     house, study = make_house(), generate_uid()
-    house.send([*_series(study, **T1CE), *_series(study, SeriesDescription="AX T2 SPACE")])
+    house.send([*series_of(study, **T1CE), *series_of(study, SeriesDescription="AX T2 SPACE")])
 
     is_assembled = house.assemble()
 
@@ -98,7 +49,7 @@ def test_the_contrast_series_becomes_the_one_job_and_the_other_gets_its_reason(
 
 def test_a_study_that_is_still_arriving_waits(make_house: Callable[..., House]) -> None:
     house = make_house()
-    house.send(_series(generate_uid(), **T1CE))
+    house.send(series_of(generate_uid(), **T1CE))
 
     assert house.assemble(seconds_later=9.0) is False
     assert house.jobs() == []
@@ -106,7 +57,7 @@ def test_a_study_that_is_still_arriving_waits(make_house: Callable[..., House]) 
 
 def test_the_same_study_twice_is_one_job(make_house: Callable[..., House]) -> None:
     house = make_house()
-    series = _series(generate_uid(), **T1CE)
+    series = series_of(generate_uid(), **T1CE)
     house.send(series)
     house.assemble()
 
@@ -118,7 +69,7 @@ def test_the_same_study_twice_is_one_job(make_house: Callable[..., House]) -> No
 
 def test_the_order_of_arrival_does_not_change_the_job(make_house: Callable[..., House]) -> None:
     one, other = make_house(), make_house()
-    series = _series(generate_uid(), **T1CE)
+    series = series_of(generate_uid(), **T1CE)
 
     one.send(series)
     other.send(series[::-1])
@@ -130,7 +81,7 @@ def test_the_order_of_arrival_does_not_change_the_job(make_house: Callable[..., 
 
 def test_a_late_slice_makes_a_job_that_supersedes(make_house: Callable[..., House]) -> None:
     house = make_house()
-    series = _series(generate_uid(), **T1CE)
+    series = series_of(generate_uid(), **T1CE)
     house.send(series[:-1])
     house.assemble()
     with house.database.write() as session:
@@ -146,7 +97,7 @@ def test_a_late_slice_makes_a_job_that_supersedes(make_house: Callable[..., Hous
 
 def test_a_study_without_a_fitting_series_makes_no_job_and_says_why(make_house: Callable[..., House]) -> None:
     house = make_house()
-    house.send(_series(generate_uid(), **PLAIN))
+    house.send(series_of(generate_uid(), **PLAIN))
 
     house.assemble()
 
@@ -157,7 +108,7 @@ def test_a_study_without_a_fitting_series_makes_no_job_and_says_why(make_house: 
 
 def test_a_sites_rule_may_say_contrast(make_house: Callable[..., House]) -> None:
     house = make_house(virtual_biopsy={"contrast_when": 'SeriesDescription == "3D MPRAGE"'})
-    house.send(_series(generate_uid(), **PLAIN))
+    house.send(series_of(generate_uid(), **PLAIN))
 
     house.assemble()
 
@@ -166,7 +117,7 @@ def test_a_sites_rule_may_say_contrast(make_house: Callable[..., House]) -> None
 
 def test_a_route_whose_rule_does_not_match_takes_nothing(make_house: Callable[..., House]) -> None:
     house = make_house(routes=[{"name": "r", "when": 'StationName == "MR9"'}])
-    house.send(_series(generate_uid(), **T1CE))
+    house.send(series_of(generate_uid(), **T1CE))
 
     house.assemble()
 
@@ -177,7 +128,7 @@ def test_a_route_whose_rule_does_not_match_takes_nothing(make_house: Callable[..
 def test_a_shadow_route_computes_and_sends_nothing(make_house: Callable[..., House]) -> None:
     destination = {"name": "pacs", "ae_title": "PACS"}
     house = make_house(routes=[{"name": "r", "shadow": True, "destinations": ["pacs"]}], destinations=[destination])
-    house.send(_series(generate_uid(), **T1CE))
+    house.send(series_of(generate_uid(), **T1CE))
 
     house.assemble()
 
@@ -186,7 +137,7 @@ def test_a_shadow_route_computes_and_sends_nothing(make_house: Callable[..., Hou
 
 def test_two_routes_to_one_application_make_one_job(make_house: Callable[..., House]) -> None:
     house = make_house(routes=[{"name": "a"}, {"name": "b", "priority": 5}])
-    house.send(_series(generate_uid(), **T1CE))
+    house.send(series_of(generate_uid(), **T1CE))
 
     house.assemble()
 
@@ -195,7 +146,7 @@ def test_two_routes_to_one_application_make_one_job(make_house: Callable[..., Ho
 
 def test_lost_rows_are_rebuilt_from_the_spool(make_house: Callable[..., House], tmp_path: Path) -> None:
     house = make_house()
-    series = _series(generate_uid(), **T1CE)
+    series = series_of(generate_uid(), **T1CE)
     house.send(series)
     reborn = Database(f"sqlite:///{tmp_path / 'new.db'}")
     reborn.upgrade()
@@ -211,7 +162,7 @@ def test_lost_rows_are_rebuilt_from_the_spool(make_house: Callable[..., House], 
 
 def test_a_stored_file_is_what_was_received(make_house: Callable[..., House]) -> None:
     house = make_house()
-    house.send(_series(generate_uid(), **T1CE)[:1])
+    house.send(series_of(generate_uid(), **T1CE)[:1])
 
     (event,) = house.events("instance received")
     (path,) = list(house.spool)
