@@ -1,7 +1,6 @@
 """The shelf ARRIVALS: instances that were answered Success, by series, until a series is whole."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -52,11 +51,8 @@ def record(session: Session, instance: Instance, series: Series, *, actor: str) 
         actor=actor,
         details={"sha256": instance.sha256, "sop_class_uid": instance.sop_class_uid, "size_bytes": instance.size_bytes},
         peer=instance.peer,
-        patient_id=shelf.patient_id,
-        accession_number=shelf.accession_number,
-        study_instance_uid=instance.study_instance_uid,
-        series_instance_uid=instance.series_instance_uid,
         sop_instance_uid=instance.sop_instance_uid,
+        **audit.keys_of(shelf),
     )
     return True
 
@@ -88,15 +84,5 @@ def close(session: Session, series: Series, evidence: str, *, now: float) -> Non
         now=now,
         actor="assemble",
         details={"evidence": evidence, "instances": series.instances},
-        **keys_of(series),
+        **audit.keys_of(series),
     )
-
-
-def keys_of(series: Series) -> dict[str, Any]:
-    """Give the words by which the audit trail finds a series."""
-    return {
-        "patient_id": series.patient_id,
-        "accession_number": series.accession_number,
-        "study_instance_uid": series.study_instance_uid,
-        "series_instance_uid": series.series_instance_uid,
-    }

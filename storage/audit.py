@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from storage.schema import Event
+from storage.schema import Event, Job, Series
 
 ORIGIN = "0" * 64
 _KEYS = (
@@ -46,6 +46,17 @@ def record(
     session.add(line)
     session.flush()
     return line
+
+
+def keys_of(about: Series | Job) -> dict[str, Any]:
+    """Give the words by which the trail finds a series or a job."""
+    keys = {
+        "patient_id": about.patient_id,
+        "accession_number": about.accession_number,
+        "study_instance_uid": about.study_instance_uid,
+        "series_instance_uid": about.series_instance_uid,
+    }
+    return keys | {"job_id": about.id} if isinstance(about, Job) else keys
 
 
 def digest_of(line: Event) -> str:

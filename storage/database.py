@@ -86,7 +86,7 @@ class Database:
             current = MigrationContext.configure(connection).get_current_revision()
             if current is not None and current not in known:
                 raise SchemaMismatch(
-                    f"the ledger's schema is {current}, this version knows {sorted(known)}: use the version that wrote it"
+                    f"the ledger's schema is {current}, this version knows {sorted(known)}: use the one that wrote it"
                 )
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

@@ -144,15 +144,11 @@ def _tell(session: Session, delivery: Delivery, event: str, *, now: float, user:
         user=user,
         outcome="success" if delivery.state not in ("parked", "retry") else "failure",
         peer=delivery.destination,
-        job_id=job.id,
-        patient_id=job.patient_id,
-        accession_number=job.accession_number,
-        study_instance_uid=job.study_instance_uid,
-        series_instance_uid=job.series_instance_uid,
         sop_instance_uid=delivery.sop_instance_uid,
         details={
             "attempt": delivery.attempts,
             "status": None if delivery.status is None else f"{delivery.status:04X}",
             "detail": delivery.detail,
         },
+        **audit.keys_of(job),
     )

@@ -63,7 +63,7 @@ def schedule(session: Session, job: Job, inputs: Iterable[tuple[str, str]]) -> J
         "route": job.route,
         "supersedes": job.supersedes_id,
     }
-    audit.record(session, "job scheduled", now=job.created_at, actor="assemble", details=details, **keys_of(job))
+    audit.record(session, "job scheduled", now=job.created_at, actor="assemble", details=details, **audit.keys_of(job))
     return job
 
 
@@ -80,7 +80,7 @@ def claim(session: Session, owner: str, *, lease_s: float, now: float) -> tuple[
     job.token, job.attempts = job.token + 1, job.attempts + 1
     job.started_at, job.step, job.progress = now, None, 0.0
     details = {"attempt": job.attempts, "after": "lost lease" if was == "IN PROGRESS" else was}
-    audit.record(session, "job claimed", now=now, actor=owner, details=details, **keys_of(job))
+    audit.record(session, "job claimed", now=now, actor=owner, details=details, **audit.keys_of(job))
     return job, Lease(job.id, job.token)
 
 
@@ -115,7 +115,7 @@ def finish(
             continue
         session.add(result)
         details = {"role": result.role, "sop_class_uid": result.sop_class_uid, "sha256": result.sha256}
-        keys = keys_of(job) | {
+        keys = audit.keys_of(job) | {
             "series_instance_uid": result.series_instance_uid,
             "sop_instance_uid": result.sop_instance_uid,
         }
@@ -205,17 +205,6 @@ def deliveries_of(session: Session, job_id: int) -> Sequence[Delivery]:
     return session.scalars(query).all()
 
 
-def keys_of(job: Job) -> dict[str, Any]:
-    """Give the words by which the audit trail finds a job."""
-    return {
-        "job_id": job.id,
-        "patient_id": job.patient_id,
-        "accession_number": job.accession_number,
-        "study_instance_uid": job.study_instance_uid,
-        "series_instance_uid": job.series_instance_uid,
-    }
-
-
 def _held(session: Session, lease: Lease) -> Job:
     query = select(Job).filter_by(id=lease.job_id, token=lease.token, state="IN PROGRESS").with_for_update()
     job = session.scalar(query)
@@ -244,4 +233,6 @@ def _move(
     details = {"was": was, "reason": reason, "detail": job.detail}
     outcome: Any = "failure" if state == "FAILED" else "success"
     event = f"job {state.lower()}"
-    audit.record(session, event, now=now, actor=actor, user=user, outcome=outcome, details=details, **keys_of(job))
+    audit.record(
+        session, event, now=now, actor=actor, user=user, outcome=outcome, details=details, **audit.keys_of(job)
+    )

@@ -103,7 +103,7 @@ def _created(out: Path, key: str) -> datetime:
     out.mkdir(parents=True, exist_ok=True)
     if record.is_file() and (known := json.loads(record.read_text("utf-8"))).get("key") == key:
         return datetime.fromisoformat(known["created"])
-    created = datetime.now(UTC).replace(microsecond=0)
+    created = datetime.now(UTC).astimezone().replace(microsecond=0)
     record.write_text(json.dumps({"key": key, "created": created.isoformat()}, indent=2), "utf-8")
     return created
 

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from scipy import ndimage
 
 from vb_node.dicom import source
-from vb_node.dicom.provenance import MANUFACTURER, MODEL_NAME, Provenance
+from vb_node.dicom.provenance import Provenance
 from vb_node.dicom.sr_content import lesion_name
 from vb_node.types import Finding, Floats, Grid, Mask, Matrix, Series
 
@@ -134,14 +134,7 @@ def _capture(page: Picture, series: Series, provenance: Provenance) -> Dataset:
         coordinate_system="PATIENT",
         patient_orientation=("L", "P"),
         study_instance_uid=series.headers[0].StudyInstanceUID,
-        series_instance_uid=provenance.series_instance_uid(ROLE),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=provenance.sop_instance_uid(ROLE),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MODEL_NAME,
-        software_versions=provenance.software_version,
-        device_serial_number=provenance.device_serial_number,
+        **provenance.identity(ROLE, SERIES_NUMBER),
         content_qualification="RESEARCH",
         series_description=SERIES_DESCRIPTION,
     )

@@ -52,6 +52,19 @@ class Provenance:
     def series_instance_uid(self, role: str) -> str:
         return uid.derive(self.lineage_key, f"{role} series")
 
+    def identity(self, role: str, series_number: int) -> dict[str, Any]:
+        """Give what highdicom's constructors ask of every object: who it is, and which device wrote it."""
+        return {
+            "series_instance_uid": self.series_instance_uid(role),
+            "series_number": series_number,
+            "sop_instance_uid": self.sop_instance_uid(role),
+            "instance_number": 1,
+            "manufacturer": MANUFACTURER,
+            "manufacturer_model_name": MODEL_NAME,
+            "software_versions": self.software_version,
+            "device_serial_number": self.device_serial_number,
+        }
+
     def tracking_uid(self, label: int) -> str:
         return uid.derive(self.lineage_key, "tracking", label)
 

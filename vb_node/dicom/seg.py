@@ -9,7 +9,7 @@ from highdicom.seg import Segmentation, SegmentDescription
 from pydicom.dataset import Dataset
 
 from vb_node.dicom import codes, source, uid
-from vb_node.dicom.provenance import MANUFACTURER, MODEL_NAME, Provenance
+from vb_node.dicom.provenance import MANUFACTURER, Provenance
 from vb_node.types import Labels, Series
 
 ROLE = "SEG"
@@ -41,14 +41,7 @@ def write_seg(series: Series, labels: Labels, provenance: Provenance, names: Map
         pixel_array=lookup[labels],
         segmentation_type="BINARY",
         segment_descriptions=[_segment(numbers[label], label, names[label], provenance) for label in numbers],
-        series_instance_uid=provenance.series_instance_uid(ROLE),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=provenance.sop_instance_uid(ROLE),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MODEL_NAME,
-        software_versions=provenance.software_version,
-        device_serial_number=provenance.device_serial_number,
+        **provenance.identity(ROLE, SERIES_NUMBER),
         content_label=CONTENT_LABEL,
         content_description="AI output for research, not verified, not a diagnosis",
         content_creator_name="",

@@ -158,7 +158,7 @@ def _schedule(session: Session, study: WholeStudy, route: Route, choice: Choice,
         closed_by=study.series[uid].closed_by or study.evidence,
         priority=route.settings.priority,
         created_at=now,
-        **arrivals.keys_of(study.series[uid]),
+        **audit.keys_of(study.series[uid]),
     )
     scheduled = jobs.schedule(session, job, inputs)
     if scheduled is not None:
@@ -170,7 +170,7 @@ def _tell(session: Session, study: WholeStudy, route: Route, choice: Choice, job
     """Write the reason for taking or leaving a series to the log of the job that its study has become."""
     event = "series selected" if choice.is_taken else "series not selected"
     details = {"route": route.settings.name, "reason": choice.reason, "score": round(choice.score, 3)}
-    keys = arrivals.keys_of(study.series[choice.series_instance_uid])
+    keys = audit.keys_of(study.series[choice.series_instance_uid])
     audit.record(session, event, now=now, actor=STATION, details=details, job_id=job_id, **keys)
     ids = {"series_instance_uid": choice.series_instance_uid, "route": route.settings.name}
     log.info(event, extra=ids)

@@ -116,7 +116,7 @@ class Worker:
             plan=job.plan,
             job_key=job.key,
             lineage_key=lineage_key(job.series_instance_uid, job.application),
-            created=datetime.fromtimestamp(job.created_at, UTC),
+            created=datetime.fromtimestamp(job.created_at, UTC).astimezone(),
             device=self.settings.device,
             progress=heart.progress,
             device_serial_number=self.serial_number,
