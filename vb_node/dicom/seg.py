@@ -93,13 +93,15 @@ def _segment(number: int, label: int, name: str, provenance: Provenance) -> Segm
 def _refer_to_real_instances(result: Dataset, series: Series) -> None:
     """Replace each virtual slice by the instance, and frame, behind it; and list every source instance once."""
     classes = {str(header.SOPInstanceUID): header.SOPClassUID for header in series.headers}
-    for frame in result.PerFrameFunctionalGroupsSequence:
-        for reference in frame.DerivationImageSequence[0].SourceImageSequence:
-            plane = series.planes[source.slice_of(reference.ReferencedSOPInstanceUID)]
-            reference.ReferencedSOPClassUID = classes[plane.sop_instance_uid]
-            reference.ReferencedSOPInstanceUID = plane.sop_instance_uid
-            if plane.frame_number is not None:
-                reference.ReferencedFrameNumber = plane.frame_number
+    frames = result.PerFrameFunctionalGroupsSequence
+    references = [item for frame in frames for item in frame.DerivationImageSequence[0].SourceImageSequence]
+    # Frames of two segments in one slice may share an item: each is replaced once.
+    for reference in {id(item): item for item in references}.values():
+        plane = series.planes[source.slice_of(reference.ReferencedSOPInstanceUID)]
+        reference.ReferencedSOPClassUID = classes[plane.sop_instance_uid]
+        reference.ReferencedSOPInstanceUID = plane.sop_instance_uid
+        if plane.frame_number is not None:
+            reference.ReferencedFrameNumber = plane.frame_number
     result.SourceImageSequence = [_reference(header) for header in series.headers]
     result.ReferencedSeriesSequence[0].ReferencedInstanceSequence = [_reference(header) for header in series.headers]
 

@@ -3,6 +3,7 @@
 The layout is the one that OHIF, Weasis, 3D Slicer and dcmtk were seen to show whole (PS3.16 TID 1411, 1501, 4019).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -106,7 +107,7 @@ def study(findings: Sequence[Finding], prior: Prior, notes: Sequence[str], prove
         ],
         measurements=[
             _count(len(findings)),
-            sr.Measurement(codes.LOCALISATION_SCORE, round(prior.confidence, 2), codes.SCORE),
+            sr.Measurement(codes.LOCALISATION_SCORE, shown(prior.confidence), codes.SCORE),
         ],
     )
     said = [DISCLAIMER, _claim_in_words(provenance), _localisation_in_words(prior)]
@@ -140,10 +141,15 @@ def not_analysed(error: Unfit, provenance: Provenance) -> Group:
     return group
 
 
+def shown(score: float) -> float:
+    """Cut a score to two decimals: what is not calibrated is not rounded up to certainty."""
+    return math.floor(100 * score) / 100
+
+
 def _localisation_in_words(prior: Prior) -> str:
     degree = "low" if prior.confidence < 1 / 3 else "moderate" if prior.confidence < 2 / 3 else "high"
     return (
-        f"Localisation: {prior.state}, with {degree} confidence ({prior.confidence:.2f} on a scale from 0 to 1). The "
+        f"Localisation: {prior.state}, with {degree} confidence ({shown(prior.confidence):.2f} on a scale from 0 to 1). The "
         "figure is an uncalibrated score, not a probability: it does not say how often such a result is right."
     )
 

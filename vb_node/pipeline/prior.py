@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from vb_node.types import Floats
+from vb_node.types import Floats, Mask
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,18 @@ def stack_boxes(shape: tuple[int, int, int], boxes: Iterable[Box]) -> Floats:
             part = stacked[box.k, max(box.j0, 0) : max(box.j1, 0), max(box.i0, 0) : max(box.i1, 0)]
             np.maximum(part, box.score, out=part)
     return stacked
+
+
+def inscribed_ellipses(shape: tuple[int, int, int], boxes: Iterable[Box]) -> Mask:
+    """Mark what lies in the ellipse inside a box: a lesion does not reach the corners."""
+    marked = np.zeros(shape, dtype=np.bool_)
+    for box in boxes:
+        if 0 <= box.k < shape[0]:
+            j, i = np.mgrid[max(box.j0, 0) : min(box.j1, shape[1]), max(box.i0, 0) : min(box.i1, shape[2])]
+            across_j = (2 * j + 1 - box.j0 - box.j1) / (box.j1 - box.j0)
+            across_i = (2 * i + 1 - box.i0 - box.i1) / (box.i1 - box.i0)
+            marked[box.k, j, i] |= across_j**2 + across_i**2 <= 1
+    return marked
 
 
 def coarse_prior(stacked: Floats, settings: PriorSettings) -> Floats:

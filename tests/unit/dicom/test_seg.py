@@ -53,6 +53,19 @@ def test_every_frame_names_the_slice_it_stands_on(source: Series) -> None:
         assert behind.SpatialLocationsPreserved == "YES"
 
 
+def test_two_lesions_in_one_slice_name_the_same_instance(source: Series) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[10, 5:9, 5:9], labels[10, 15:19, 20:24] = 1, 3
+
+    segmentation = _write(source, labels)
+
+    named = [
+        frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        for frame in segmentation.PerFrameFunctionalGroupsSequence
+    ]
+    assert named == [source.planes[10].sop_instance_uid] * 2
+
+
 def test_the_whole_source_series_is_listed_once(source: Series) -> None:
     segmentation = _write(source)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from head_phantom import axial_grid, make_head, patient_affine
 
-from vb_node.applications.virtual_biopsy.process import process, standardise
+from vb_node.applications.virtual_biopsy.process import process
+from vb_node.pipeline.intensity import z_score
 from vb_node.pipeline.resample import mask_to_grid
 
 
@@ -29,6 +30,6 @@ def test_a_lesion_hardly_moves_the_scores_of_the_rest() -> None:
     diseased = healthy.copy()
     diseased[:14, :14, :14] = 300
 
-    shift = standardise(diseased, brain)[20:] - standardise(healthy, brain)[20:]
+    shift = z_score(diseased, brain)[20:] - z_score(healthy, brain)[20:]
 
     assert np.abs(shift).mean() < 0.1

@@ -8,6 +8,7 @@ from vb_node.pipeline import quality
 from vb_node.pipeline.atlas import PlacedAtlas, place
 from vb_node.pipeline.bias_field import remove_shading
 from vb_node.pipeline.brain import extract_brain
+from vb_node.pipeline.intensity import z_score
 from vb_node.pipeline.registration import Registration, register
 from vb_node.pipeline.resample import field_of_view, to_grid
 from vb_node.types import Floats, Grid, Mask, StandardVolume, Volume
@@ -50,7 +51,7 @@ def process(volume: Volume, progress: Progress = _silent) -> StandardVolume:
     brain = _brain(standard, placed, seen)
     progress("quality", 0.95)
     figures = quality.judge(brain, placed.brain & seen, registration)
-    voxels = standardise(standard.voxels, brain)
+    voxels = z_score(standard.voxels, brain)
     flags = quality.flags(volume.grid, figures)
     return StandardVolume(voxels, grid, brain, registration.atlas_from_patient, figures, flags)
 
@@ -62,19 +63,6 @@ def standard_grid(registration: Registration, source: Grid, step_mm: int = 1) ->
     affine[:3, :3] = np.eye(3)[:, ::-1] * step_mm
     affine[:3, 3] = ORIGIN_ATLAS_LPS
     return Grid((slices, rows, columns), np.linalg.inv(registration.rigid) @ affine, source.frame_of_reference_uid)
-
-
-def standardise(voxels: Floats, brain: Mask) -> Floats:
-    """Clip to the 0.5-99.5 percentile of the brain, centre and scale by median and interquartile range, 0 outside.
-
-    For normal values this is the z-score; a lesion moves mean and standard deviation, but hardly the quartiles.
-    """
-    inside = voxels[brain]
-    low, first, middle, third, high = np.percentile(inside, (0.5, 25, 50, 75, 99.5))
-    deviation = max((third - first) / 1.349, 1e-6)
-    scored = np.zeros(voxels.shape, dtype=np.float32)
-    scored[brain] = (np.clip(inside, low, high) - middle) / deviation
-    return scored
 
 
 def _remove_shading(volume: Volume, standard: Volume, registration: Registration) -> Volume:

@@ -1,0 +1,83 @@
+"""Tumor-Localizer on real heads, from the file to labels on its own grid."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from vb_node.applications.virtual_biopsy.localise import localise
+from vb_node.applications.virtual_biopsy.process import process
+from vb_node.pipeline.resample import mask_to_grid
+from vb_node.types import Grid, Mask, Prior, StandardVolume, Volume
+
+pytestmark = pytest.mark.real_data
+
+
+@cache
+def read(path: Path, spacing_mm: tuple[float, float, float] | None = None) -> Volume:
+    image = SimpleITK.ReadImage(str(path), SimpleITK.sitkFloat32)
+    if spacing_mm:
+        image.SetSpacing(spacing_mm)
+    axes = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = axes[:, ::-1], image.GetOrigin()
+    voxels = SimpleITK.GetArrayFromImage(image)
+    return Volume(voxels, Grid(voxels.shape, affine, "2.25.1"))
+
+
+@cache
+def localised(path: Path, spacing_mm: tuple[float, float, float] | None = None) -> tuple[StandardVolume, Prior]:
+    standard = process(read(path, spacing_mm))
+    return standard, localise(standard)
+
+
+def found_on_source(path: Path, spacing_mm: tuple[float, float, float] | None = None) -> Mask:
+    standard, prior = localised(path, spacing_mm)
+    return mask_to_grid(prior.labels > 0, standard.grid, read(path, spacing_mm).grid)
+
+
+def coverage_and_ratio(found: Mask, lesion: Mask) -> tuple[float, float]:
+    return float((found & lesion).sum() / lesion.sum()), float(found.sum() / lesion.sum())
+
+
+def test_an_enhancing_lesion_in_thick_slices_is_covered_and_not_drowned(real_data: Path) -> None:
+    folder = real_data / "t1ce_thick_nrrd"
+    lesion = read(folder / "brain1_label.nrrd").voxels > 0
+
+    coverage, ratio = coverage_and_ratio(found_on_source(folder / "brain1_image.nrrd"), lesion)
+
+    assert coverage >= 0.5
+    assert ratio < 3
+
+
+def test_both_foci_of_the_thick_case_are_lesions(real_data: Path) -> None:
+    _, prior = localised(real_data / "t1ce_thick_nrrd" / "brain1_image.nrrd", None)
+
+    assert prior.state == "localised"
+    assert prior.labels.max() == 2
+    assert all(region.centre_lps[0] > 30 for region in prior.regions[:2])
+
+
+@pytest.mark.parametrize("when", ["Pre", "Post"])
+def test_a_treated_glioblastoma_is_the_best_region(real_data: Path, when: str) -> None:
+    # the file has lost its spacing; this is the class that its publisher names
+    spacing_mm, folder = (0.94, 0.94, 6.5), real_data / "btp_gbm_nifti" / "01"
+    lesion = read(folder / f"{when}_Mask.nii.gz").voxels > 0
+
+    found = found_on_source(folder / f"{when}_Scan_T1.nii.gz", spacing_mm)
+    coverage, ratio = coverage_and_ratio(found, lesion)
+
+    # a rim about a cavity, and up to a quarter of it beyond what is taken for brain
+    assert coverage >= 0.4
+    assert ratio < 3
+
+
+def test_a_head_without_contrast_agent_has_no_lesion(real_data: Path) -> None:
+    path = next((real_data / "siemens_xa30_enhanced_t1" / "Ref").glob("*.nii"))
+
+    _, prior = localised(path)
+
+    assert prior.state != "localised"
+    assert prior.confidence < 0.5

@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+from simulated_vlm import CentralBoxes, SimulatedVlm, SmallHead, small_head
+
+from vb_node.applications.virtual_biopsy.features import NAMES, mirrored, voxel_features
+from vb_node.applications.virtual_biopsy.localise import localise
+from vb_node.applications.virtual_biopsy.validate import UnionSettings, group_boxes, unite
+from vb_node.pipeline.prior import Box
+from vb_node.types import Prior, StandardVolume
+
+
+class NoBoxes:
+    claim_score = 0.5
+
+    def detect(self, standard: StandardVolume) -> list[Box]:
+        return []
+
+
+@pytest.fixture(scope="module")
+def head() -> SmallHead:
+    return small_head(0)
+
+
+@pytest.fixture(scope="module")
+def prior(head: SmallHead) -> Prior:
+    return localise(head.standard, SimulatedVlm(head.lesion, seed=0))
+
+
+def test_boxes_about_a_lesion_become_its_mask(head: SmallHead, prior: Prior) -> None:
+    found = prior.labels == 1
+
+    assert prior.state == "localised"
+    assert (found & head.lesion).sum() >= 0.8 * head.lesion.sum()
+    assert found.sum() < 2 * head.lesion.sum()
+
+
+def test_the_soft_map_is_at_least_one_half_exactly_in_the_accepted_lesions(prior: Prior) -> None:
+    assert prior.probability.min() >= 0
+    assert prior.probability.max() <= 1
+    np.testing.assert_array_equal(prior.probability >= 0.5, prior.labels > 0)
+
+
+def test_every_candidate_is_ranked_and_the_lesion_is_first(head: SmallHead, prior: Prior) -> None:
+    scores = [region.score for region in prior.regions]
+    centre = np.argwhere(head.lesion).mean(axis=0, keepdims=True)
+    miss_mm = np.linalg.norm(prior.regions[0].centre_lps - head.standard.grid.to_lps(centre))
+
+    assert scores == sorted(scores, reverse=True)
+    assert prior.regions[0].label == 1
+    assert prior.confidence == scores[0]
+    assert miss_mm < 4
+
+
+def test_the_same_case_gives_the_same_prior(head: SmallHead, prior: Prior) -> None:
+    again = localise(head.standard, SimulatedVlm(head.lesion, seed=0))
+
+    np.testing.assert_array_equal(again.probability, prior.probability)
+    assert again.regions == prior.regions
+
+
+def test_no_boxes_are_not_localised(head: SmallHead) -> None:
+    nothing = localise(head.standard, NoBoxes())
+
+    assert nothing.state == "not localised"
+    assert nothing.confidence == 0
+    assert not nothing.labels.any()
+
+
+@pytest.mark.parametrize("has_lesion", [False, True])
+def test_boxes_that_cluster_at_the_centre_are_unreliable(has_lesion: bool) -> None:
+    head = small_head(3, has_lesion=has_lesion)
+
+    prior = localise(head.standard, CentralBoxes())
+
+    assert prior.state == "unreliable"
+    assert prior.confidence < 0.5
+    assert not prior.labels.any()
+
+
+def test_boxes_outside_the_brain_do_no_harm(head: SmallHead) -> None:
+    class Corner(NoBoxes):
+        def detect(self, standard: StandardVolume) -> list[Box]:
+            return [Box(k, -4, 5, -4, 5) for k in range(-2, 6)]
+
+    prior = localise(head.standard, Corner())
+
+    assert prior.state == "unreliable"
+    assert not prior.labels.any()
+
+
+def test_a_head_without_lesion_is_not_localised_by_the_classical_detector() -> None:
+    prior = localise(small_head(5, has_lesion=False).standard)
+
+    assert prior.state == "not localised"
+    assert prior.confidence < 0.5
+
+
+def test_features_are_nine_and_never_the_place(head: SmallHead) -> None:
+    where = np.zeros(head.lesion.shape, dtype=bool)
+    where[30:32, 40, 30:40] = True
+
+    features = voxel_features(head.standard, where)
+
+    assert features.shape == (20, 9) == (where.sum(), len(NAMES))
+    np.testing.assert_array_equal(features[:, 0], head.standard.voxels[where])
+
+
+def test_the_mirror_image_is_that_of_the_atlas(head: SmallHead) -> None:
+    flipped = mirrored(head.standard, head.standard.voxels)
+
+    np.testing.assert_allclose(flipped, head.standard.voxels[:, :, ::-1], atol=1e-4)
+
+
+def test_boxes_of_two_lesions_make_two_groups_across_a_missed_slice() -> None:
+    left = [Box(k, 10, 20, 10, 20) for k in (3, 4, 6, 7)]
+    right = [Box(k, 12, 22, 40, 52) for k in (3, 4, 5)]
+
+    groups = group_boxes(left + right, gap_mm=3)
+
+    assert sorted(map(len, groups)) == [3, 4]
+
+
+def test_the_union_drops_what_the_prior_does_not_support_and_fills_what_is_enclosed() -> None:
+    probability, prior = (np.zeros((40, 40, 40), dtype=np.float32) for _ in range(2))
+    probability[10:20, 10:20, 10:20] = 0.9
+    probability[14:16, 14:16, 14:16] = 0
+    probability[30:36, 30:36, 30:36] = 0.9
+    prior[8:16, 8:22, 8:22] = 0.5
+
+    mask = unite(probability, prior, UnionSettings())
+
+    assert mask[15, 15, 15]
+    assert not mask[30:, 30:, 30:].any()

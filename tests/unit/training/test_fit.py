@@ -1,0 +1,59 @@
+"""The training command gives the same pinned weights each time, and the diagnosis opens them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
+from vb_node.models.diagnoser import WEIGHTS
+from vb_node.models.weights import open_weights
+from vb_node.training.dataset import Sample
+from vb_node.training.fit import fit, fit_temperature, train_diagnoser
+
+
+def bright_or_dark(count: int) -> list[Sample]:
+    generator = torch.Generator().manual_seed(5)
+    samples = []
+    for index in range(count):
+        image = torch.randn(1, 80, 96, 80, generator=generator) * 0.2
+        lesion = torch.zeros(1, 80, 96, 80)
+        lesion[:, 30:42, 30:42, 30:42] = 1
+        image[lesion > 0] += 3 if index % 2 else -3
+        samples.append(Sample(image, lesion, index % 2))
+    return samples
+
+
+def test_a_training_repeated_with_its_seed_gives_the_same_network() -> None:
+    samples = bright_or_dark(4)
+
+    first, second = (fit(samples, 9, 1, "mca", lambda done, total: None) for _ in range(2))
+
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
+
+
+def test_a_network_with_attention_learns_what_the_mask_shows() -> None:
+    samples = bright_or_dark(8)
+
+    network = fit(samples, 9, 8, "mca", lambda done, total: None)
+
+    with torch.inference_mode():
+        guesses = [int(network(s.image[None], s.lesion[None])[0].argmax()) for s in samples]
+    assert guesses == [s.target for s in samples]
+    assert 0.5 <= fit_temperature(network, samples, 1) <= 5
+
+
+@pytest.mark.timeout(300)
+def test_the_training_command_writes_weights_that_the_diagnosis_opens(tmp_path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+
+    figures = train_diagnoser(tmp_path, 10, 3, 1, lambda done, total: heard.append((done, total)))
+
+    weights = open_weights(WEIGHTS, tmp_path)
+    diagnoser = Diagnoser.of(weights)
+    assert heard[-1] == (12, 12)
+    assert weights.metadata["command"] == "vb-node train diagnoser --cases 10 --seed 3 --epochs 1"
+    assert figures["held_out_cases"] == 2
+    assert diagnoser.classes == ("Glioma", "PCNSL", "Germinoma", "Rare")

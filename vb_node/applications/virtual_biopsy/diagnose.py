@@ -1,0 +1,78 @@
+"""Adaptive-Diagnoser: class probabilities of a localised tumour, or the reason why they may not be read as a class.
+
+The shipped weights have seen generated phantoms only. A patient's brain is unlike those: it is "not determined".
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from vb_node.models.diagnoser import WEIGHTS, DiagnoserNetwork, network_input
+from vb_node.models.novelty import NoveltyGuard
+from vb_node.models.weights import Weights, open_weights
+from vb_node.types import Diagnosis, Prior, StandardVolume
+
+# The least probability at which one of four classes stands out.
+LEAST_PROBABILITY = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnoser:
+    """The network with its temperature, its guard and the names of its classes, kept on one device."""
+
+    network: DiagnoserNetwork
+    guard: NoveltyGuard
+    classes: tuple[str, ...]
+    temperature: float
+    sha256: str
+    device: str
+
+    @classmethod
+    def load(cls, device: str = "cpu") -> Self:
+        """Open the pinned weights.
+
+        Raises
+        ------
+        ConfigError
+            The weights are not the pinned ones.
+        """
+        return cls.of(open_weights(WEIGHTS), device)
+
+    @classmethod
+    def of(cls, weights: Weights, device: str = "cpu") -> Self:
+        """Build the network from opened weights."""
+        classes = tuple(weights.metadata["classes"])
+        network = DiagnoserNetwork(len(classes))
+        network.load_state_dict(_below("network.", weights.tensors))
+        temperature = float(weights.metadata["temperature"])
+        return cls(
+            network.eval().to(device), NoveltyGuard.of(weights.tensors), classes, temperature, weights.sha256, device
+        )
+
+    def diagnose(self, standard: StandardVolume, prior: Prior) -> Diagnosis:
+        """Give the probabilities of all classes when something was localised."""
+        if prior.state != "localised":
+            return Diagnosis({}, False, f"no tumour to classify: localisation ended '{prior.state}'")
+        image, lesion = network_input(standard, prior)
+        with torch.inference_mode():
+            logits, fused = (out.cpu() for out in self.network(image.to(self.device), lesion.to(self.device)))
+            # (1, classes) -> (classes)
+            probability = torch.softmax(logits / self.temperature, dim=1)[0]
+            novelty = float(self.guard.novelty(image, fused)[0])
+        return self._read(dict(zip(self.classes, probability.double().tolist(), strict=True)), novelty)
+
+    def _read(self, probabilities: dict[str, float], novelty: float) -> Diagnosis:
+        """Decide whether a class may be read."""
+        if not novelty <= 1:
+            reason = "not determined: the image is unlike the data that the classifier was trained on"
+            return Diagnosis(probabilities, False, reason, novelty)
+        best, share = max(probabilities.items(), key=lambda item: item[1])
+        if share < LEAST_PROBABILITY:
+            return Diagnosis(probabilities, False, f"not determined: no class reaches {LEAST_PROBABILITY:.0%}", novelty)
+        return Diagnosis(probabilities, True, f"most probable class: {best}", novelty)
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,190 @@
+"""What in a head speaks for a lesion: maps of uptake, asymmetry and blobs, and the sum of the evidence about one piece.
+
+Nothing here is a ban: a normal structure's place, a thin shape or the brain's edge only count against a piece.
+docs/virtual-biopsy-localizer.md gives the reason of every number.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import ndimage
+
+from vb_node.applications.virtual_biopsy.features import bounding_box, mirrored
+from vb_node.applications.virtual_biopsy.normal_structures import normal_uptake
+from vb_node.pipeline.atlas import atlas
+from vb_node.types import Floats, Grid, Mask, Matrix, StandardVolume
+
+Where = tuple[slice, slice, slice]
+
+# anatomy is never quite symmetric: uptake counts as one-sided if the other side has none within half of this
+TOLERANCE_MM = 7
+MIDLINE_MM = 10.0
+BLOB_SIGMAS_MM = (2.0, 3.0, 4.5, 6.5)
+# a sinus, plexus or gland is normal up to 10 mm thick (inscribed radius 5) and a mass from 15 mm on
+NORMAL_RADIUS_MM, MASS_RADIUS_MM = 5.0, 7.5
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """What one head shows, in a box about its brain.
+
+    ``enhancement`` is 0 for normal white matter and 1 for as much brighter as fluid is darker; ``asymmetry`` what of it
+    the other side has not; ``blob`` the strongest scale-normalised LoG; ``depth_mm`` the distance to the brain's edge.
+    ``where`` is the box in the volume, ``grid`` the volume's, ``atlas_from_patient`` its affine.
+    """
+
+    enhancement: Floats
+    asymmetry: Floats
+    blob: Floats
+    brain: Mask
+    depth_mm: Floats
+    where: Where
+    grid: Grid
+    atlas_from_patient: Matrix
+
+    def to_atlas(self, index_kji: Matrix) -> Matrix:
+        """Map indices of the box (n, 3) to MNI152 LPS mm (n, 3)."""
+        lps = self.grid.to_lps(index_kji + [s.start for s in self.where])
+        return np.asarray(lps @ self.atlas_from_patient[:3, :3].T + self.atlas_from_patient[:3, 3])
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """Evidence that grows from nothing at ``low`` to ``weight`` (log-odds) at ``high``."""
+
+    low: float
+    high: float
+    weight: float
+
+    def __call__(self, value: float) -> float:
+        return self.weight * float(np.clip((value - self.low) / (self.high - self.low), 0, 1))
+
+
+BIAS = -10.0
+WEIGHTS = {
+    "uptake": Ramp(0.1, 0.5, 4.0),
+    "contrast": Ramp(0.2, 0.7, 2.0),
+    "log_ml": Ramp(-0.7, 0.5, 4.0),
+    "radius_mm": Ramp(2.0, 5.0, 2.0),
+    "compactness": Ramp(0.25, 0.6, 1.0),
+    "asymmetry": Ramp(0.2, 0.7, 2.0),
+    "blob": Ramp(0.1, 0.5, 1.0),
+    "two_sided": Ramp(0.3, 0.9, -3.5),
+    "normal": Ramp(0.1, 0.8, -3.5),
+    "outside_brain": Ramp(0.1, 0.45, -4.0),
+    "at_edge": Ramp(0.3, 0.9, -2.0),
+}
+
+
+def score_of(evidence: dict[str, float]) -> float:
+    """Add the evidence up (log-odds) to a score, 0-1 and not calibrated."""
+    log_odds = BIAS + sum(ramp(evidence[name]) for name, ramp in WEIGHTS.items())
+    return float(1 / (1 + np.exp(-log_odds)))
+
+
+@lru_cache(maxsize=1)
+def draw_maps(standard: StandardVolume) -> Maps:
+    """Measure enhancement, asymmetry and blobs about the brain; a volume's maps are drawn once."""
+    where = bounding_box(standard.brain, margin=2)
+    brain = standard.brain[where]
+    white, darker = _white_and_fluid(standard)
+    smooth = ndimage.gaussian_filter(standard.voxels, 1)
+    whole = np.where(standard.brain, (smooth - white) / darker, 0).astype(np.float32)
+    other_side = ndimage.grey_dilation(mirrored(standard, whole)[where], TOLERANCE_MM)
+    one_sided = whole[where] - np.maximum(ndimage.gaussian_filter(other_side, 1), 0)
+    return Maps(
+        enhancement=whole[where],
+        asymmetry=np.where(brain, one_sided, 0).astype(np.float32),
+        blob=np.where(brain, _blobs(np.clip(whole[where], -0.5, 1.5)), 0).astype(np.float32),
+        brain=brain,
+        depth_mm=ndimage.distance_transform_edt(brain).astype(np.float32),
+        where=where,
+        grid=standard.grid,
+        atlas_from_patient=standard.atlas_from_patient,
+    )
+
+
+def _white_and_fluid(standard: StandardVolume) -> tuple[Floats, float]:
+    """Read the level of normal white matter, voxel by voxel, and how much darker fluid is."""
+    inner = ndimage.binary_erosion(standard.brain, iterations=6)
+    inner = inner if inner.any() else standard.brain
+    mni = atlas(2)
+    index = np.linalg.inv(mni.grid.affine_lps) @ standard.atlas_from_patient @ standard.grid.affine_lps
+    expected = ndimage.affine_transform(mni.white, index[:3, :3], index[:3, 3], output_shape=inner.shape, order=1) > 0.8
+    is_white = inner & expected if (inner & expected).sum() > 1000 else inner
+    white = _smooth_level(standard.voxels, is_white)
+    darker = float(np.median(standard.voxels[is_white]) - np.percentile(standard.voxels[inner], 2))
+    return white, max(darker, 0.5)
+
+
+def _smooth_level(voxels: Floats, where: Mask) -> Floats:
+    """Fit the level of a tissue by a quadric: bias correction leaves some shading, and it looks like faint uptake."""
+    index = np.argwhere(where)
+    index = index[:: max(len(index) // 20000, 1)]
+    values = voxels[tuple(index.T)]
+    terms = np.stack(_quadric(*(at / n - 0.5 for at, n in zip(index.T, voxels.shape, strict=True))), axis=1)
+    is_typical = np.ones(len(values), dtype=np.bool_)
+    for _ in range(4):
+        weights = np.linalg.lstsq(terms[is_typical], values[is_typical], rcond=None)[0]
+        rest = values - terms @ weights
+        # a lesion and its oedema are far from the level, and must not bend it
+        is_typical = np.abs(rest - np.median(rest)) < 2.5 * np.median(np.abs(rest - np.median(rest)))
+    axes = np.meshgrid(*(np.arange(n, dtype=np.float32) / n - 0.5 for n in voxels.shape), indexing="ij", sparse=True)
+    level = np.zeros(voxels.shape, dtype=np.float32)
+    for weight, term in zip(weights, _quadric(*axes), strict=True):
+        level += np.float32(weight) * term
+    return level
+
+
+def _quadric(k: Floats, j: Floats, i: Floats) -> list[Floats]:
+    return [np.ones_like(k), k, j, i, k * k, j * j, i * i, k * j, k * i, j * i]
+
+
+def _blobs(enhancement: Floats) -> Floats:
+    """Take the strongest answer of all scales; at 2 mm, an eighth of the work, for the smallest blob is wider."""
+    coarse = enhancement[::2, ::2, ::2]
+    blob = np.max([-((s / 2) ** 2) * ndimage.gaussian_laplace(coarse, s / 2) for s in BLOB_SIGMAS_MM], axis=0)
+    return np.asarray(
+        ndimage.affine_transform(blob, [0.5] * 3, output_shape=enhancement.shape, order=1, mode="nearest")
+    )
+
+
+def weigh(where: Where, mask: Mask, maps: Maps) -> dict[str, float]:
+    """Gather what speaks for and against one piece: its mask in a box of the maps with some room about it."""
+    enhancement, brain = maps.enhancement[where], maps.brain[where]
+    near = ndimage.binary_dilation(mask, iterations=2)
+    shell = ndimage.binary_dilation(near, iterations=3) & ~near
+    around = enhancement[shell & brain]
+    # the brighter half: a necrotic core or a cyst must not hide its rim
+    lit = enhancement[mask]
+    lit = lit[lit >= np.median(lit)]
+    radius_mm = float(ndimage.distance_transform_edt(mask).max())
+    asymmetry = float(np.clip(maps.asymmetry[where][mask], 0, None).mean() / max(lit.mean(), 0.1))
+    points = _sample(where, mask, maps)
+    off_midline = float((np.abs(points[:, 0]) > MIDLINE_MM).mean())
+    return {
+        "uptake": float(lit.mean()),
+        "contrast": float(lit.mean() - np.median(around)) if around.size else 0.0,
+        "log_ml": float(np.log10(mask.sum() / 1000)),
+        "radius_mm": radius_mm,
+        "compactness": radius_mm / float(np.cbrt(0.75 / np.pi * mask.sum())),
+        "asymmetry": asymmetry,
+        "blob": float(np.percentile(maps.blob[where][mask], 95)),
+        # on the midline the mirror image is the thing itself and says nothing
+        "two_sided": off_midline * max(1 - 2 * asymmetry, 0.0),
+        "normal": float(normal_uptake(points).mean()) * _is_thin(radius_mm),
+        "outside_brain": 1 - float(brain[shell].mean()) if shell.any() else 0.0,
+        "at_edge": float((maps.depth_mm[where][mask] < 5).mean()),
+    }
+
+
+def _is_thin(radius_mm: float) -> float:
+    """Tell how well normal anatomy explains a thickness, 0-1."""
+    return float(np.clip((MASS_RADIUS_MM - radius_mm) / (MASS_RADIUS_MM - NORMAL_RADIUS_MM), 0, 1))
+
+
+def _sample(where: Where, mask: Mask, maps: Maps) -> Matrix:
+    """Give some of a piece's voxels (n, 3) in MNI152 LPS mm."""
+    index = np.argwhere(mask)
+    return maps.to_atlas(index[:: max(len(index) // 400, 1)] + [s.start for s in where])

@@ -1,0 +1,60 @@
+"""The nine features of a voxel for block 2 of Tumor-Localizer: abnormal signal and asymmetry, and never its place.
+
+Raw coordinates would let the classifier learn the prior by heart (docs/virtual-biopsy-localizer.md).
+"""
+
+import numpy as np
+from scipy import ndimage
+
+from vb_node.types import Floats, Mask, Matrix, StandardVolume
+
+NAMES = ("t1ce", "smooth 1", "smooth 2", "smooth 4", "gradient", "local sd", "asymmetry", "asymmetry smooth 2", "log 2")
+
+
+def voxel_features(standard: StandardVolume, where: Mask) -> Floats:
+    """Give the features (n, 9) of the voxels of ``where``, in the order of ``NAMES`` and of ``np.nonzero``."""
+    box = bounding_box(where, margin=12)
+    z, inside = standard.voxels[box], where[box]
+    difference = z - mirrored(standard, standard.voxels)[box]
+    maps = (
+        z,
+        ndimage.gaussian_filter(z, 1),
+        ndimage.gaussian_filter(z, 2),
+        ndimage.gaussian_filter(z, 4),
+        ndimage.gaussian_gradient_magnitude(z, 1),
+        _local_sd(z, 5),
+        difference,
+        ndimage.gaussian_filter(difference, 2),
+        ndimage.gaussian_laplace(z, 2),
+    )
+    return np.stack([values[inside] for values in maps], axis=1).astype(np.float32)
+
+
+def mirrored(standard: StandardVolume, voxels: Floats) -> Floats:
+    """Reflect voxels (on the grid of ``standard``) in the mid-sagittal plane of the atlas; linear."""
+    there = mirror_index(standard)
+    return np.asarray(
+        ndimage.affine_transform(voxels, there[:3, :3], there[:3, 3], order=1, output=np.float32), dtype=np.float32
+    )
+
+
+def mirror_index(standard: StandardVolume) -> Matrix:
+    """Give the affine (4, 4) from a voxel's index to the fractional index of its mirror image."""
+    atlas_from_index = standard.atlas_from_patient @ standard.grid.affine_lps
+    return np.asarray(np.linalg.inv(atlas_from_index) @ np.diag([-1.0, 1, 1, 1]) @ atlas_from_index)
+
+
+def bounding_box(mask: Mask, margin: int) -> tuple[slice, slice, slice]:
+    """Give the smallest box around a mask that is not empty, wider by ``margin`` where the volume allows."""
+    spans = []
+    for axis, length in enumerate(mask.shape):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        hits = np.flatnonzero(mask.any(axis=others))
+        spans.append(slice(max(int(hits[0]) - margin, 0), min(int(hits[-1]) + 1 + margin, length)))
+    k, j, i = spans
+    return k, j, i
+
+
+def _local_sd(z: Floats, size: int) -> Floats:
+    mean = ndimage.uniform_filter(z, size)
+    return np.asarray(np.sqrt(np.maximum(ndimage.uniform_filter(z * z, size) - mean * mean, 0)), dtype=np.float32)

@@ -1,0 +1,149 @@
+"""Tumor-Localizer: from a standardised volume to the refined prior (Virtual Biopsy, arXiv 2602.21613, Fig. 3).
+
+Block 1: boxes slice by slice, stacked, smoothed, dilated. Block 2: a voxel-wise classifier trained on what block 1 is
+sure of, united with the prior, and judged.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage
+
+from vb_node.applications.virtual_biopsy.classical import ClassicalDetector
+from vb_node.applications.virtual_biopsy.detectors import SliceDetector
+from vb_node.applications.virtual_biopsy.evidence import draw_maps
+from vb_node.applications.virtual_biopsy.features import voxel_features
+from vb_node.applications.virtual_biopsy.validate import (
+    UnionSettings,
+    describe,
+    judge,
+    number_lesions,
+    unite,
+    weigh_regions,
+)
+from vb_node.models.voxel_mlp import MlpSettings, fit_voxel_mlp
+from vb_node.pipeline.prior import Box, PriorSettings, coarse_prior, inscribed_ellipses, smooth_boxes, stack_boxes
+from vb_node.types import Floats, Mask, Prior, StandardVolume
+
+
+@dataclass(frozen=True)
+class PseudoLabelSettings:
+    """Which voxels teach the classifier: above ``tumour_prior`` in the heaviest component, below ``background_prior``.
+
+    ``near_share`` of the background is drawn from what lies just outside the boxes, up to ``near_prior`` and within
+    ``near_mm``.
+    """
+
+    tumour_prior: float = 0.6
+    background_prior: float = 0.02
+    near_prior: float = 0.15
+    near_mm: int = 8
+    near_share: float = 0.5
+    most_tumour: int = 1500
+    most_background: int = 4500
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class LocaliserSettings:
+    """Every default and its reason stand in docs/virtual-biopsy-localizer.md.
+
+    Boxes below ``weakest_share`` of the best score are candidates, and no part of the prior.
+    """
+
+    weakest_share: float = 0.6
+    prior: PriorSettings = field(default_factory=PriorSettings)
+    pseudo_labels: PseudoLabelSettings = field(default_factory=PseudoLabelSettings)
+    mlp: MlpSettings = field(default_factory=MlpSettings)
+    union: UnionSettings = field(default_factory=UnionSettings)
+
+
+def localise(
+    standard: StandardVolume, detector: SliceDetector | None = None, settings: LocaliserSettings | None = None
+) -> Prior:
+    """Find lesions in a standardised volume; ``classical`` is the detector unless another is given."""
+    detector, settings = detector or ClassicalDetector(), settings or LocaliserSettings()
+    boxes = [box for box in detector.detect(standard) if box.area and box.score > 0]
+    if not boxes:
+        return _nothing(standard)
+    weakest = settings.weakest_share * max(box.score for box in boxes)
+    firm = [box for box in boxes if box.score >= weakest]
+    coarse = coarse_prior(stack_boxes(standard.grid.shape, firm), settings.prior)
+    probability = classify(standard, firm, coarse, settings)
+    refined = unite(probability, coarse, settings.union)
+    pieces = weigh_regions(refined, boxes, draw_maps(standard), settings.union)
+    labels = number_lesions(pieces, standard.grid.shape, settings.union)
+    regions = describe(pieces, labels, standard)
+    state, confidence = judge(regions, boxes, detector.claim_score)
+    soft = _soften(probability, coarse, labels > 0)
+    return Prior(soft, labels, regions, confidence, state, _notes(boxes, state))
+
+
+def classify(standard: StandardVolume, boxes: list[Box], coarse: Floats, settings: LocaliserSettings) -> Floats:
+    """Train the voxel-wise classifier on pseudo-labels and give its probability near the coarse prior, 0 elsewhere."""
+    tumour, background = pseudo_labels(standard, boxes, coarse, settings)
+    reach = ndimage.distance_transform_edt(coarse == 0) <= settings.union.reach_mm
+    near = reach & standard.brain
+    probability = np.zeros(standard.grid.shape, dtype=np.float32)
+    if not (tumour.any() and background.any() and near.any()):
+        return probability
+    wanted = near | tumour | background
+    features = voxel_features(standard, wanted)
+    is_taught = (tumour | background)[wanted]
+    model = fit_voxel_mlp(features[is_taught], tumour[wanted][is_taught], settings.mlp)
+    probability[near] = model.probability(features[near[wanted]])
+    return probability
+
+
+def pseudo_labels(
+    standard: StandardVolume, boxes: list[Box], coarse: Floats, settings: LocaliserSettings
+) -> tuple[Mask, Mask]:
+    """Choose the voxels that teach tumour and background: where block 1 is sure, and inside the brain."""
+    chosen = settings.pseudo_labels
+    rng = np.random.default_rng(chosen.seed)
+    stacked = stack_boxes(standard.grid.shape, boxes)
+    rounded = inscribed_ellipses(standard.grid.shape, boxes)
+    sure = _heaviest(stacked, coarse) & rounded & (coarse > chosen.tumour_prior) & standard.brain
+    smooth = smooth_boxes(stacked, settings.prior)
+    clear = (smooth < chosen.background_prior) & standard.brain
+    # without these, smooth features tell the neighbourhood from the rest, not the lesion from what surrounds it
+    beside = (smooth < chosen.near_prior) & ndimage.binary_dilation(sure, iterations=chosen.near_mm) & standard.brain
+    beside_count = int(chosen.most_background * chosen.near_share)
+    background = _draw(clear, chosen.most_background - beside_count, rng) | _draw(beside, beside_count, rng)
+    return _draw(sure, chosen.most_tumour, rng), background
+
+
+def _heaviest(stacked: Floats, coarse: Floats) -> Mask:
+    """Find the component of the coarse prior with the most mass, each voxel weighed by the odds of its box."""
+    labels, count = ndimage.label(coarse > 0)
+    odds = 1 / (1 - np.minimum(stacked, 0.99)) - 1
+    mass = ndimage.sum_labels(coarse * odds, labels, np.arange(1, count + 1))
+    heaviest = labels == int(np.argmax(mass)) + 1
+    return np.asarray(heaviest & (stacked >= 0.9 * stacked[heaviest].max()))
+
+
+def _draw(mask: Mask, most: int, rng: np.random.Generator) -> Mask:
+    """Keep at most so many voxels of a mask."""
+    index = np.flatnonzero(mask)
+    drawn = np.zeros(mask.size, dtype=np.bool_)
+    drawn[rng.choice(index, min(most, index.size), replace=False)] = True
+    return drawn.reshape(mask.shape)
+
+
+def _soften(probability: Floats, coarse: Floats, lesions: Mask) -> Floats:
+    """Make the refined soft map: at least one half exactly in the accepted lesions."""
+    inside = np.clip(np.maximum(probability, coarse), 0.5, 1)
+    outside = np.clip(probability * coarse, 0, 0.49)
+    return np.where(lesions, inside, outside).astype(np.float32)
+
+
+def _notes(boxes: list[Box], state: str) -> tuple[str, ...]:
+    found = f"{len(boxes)} boxes on {len({box.k for box in boxes})} slices"
+    doubt = ("the detector's boxes are not borne out by the image",) if state == "unreliable" else ()
+    return (found, *doubt)
+
+
+def _nothing(standard: StandardVolume) -> Prior:
+    shape = standard.grid.shape
+    labels = np.zeros(shape, dtype=np.uint8)
+    return Prior(np.zeros(shape, dtype=np.float32), labels, (), 0.0, "not localised", ("no boxes",))

@@ -1,0 +1,166 @@
+"""The end of block 2: unite what the classifier and the boxes say, weigh every region, and judge the whole.
+
+Source: Virtual Biopsy, arXiv 2602.21613, Fig. 3, "union validation". Regions are weighed by the image itself, whatever
+detector gave the boxes: boxes that the image does not bear out must not become a lesion.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import ndimage, sparse
+
+from vb_node.applications.virtual_biopsy.evidence import Maps, Where, score_of, weigh
+from vb_node.applications.virtual_biopsy.features import bounding_box
+from vb_node.pipeline.prior import Box, stack_boxes
+from vb_node.types import Floats, Labels, Mask, Region, StandardVolume
+
+State = Literal["localised", "not localised", "unreliable"]
+
+
+@dataclass(frozen=True)
+class UnionSettings:
+    """How prediction and prior are united; docs/virtual-biopsy-localizer.md gives the reasons.
+
+    Probabilities and priors are 0-1, ``reach_mm`` is measured from the coarse prior. ``further_score`` is what every
+    lesion after the best must reach; ``gap_mm`` the slices that boxes of one region may leave out.
+    """
+
+    probability: float = 0.6
+    inside_share: float = 0.2
+    core_prior: float = 0.6
+    core_probability: float = 0.5
+    reach_mm: int = 6
+    smallest_ml: float = 0.05
+    accept_score: float = 0.5
+    further_score: float = 0.9
+    gap_mm: int = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A candidate region before it is named: its mask in a box of the volume, its score, if block 2 bears it out."""
+
+    where: Where
+    mask: Mask
+    score: float
+    is_refined: bool
+
+
+def unite(probability: Floats, prior: Floats, settings: UnionSettings) -> Mask:
+    """Unite the classifier's parts that the prior supports with the prior's core that the classifier does not deny."""
+    labels, _ = ndimage.label(probability > settings.probability)
+    volume = np.maximum(np.bincount(labels.ravel()), 1)
+    inside = np.bincount(labels.ravel(), weights=(prior > 0).ravel())
+    is_kept = inside / volume >= settings.inside_share
+    is_kept[0] = False
+    core = (prior > settings.core_prior) & (probability > settings.core_probability)
+    united = ndimage.binary_closing(np.pad(is_kept[labels] | core, 2), iterations=2)[2:-2, 2:-2, 2:-2]
+    return _without_crumbs(ndimage.binary_fill_holes(united), settings)
+
+
+def _without_crumbs(mask: Mask, settings: UnionSettings) -> Mask:
+    labels, _ = ndimage.label(mask)
+    is_kept = np.bincount(labels.ravel()) >= settings.smallest_ml * 1000
+    is_kept[0] = False
+    return np.asarray(is_kept[labels])
+
+
+def weigh_regions(refined: Mask, boxes: Sequence[Box], maps: Maps, settings: UnionSettings) -> list[Piece]:
+    """Score every candidate, best first: each part of the refined mask, and each group of boxes that has no part in it.
+
+    A part's score is the geometric mean of what its boxes claim and of what the image shows: either can deny it.
+    """
+    stacked = stack_boxes(refined.shape, boxes)
+    pieces = []
+    for where, part in _parts(refined):
+        claimed = float(np.percentile(stacked[where][part], 90))
+        pieces.append(Piece(where, part, float(np.sqrt(claimed * _image_score(where, part, maps))), is_refined=True))
+    for group in group_boxes(boxes, settings.gap_mm):
+        where, mask = _extent(group, refined.shape)
+        if mask.sum() >= settings.smallest_ml * 1000 and refined[where][mask].mean() < settings.inside_share:
+            score = 0.5 * float(np.mean([box.score for box in group]))
+            pieces.append(Piece(where, mask, score, is_refined=False))
+    return sorted(pieces, key=lambda piece: piece.score, reverse=True)
+
+
+def _parts(mask: Mask) -> Iterator[tuple[Where, Mask]]:
+    labels, _ = ndimage.label(mask)
+    for label, where in enumerate(ndimage.find_objects(labels), start=1):
+        yield where, labels[where] == label
+
+
+def _extent(group: Sequence[Box], shape: tuple[int, ...]) -> tuple[Where, Mask]:
+    """Give the voxels of a group's boxes, in the box about them."""
+    volume = np.zeros(shape, dtype=np.bool_)
+    for box in group:
+        volume[box.k, max(box.j0, 0) : box.j1, max(box.i0, 0) : box.i1] = True
+    k = slice(min(box.k for box in group), max(box.k for box in group) + 1)
+    j = slice(max(min(box.j0 for box in group), 0), max(box.j1 for box in group))
+    i = slice(max(min(box.i0 for box in group), 0), max(box.i1 for box in group))
+    return (k, j, i), volume[k, j, i]
+
+
+def _image_score(where: Where, part: Mask, maps: Maps) -> float:
+    """Weigh a part of the volume by the maps of the brain, with some room about it."""
+    whole = np.zeros(maps.grid.shape, dtype=np.bool_)
+    whole[where] = part
+    inner = whole[maps.where]
+    if not inner.any():
+        return 0.0
+    about = bounding_box(inner, margin=6)
+    return score_of(weigh(about, inner[about], maps))
+
+
+def group_boxes(boxes: Sequence[Box], gap_mm: int) -> list[list[Box]]:
+    """Join boxes that overlap, on slices at most ``gap_mm`` apart, into one group for each region."""
+    corners = np.array([(box.k, box.j0, box.j1, box.i0, box.i1) for box in boxes], dtype=np.float64).reshape(-1, 5)
+    k, j0, j1, i0, i1 = (corner[:, None] for corner in corners.T)
+    rows = np.clip(np.minimum(j1, j1.T) - np.maximum(j0, j0.T), 0, None)
+    columns = np.clip(np.minimum(i1, i1.T) - np.maximum(i0, i0.T), 0, None)
+    area = (j1 - j0) * (i1 - i0)
+    # a quarter of the larger box: touching neighbours stay apart
+    is_joined = (abs(k - k.T) <= gap_mm) & (rows * columns >= 0.25 * np.maximum(area, area.T))
+    _, group = sparse.csgraph.connected_components(sparse.csr_array(is_joined), directed=False)
+    return [[boxes[int(n)] for n in np.flatnonzero(group == g)] for g in range(int(group.max(initial=-1)) + 1)]
+
+
+def number_lesions(pieces: Sequence[Piece], shape: tuple[int, int, int], settings: UnionSettings) -> Labels:
+    """Number the accepted pieces from 1, best first: the best needs ``accept_score``, the others ``further_score``."""
+    labels = np.zeros(shape, dtype=np.uint8)
+    accepted = [piece for piece in pieces if piece.is_refined and piece.score >= settings.accept_score]
+    further = [piece for piece in accepted[1:] if piece.score >= settings.further_score]
+    for label, piece in enumerate((accepted[:1] + further)[:255], start=1):
+        labels[piece.where][piece.mask] = label
+    return labels
+
+
+def describe(pieces: Sequence[Piece], labels: Labels, standard: StandardVolume) -> tuple[Region, ...]:
+    """Name every candidate, best first, by its place and size."""
+    return tuple(_region(piece, labels, standard) for piece in pieces)
+
+
+def _region(piece: Piece, labels: Labels, standard: StandardVolume) -> Region:
+    index = np.argwhere(piece.mask).mean(axis=0, keepdims=True) + [s.start for s in piece.where]
+    centre = standard.grid.to_lps(index)
+    centre_atlas = centre @ standard.atlas_from_patient[:3, :3].T + standard.atlas_from_patient[:3, 3]
+    x, y, z = (float(value) for value in centre[0])
+    atlas_x, atlas_y, atlas_z = (float(value) for value in centre_atlas[0])
+    volume_ml = float(piece.mask.sum() * standard.grid.voxel_mm3 / 1000)
+    label = int(labels[piece.where][piece.mask].max()) if piece.is_refined else 0
+    return Region(label, piece.score, volume_ml, (x, y, z), (atlas_x, atlas_y, atlas_z))
+
+
+def judge(regions: Sequence[Region], boxes: Sequence[Box], claim_score: float) -> tuple[State, float]:
+    """Give the state and the confidence: the best region's score, and what it means.
+
+    A detector that claimed something which the image does not bear out is not to be relied on; one that claimed nothing
+    has found nothing.
+    """
+    confidence = max((region.score for region in regions), default=0.0)
+    if any(region.label for region in regions):
+        return "localised", confidence
+    if any(box.score >= claim_score for box in boxes):
+        return "unreliable", confidence
+    return "not localised", confidence

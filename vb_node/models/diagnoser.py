@@ -1,0 +1,116 @@
+"""Adaptive-Diagnoser: a 3-D backbone on the whole brain, Masked Channel Attention, Global-Tumor Semantic Fusion.
+
+Paper: Virtual Biopsy for Intracranial Tumors Diagnosis on MRI (arXiv 2602.21613), Fig. 4, equations (7) to (9).
+Input: image (b, 1, 80, 96, 80), z-scores of the brain at 2 mm, k -> superior, j -> posterior, i -> left; lesion mask
+alike, 0 to 1.
+Output: logits (b, classes) and the fused vector (b, 96) they are read from.
+Weights: ``diagnoser.safetensors``.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from monai.networks.nets.resnet import ResNet
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vb_node.models.mca import MaskedChannelAttention, TumorPool
+from vb_node.types import Floats, Prior, StandardVolume
+
+NETWORK_SHAPE = (80, 96, 80)
+NETWORK_MM = 2.0
+WEIGHTS = "diagnoser.safetensors"
+
+Fusion = Literal["mca", "gap"]
+
+
+def network_input(standard: StandardVolume, prior: Prior) -> tuple[Tensor, Tensor]:
+    """Cut the box about the brain's middle from image and lesion mask and average both to 2 mm.
+
+    Returns
+    -------
+    image, lesion
+        (1, 1, 80, 96, 80) each; lesion is the share of each cell that the accepted regions fill.
+    """
+    pool = max(1, round(NETWORK_MM / standard.grid.spacing_mm[0]))
+    size = tuple(n * pool for n in NETWORK_SHAPE)
+    occupied = [np.flatnonzero(standard.brain.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    middle = [int(at[0] + at[-1]) // 2 for at in occupied]
+    fields = (standard.voxels, (prior.labels > 0).astype(np.float32))
+    # (1, 1, 80 pool, 96 pool, 80 pool) -> (1, 1, 80, 96, 80)
+    boxes = (torch.from_numpy(_cut(field, middle, size))[None, None] for field in fields)
+    image, lesion = (functional.avg_pool3d(box, pool) for box in boxes)
+    return image.clamp(-5, 5), lesion
+
+
+def _cut(field: Floats, middle: list[int], size: tuple[int, ...]) -> Floats:
+    """Cut a box about a voxel; what lies outside the field is 0."""
+    box = np.zeros(size, dtype=np.float32)
+    first = [m - n // 2 for m, n in zip(middle, size, strict=True)]
+    extents = list(zip(first, size, field.shape, strict=True))
+    into = tuple(slice(max(-f, 0), max(min(n, limit - f), 0)) for f, n, limit in extents)
+    out_of = tuple(slice(max(f, 0), max(min(f + n, limit), 0)) for f, n, limit in extents)
+    box[into] = field[out_of]
+    return box
+
+
+class DiagnoserNetwork(nn.Module):
+    """Classify a brain by its whole and by its lesion.
+
+    MCA stands at strides 4 and 8 (cells of 8 and 16 mm); the heads' logits are added. ``fusion`` "gap" ignores the
+    mask: it is the baseline that MCA is measured against.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        widths: tuple[int, int, int] = (8, 16, 32),
+        tumor_pool: TumorPool = "masked",
+        fusion: Fusion = "mca",
+    ) -> None:
+        super().__init__()
+        self.fusion = fusion
+        backbone = _backbone(widths)
+        self.stem = nn.Sequential(backbone.conv1, backbone.bn1, backbone.act, backbone.layer1)
+        self.stage_fine, self.stage_coarse = backbone.layer2, backbone.layer3
+        _, fine, coarse = widths
+        self.attend_fine = MaskedChannelAttention(fine, tumor_pool=tumor_pool)
+        self.attend_coarse = MaskedChannelAttention(coarse, tumor_pool=tumor_pool)
+        self.drop = nn.Dropout(0.2)
+        self.head_fine = nn.Linear(2 * fine, classes)
+        self.head_coarse = nn.Linear(2 * coarse, classes)
+
+    def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        # (b, 1, 80, 96, 80) -> (b, 8, 40, 48, 40) -> (b, 16, 20, 24, 20), (b, 32, 10, 12, 10)
+        fine = self.stage_fine(self.stem(image))
+        coarse = self.stage_coarse(fine)
+        # (b, 32), (b, 64)
+        fused_fine = self._fuse(fine, mask, self.attend_fine)
+        fused_coarse = self._fuse(coarse, mask, self.attend_coarse)
+        # (b, classes)
+        logits = self.head_fine(self.drop(fused_fine)) + self.head_coarse(self.drop(fused_coarse))
+        return logits, torch.cat([fused_fine, fused_coarse], dim=1)
+
+    def _fuse(self, features: Tensor, mask: Tensor, attend: MaskedChannelAttention) -> Tensor:
+        """Join the whole brain's vector and the tumour's (equation 9)."""
+        # (b, c)
+        whole = features.mean(dim=(2, 3, 4))
+        tumour = attend(features, mask) if self.fusion == "mca" else torch.zeros_like(whole)
+        # (b, 2 c)
+        return torch.cat([whole, tumour], dim=1)
+
+
+def _backbone(widths: tuple[int, int, int]) -> ResNet:
+    """Build a narrow ResNet; its last stage, stride 16, would see no small lesion and is not used."""
+    return ResNet(
+        block="basic",
+        layers=[1, 1, 1, 1],
+        block_inplanes=[*widths, widths[-1]],
+        n_input_channels=1,
+        conv1_t_size=5,
+        conv1_t_stride=2,
+        no_max_pool=True,
+        feed_forward=False,
+        norm=("group", {"num_groups": 4}),
+    )
