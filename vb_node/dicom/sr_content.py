@@ -149,8 +149,8 @@ def shown(score: float) -> float:
 def _localisation_in_words(prior: Prior) -> str:
     degree = "low" if prior.confidence < 1 / 3 else "moderate" if prior.confidence < 2 / 3 else "high"
     return (
-        f"Localisation: {prior.state}, with {degree} confidence ({shown(prior.confidence):.2f} on a scale from 0 to 1). The "
-        "figure is an uncalibrated score, not a probability: it does not say how often such a result is right."
+        f"Localisation: {prior.state}, with {degree} confidence ({shown(prior.confidence):.2f} on a scale 0 to 1). "
+        "The figure is an uncalibrated score, not a probability: it does not say how often such a result is right."
     )
 
 

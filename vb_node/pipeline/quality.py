@@ -12,7 +12,7 @@ _LEAST_LIKENESS = 0.3
 _HUMAN = {
     "stretch_least": (0.6, 1.3),
     "stretch_most": (0.6, 1.3),
-    "brain_ml": (450.0, 2200.0),  # a small brain of which 60 % is in the field of view, to a large one
+    "brain_ml": (450.0, 2600.0),  # a small brain of which 60 % is in the field of view, to a large one and its CSF
     "overlap": (0.75, 1.0),
 }
 _THICK_MM = 3.0

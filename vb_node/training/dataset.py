@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from vb_node.models.diagnoser import NETWORK_MM, network_input
+from vb_node.pipeline.intensity import z_score
 from vb_node.training.acquisition import Acquisition, Pose
 from vb_node.training.phantom import PhantomCase, Progress, class_of, make_case
 from vb_node.training.randomness import smooth_noise
 from vb_node.training.tumour import CLASSES
-from vb_node.pipeline.intensity import z_score
 from vb_node.types import Floats, Grid, Labels, Mask, Prior, StandardVolume
 
 # The grid on which samples are acquired reaches past the network's, so that centring on the brain loses nothing.

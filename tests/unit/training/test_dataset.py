@@ -1,6 +1,6 @@
 """A training sample is what the diagnosis would see."""
 
-from vb_node.training.dataset import SAMPLE_SHAPE, make_sample
+from vb_node.training.dataset import make_sample
 from vb_node.training.tumour import CLASSES
 
 

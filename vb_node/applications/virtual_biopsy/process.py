@@ -11,7 +11,7 @@ from vb_node.pipeline.brain import extract_brain
 from vb_node.pipeline.intensity import z_score
 from vb_node.pipeline.registration import Registration, register
 from vb_node.pipeline.resample import field_of_view, to_grid
-from vb_node.types import Floats, Grid, Mask, StandardVolume, Volume
+from vb_node.types import Grid, Mask, StandardVolume, Volume
 
 SHAPE = (193, 229, 193)
 """Slices, rows, columns of the standardised volume, 1 mm each: around the MNI152 brain, with room for larger heads."""
