@@ -36,12 +36,14 @@ def test_remind_gives_one_report_for_its_contrast_series_and_none_for_the_others
     case = real_data / "remind_022_t1ce_seg"
     paths = sorted(case.rglob("*.dcm"))
     headers = [dcmread(path, stop_before_pixels=True) for path in paths]
-    t1ce = {header.SeriesInstanceUID for header in headers if "T1" in str(header.get("SeriesDescription"))}
+    t1ce = {
+        header.SeriesInstanceUID for header in headers if header.Modality == "MR" and "T1" in header.SeriesDescription
+    }
     node = make_node(orthanc.port, quiet_s=3.0)
     node.start()
 
     sent = storescu(node, paths, "SENDER", "-R")
-    wait_until(lambda: node.is_done(1), DONE_S, "the job ends")
+    wait_until(lambda: node.is_done(1) and not node.open_series(), DONE_S, "the job ends, and every series is judged")
     again = storescu(node, paths, "SENDER", "-R")
 
     assert (sent.returncode, again.returncode) == (0, 0)

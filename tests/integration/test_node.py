@@ -180,6 +180,7 @@ def test_an_unknown_peer_is_not_answered(make_node: MakeNode, series: list[Path]
 
     assert stranger.returncode != 0
     assert "Calling AE Title Not Recognized" in stranger.stdout + stranger.stderr
+    wait_until(lambda: bool(node.events(event="association rejected")), 20, "the rejection is told")
     assert [event.peer for event in node.events(event="association rejected")] == ["STRANGER"]
 
 

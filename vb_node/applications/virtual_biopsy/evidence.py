@@ -61,7 +61,7 @@ class Ramp:
         return self.weight * float(np.clip((value - self.low) / (self.high - self.low), 0, 1))
 
 
-BIAS = -9.3
+BIAS = -9.6
 WEIGHTS = {
     "uptake": Ramp(0.1, 0.5, 4.0),
     "contrast": Ramp(0.2, 0.7, 2.0),

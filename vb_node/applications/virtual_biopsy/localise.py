@@ -18,6 +18,7 @@ from vb_node.applications.virtual_biopsy.validate import (
     describe,
     judge,
     number_lesions,
+    trim,
     unite,
     weigh_regions,
 )
@@ -70,7 +71,7 @@ def localise(
     firm = [box for box in boxes if box.score >= weakest]
     coarse = coarse_prior(stack_boxes(standard.grid.shape, firm), settings.prior)
     probability = classify(standard, firm, coarse, settings)
-    refined = unite(probability, coarse, settings.union)
+    refined = trim(unite(probability, coarse, settings.union), draw_maps(standard), settings.union)
     pieces = weigh_regions(refined, boxes, draw_maps(standard), settings.union)
     labels = number_lesions(pieces, standard.grid.shape, settings.union)
     regions = describe(pieces, labels, standard)
