@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from simulated_vlm import CentralBoxes, SimulatedVlm, SmallHead, small_head
 
+from vb_node.applications.virtual_biopsy.evidence import Maps
 from vb_node.applications.virtual_biopsy.features import NAMES, mirrored, voxel_features
 from vb_node.applications.virtual_biopsy.localise import localise
-from vb_node.applications.virtual_biopsy.validate import UnionSettings, group_boxes, unite
+from vb_node.applications.virtual_biopsy.validate import UnionSettings, group_boxes, trim, unite
 from vb_node.pipeline.prior import Box
-from vb_node.types import Prior, StandardVolume
+from vb_node.types import Grid, Prior, StandardVolume
 
 
 class NoBoxes:
@@ -131,3 +133,52 @@ def test_the_union_drops_what_the_prior_does_not_support_and_fills_what_is_enclo
 
     assert mask[15, 15, 15]
     assert not mask[30:, 30:, 30:].any()
+
+
+def _distances(*centre: float) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.norm(np.indices((48, 48, 48)).T - centre, axis=-1).T)
+
+
+def _maps(enhancement: NDArray[np.float32]) -> Maps:
+    everywhere = np.ones(enhancement.shape, np.bool_)
+    nothing = np.zeros_like(enhancement)
+    grid = Grid((48, 48, 48), np.eye(4), "2.25.1")
+    whole = (slice(0, 48), slice(0, 48), slice(0, 48))
+    return Maps(enhancement, nothing, nothing, everywhere, nothing, whole, grid, np.eye(4))
+
+
+def test_a_part_is_cut_about_one_mm_beyond_where_its_uptake_ends() -> None:
+    distance = _distances(24, 24, 24)
+    lesion = distance < 6
+
+    trimmed = trim(distance < 10, _maps(lesion.astype(np.float32)), UnionSettings())
+
+    assert trimmed[lesion].all()
+    assert distance[trimmed].max() < 8
+
+
+def test_the_dark_core_of_a_ring_stays_in() -> None:
+    distance = _distances(24, 24, 24)
+    ring = (distance < 9) & (distance > 5)
+
+    trimmed = trim(distance < 11, _maps(ring.astype(np.float32)), UnionSettings())
+
+    assert trimmed[distance < 9].all()
+
+
+def test_neighbours_are_cut_each_by_its_own_uptake() -> None:
+    small, large = _distances(24, 24, 10), _distances(24, 24, 32)
+    enhancement = np.where(small < 3, 0.4, np.where(large < 8, 1.0, 0.0)).astype(np.float32)
+
+    trimmed = trim((small < 5) | (large < 10), _maps(enhancement), UnionSettings())
+
+    assert trimmed[small < 3].all()
+    assert trimmed[large < 8].all()
+
+
+def test_a_part_without_uptake_is_left_as_it_is() -> None:
+    part = _distances(24, 24, 24) < 6
+
+    trimmed = trim(part, _maps(np.zeros(part.shape, np.float32)), UnionSettings())
+
+    np.testing.assert_array_equal(trimmed, part)
