@@ -25,7 +25,9 @@ def progress() -> Progress:
 
 def table(title: str, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
     """Print a table; a value is text, never markup."""
-    view = Table(*columns, title=title, title_justify="left", highlight=False)
+    view = Table(title=title, title_justify="left", highlight=False)
+    for column in columns:
+        view.add_column(column, overflow="fold")
     for line in lines:
         view.add_row(*(Text(_printable(value)) for value in line))
     console.print(view)
