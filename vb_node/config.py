@@ -111,6 +111,19 @@ class WorkSettings(Section):
     max_errors: Annotated[int, Field(ge=1)] = 3
 
 
+class WebSettings(Section):
+    """Reserved for the pages and the REST API: this version serves none, and says so at its start."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+
+
+class RetentionSettings(Section):
+    """Reserved: this version deletes nothing, and says so at its start."""
+
+    days: Annotated[int, Field(ge=1)] | None = None
+
+
 class VirtualBiopsySettings(Section):
     """The Virtual Biopsy application; what these change is part of a job's identity."""
 
@@ -132,6 +145,8 @@ class Settings(BaseSettings):
     destinations: tuple[DestinationSettings, ...] = ()
     work: WorkSettings = WorkSettings()
     virtual_biopsy: VirtualBiopsySettings = VirtualBiopsySettings()
+    web: WebSettings | None = None
+    retention: RetentionSettings | None = None
 
     @classmethod
     def settings_customise_sources(
@@ -269,4 +284,6 @@ localizer = "classical"
 contrast_when = ""              # a site's own rule for "with contrast", e.g. 'ProtocolName == "BRAVO POST"'
 must_have_contrast = true       # false: take a T1 series without evidence of contrast too
 key_image = true                # write a Secondary Capture page for systems that show neither SEG nor SR
+
+# [web] host, port and [retention] days are accepted and reserved: this version serves no pages and deletes nothing.
 """

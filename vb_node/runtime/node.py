@@ -60,6 +60,9 @@ def supervise(settings: Settings, config: Path) -> int:
     """Run every station in a process of its own until SIGTERM or SIGINT; give the exit status."""
     open_ledger(settings).close()
     installed()
+    for reserved in ("web", "retention"):
+        if getattr(settings, reserved) is not None:
+            log.warning("section of the configuration is reserved and has no effect yet", extra={"section": reserved})
     stop = _stop_on_signals()
     names = [name for name in STATIONS for _ in range(settings.work.workers if name == "work" else 1)]
     children = [(name, _spawn(name, config)) for name in names]
