@@ -39,9 +39,7 @@ def record(session: Session, instance: Instance, series: Series, *, actor: str) 
         shelf = series
     elif shelf.study_instance_uid != series.study_instance_uid:
         raise Conflict(f"series {series.series_instance_uid} is known in another study; the first is kept")
-    if shelf.closed_at is not None:
-        shelf.closed_at, shelf.closed_by, shelf.opened_at = None, None, instance.received_at
-    shelf.last_arrival_at = instance.received_at
+    _open(shelf, now=instance.received_at)
     shelf.instances += 1
     session.add(instance)
     audit.record(
@@ -55,6 +53,21 @@ def record(session: Session, instance: Instance, series: Series, *, actor: str) 
         **audit.keys_of(shelf),
     )
     return True
+
+
+def see_again(session: Session, sop_instance_uid: str, *, now: float) -> None:
+    """Open the series of a known instance that came again, so that it is judged again.
+
+    The job of the same content has the same key and is not run twice; what could make no job before may make one now.
+    """
+    instance = session.get_one(Instance, sop_instance_uid)
+    _open(session.get_one(Series, instance.series_instance_uid), now=now)
+
+
+def _open(series: Series, *, now: float) -> None:
+    if series.closed_at is not None:
+        series.closed_at, series.closed_by, series.opened_at = None, None, now
+    series.last_arrival_at = now
 
 
 def open_series(session: Session) -> Sequence[Series]:

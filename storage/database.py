@@ -50,7 +50,8 @@ class Database:
         self._reader = self._engine("BEGIN")
 
     def _engine(self, begin: str) -> Engine:
-        engine = create_engine(self.url, pool_pre_ping=self._lock_path is None)
+        # parameters hold patient data, and an exception's text may reach a log
+        engine = create_engine(self.url, pool_pre_ping=self._lock_path is None, hide_parameters=True)
         if self._lock_path is not None:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))

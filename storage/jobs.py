@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import CursorResult, and_, or_, select, update
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, aliased, selectinload
 
 from storage import audit, deliveries
 from storage.schema import Delivery, Job, JobInput, Result
@@ -53,7 +53,6 @@ def schedule(session: Session, job: Job, inputs: Iterable[tuple[str, str]]) -> J
         job.supersedes_id = earlier.id
         if earlier.state == "SCHEDULED":
             _move(session, earlier, "CANCELED", now=job.created_at, actor="assemble", reason="Superseded")
-            job.supersedes_id = earlier.supersedes_id
     session.add(job)
     session.flush()
     session.add_all(JobInput(job_id=job.id, sop_instance_uid=uid, sha256=sha256) for uid, sha256 in inputs)
@@ -68,11 +67,21 @@ def schedule(session: Session, job: Job, inputs: Iterable[tuple[str, str]]) -> J
 
 
 def claim(session: Session, owner: str, *, lease_s: float, now: float) -> tuple[Job, Lease] | None:
-    """Lease the most urgent job that waits, or whose worker has let its lease lapse."""
+    """Lease the most urgent job that waits or has lost its worker; a revision waits for its predecessor's end."""
+    before = aliased(Job)
     waiting = and_(Job.state == "SCHEDULED", Job.not_before <= now)
     orphaned = and_(Job.state == "IN PROGRESS", Job.lease_until < now)
-    query = select(Job).where(or_(waiting, orphaned)).order_by(Job.priority.desc(), Job.id).limit(1)
-    job = session.scalar(query.options(selectinload(Job.inputs)).with_for_update(skip_locked=True))
+    query = (
+        select(Job)
+        .outerjoin(before, Job.supersedes_id == before.id)
+        .where(or_(waiting, orphaned))
+        .where(or_(before.id.is_(None), before.state.not_in(("SCHEDULED", "IN PROGRESS"))))
+        .order_by(Job.priority.desc(), Job.id)
+        .limit(1)
+        .options(selectinload(Job.inputs))
+        .with_for_update(skip_locked=True, of=Job)
+    )
+    job = session.scalar(query)
     if job is None:
         return None
     was = job.state
@@ -182,14 +191,13 @@ def latest(session: Session, series_instance_uid: str, application: str) -> Job 
 
 
 def predecessor_result(session: Session, job: Job, role: str) -> Result | None:
-    """Find the newest result of a role among the jobs that this one supersedes."""
-    before = job.supersedes_id
+    """Find the newest result of a role that this job, before a retry, or those that it supersedes have given."""
+    before: int | None = job.id
     while before is not None:
-        earlier = get(session, before)
-        for result in earlier.results:
-            if result.role == role:
-                return result
-        before = earlier.supersedes_id
+        query = select(Result).filter_by(job_id=before, role=role).order_by(Result.created_at.desc()).limit(1)
+        if (result := session.scalar(query)) is not None:
+            return result
+        before = session.get_one(Job, before).supersedes_id
     return None
 
 

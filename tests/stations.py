@@ -43,7 +43,10 @@ class House:
             self.receiver.store(StoreRequest(*uids, ExplicitVRLittleEndian, buffer.getvalue(), "PACS", "127.0.0.1"))
 
     def assemble(self, seconds_later: float = 11.0) -> bool:
-        return self.assembler.step(self._last_arrival() + seconds_later)
+        now = self._last_arrival() + seconds_later
+        with self.database.write() as session:
+            stations.beat(session, "receive", now=now)
+        return self.assembler.step(now)
 
     def _last_arrival(self) -> float:
         with self.database.read() as session:

@@ -19,7 +19,7 @@ from vb_node.pipeline.select import IMAGE_CLASSES, Choice
 from vb_node.runtime.assemble import job_key, lineage_key
 
 DONE, FAILED, NOT_ANALYSED = 0, 1, 3
-RECORD = "result.json"
+RECORD, NIFTI = "result.json", "series.nii.gz"
 
 
 def process_folder(folder: Path, out: Path, name: str, config: Path | None, *, with_nifti: bool) -> int:
@@ -42,9 +42,9 @@ def process_folder(folder: Path, out: Path, name: str, config: Path | None, *, w
         show.console.print("No series was taken: nothing was written.")
         return FAILED
     instances = study[taken[0]]
+    outcome, unfit = _run(application, instances, plan, settings, out)
     if with_nifti:
         _write_nifti(instances, out)
-    outcome, unfit = _run(application, instances, plan, settings, out)
     files = [[role, str(_write(out, rank, role, dataset))] for rank, (role, dataset) in enumerate(outcome.objects)]
     show.table("Results", ["role", "file"], files)
     show.table("Summary", ["", ""], outcome.summary.items())
@@ -103,6 +103,8 @@ def _created(out: Path, key: str) -> datetime:
     out.mkdir(parents=True, exist_ok=True)
     if record.is_file() and (known := json.loads(record.read_text("utf-8"))).get("key") == key:
         return datetime.fromisoformat(known["created"])
+    for earlier in (*out.glob("[0-9]-*.dcm"), *out.glob(NIFTI)):
+        earlier.unlink()  # results of another run must not lie beside this one's
     created = datetime.now(UTC).astimezone().replace(microsecond=0)
     record.write_text(json.dumps({"key": key, "created": created.isoformat()}, indent=2), "utf-8")
     return created
@@ -118,8 +120,8 @@ def _write_nifti(instances: Sequence[Instance], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     try:
         series, volume = load_series(instance.path for instance in instances)
-        converter = export_source(series, volume, out / "series.nii.gz")
+        converter = export_source(series, volume, out / NIFTI)
     except Unfit as error:
         show.console.print(f"No NIfTI: {error}", highlight=False, markup=False)
     else:
-        show.console.print(f"NIfTI by {converter}: {out / 'series.nii.gz'}", highlight=False, markup=False)
+        show.console.print(f"NIfTI by {converter}: {out / NIFTI}", highlight=False, markup=False)

@@ -331,7 +331,7 @@ def audit_search(  # noqa: PLR0913, PLR0917  one parameter an option
     }
     first, last = (moment.replace(tzinfo=UTC).timestamp() if moment else None for moment in (since, until))
     with database.read() as session:
-        show.events(audit.search(session, since=first, until=last, limit=limit, **keys), form)
+        show.events(audit.search(session, since=first, until=last, limit=limit, **keys), form, limit)
 
 
 @train_app.command("diagnoser")

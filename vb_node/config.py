@@ -16,6 +16,7 @@ from vb_node.errors import ConfigError
 
 AeTitle = Annotated[str, Field(pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
+SQLITE = "sqlite:///"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
@@ -180,12 +181,11 @@ class Settings(BaseSettings):
     @cached_property
     def database_url(self) -> str:
         if self.node.database_file is not None:
-            return self.node.database_file.read_text().strip()
-        return self.node.database or f"sqlite:///{self.data / 'ledger.db'}"
-
-    def destination(self, name: str) -> DestinationSettings | None:
-        """Find a destination by name."""
-        return next((destination for destination in self.destinations if destination.name == name), None)
+            try:
+                return self.node.database_file.read_text("utf-8").strip()
+            except OSError as error:
+                raise ConfigError(f"node.database_file {self.node.database_file} cannot be read") from error
+        return self.node.database or f"{SQLITE}{self.data / 'ledger.db'}"
 
 
 def load(file: Path) -> Settings:
@@ -198,13 +198,28 @@ def load(file: Path) -> Settings:
     """
     try:
         values = tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"no configuration file {file}: write one with `vb-node init {file}`") from error
+    except OSError as error:
+        raise ConfigError(
+            f"configuration file {file} cannot be read ({error.strerror}): write one with `vb-node init {file}`"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
-    values.setdefault("node", {})
-    values["node"]["data"] = str(file.parent.resolve() / values["node"].get("data", "data"))
+    _place_at(file.parent.resolve(), values)
     return build(values, str(file))
+
+
+def _place_at(home: Path, values: dict[str, Any]) -> None:
+    """Make every path absolute, from the folder of the file."""
+    node = values.setdefault("node", {})
+    if isinstance(node, dict):
+        node["data"] = str(home / str(node.get("data", "data")))
+        if "database_file" in node:
+            node["database_file"] = str(home / str(node["database_file"]))
+        if str(node.get("database", "")).startswith(SQLITE):
+            node["database"] = SQLITE + str(home / node["database"].removeprefix(SQLITE))
+    for destination in values.get("destinations", ()):
+        if isinstance(destination, dict) and "folder" in destination:
+            destination["folder"] = str(home / str(destination["folder"]))
 
 
 def build(values: dict[str, Any], source: str = "settings") -> Settings:
@@ -267,6 +282,7 @@ kind = "dimse"                  # or "folder" with folder = "..."
 ae_title = "PACS"
 host = "127.0.0.1"
 port = 4242
+# calling_ae_title = "VBNODE"   # default: the node's own
 retry_for_h = 72                # patience with a destination that is down; then the delivery is parked, never dropped
 timeout_s = 30
 

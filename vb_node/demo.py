@@ -144,7 +144,7 @@ def _send(paths: list[Path], node: scu.Address) -> None:
 
 
 def _wait(config: Path) -> Job | None:
-    """Wait until every job has ended and its results are delivered; give the first job."""
+    """Wait until the newest job has ended and its results are delivered, and give it; None when there is none."""
     database = open_ledger(configuration.load(config))
     deadline = time.monotonic() + FINISH_S
     with show.progress() as bar:

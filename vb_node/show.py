@@ -15,12 +15,13 @@ from rich.text import Text
 from storage.schema import Delivery, Event, Job
 
 console = Console()
+console_for_people = Console(stderr=True)
 
 
 def progress() -> Progress:
     """Make a progress bar; on a terminal it moves, elsewhere it is silent."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return Progress(*columns, console=console_for_people, transient=True)
 
 
 def table(title: str, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
@@ -141,9 +142,11 @@ def event_row(event: Event) -> dict[str, object]:
     }
 
 
-def events(found: Sequence[Event], form: str) -> None:
+def events(found: Sequence[Event], form: str, limit: int) -> None:
     """Print lines of the audit trail as a table, JSON or CSV."""
     lines = [event_row(event) for event in found]
+    if len(lines) == limit:
+        console_for_people.print(f"only the first {limit} lines are shown: narrow the search, or give --limit")
     if form == "csv":
         writer = csv.writer(sys.stdout)
         writer.writerow(event_row(Event(details={})))

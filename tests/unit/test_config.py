@@ -44,6 +44,7 @@ def test_the_example_names_every_key() -> None:
         ('[[destinations]]\nname = "d"\nkind = "dimse"', "needs ae_title"),
         ('[work]\nengine = "magic"', "work.engine"),
         ("[node\n", "TOML"),
+        ("node = 3", "node"),
     ],
 )
 def test_a_wrong_key_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
@@ -61,6 +62,15 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 
     assert settings.data == tmp_path / "here"
     assert settings.database_url == f"sqlite:///{tmp_path / 'here' / 'ledger.db'}"
+
+
+def test_every_path_is_relative_to_the_file(tmp_path: Path) -> None:
+    text = '[node]\ndatabase = "sqlite:///x/l.db"\n[[destinations]]\nname = "d"\nkind = "folder"\nfolder = "out"'
+
+    settings = _load(tmp_path, text)
+
+    assert settings.database_url == f"sqlite:///{tmp_path / 'x' / 'l.db'}"
+    assert settings.destinations[0].folder == tmp_path / "out"
 
 
 def test_a_secret_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,14 +15,14 @@ def _event(peer: str) -> Event:
 
 @pytest.mark.parametrize("text", ["=cmd()", "+1", "-1", "@x", "\tx"])
 def test_a_csv_cell_is_no_formula(capsys: pytest.CaptureFixture[str], text: str) -> None:
-    show.events([_event(text)], "csv")
+    show.events([_event(text)], "csv", 10)
 
     head, line = csv.reader(capsys.readouterr().out.splitlines())
     assert line[head.index("peer")][0] in {"'", " "}
 
 
 def test_json_keeps_the_text_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    show.events([_event("=cmd()")], "json")
+    show.events([_event("=cmd()")], "json", 10)
 
     assert json.loads(capsys.readouterr().out)[0]["peer"] == "=cmd()"
 

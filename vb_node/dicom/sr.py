@@ -17,6 +17,7 @@ from vb_node.errors import Unfit
 from vb_node.types import Diagnosis, Finding, Prior, Series
 
 ROLE = "SR"
+NOT_ANALYSED = "SR not analysed"
 SERIES_NUMBER = 9002
 SERIES_DESCRIPTION = "AI tumour report, not verified"
 # In the order in which a sender should propose them.
@@ -51,8 +52,11 @@ def write_report(  # noqa: PLR0913, PLR0917  the parts that a report has
 
 
 def write_not_analysed(headers: Sequence[Dataset], error: Unfit, provenance: Provenance) -> Dataset:
-    """Write the report of a series that could not be analysed, from the bare headers of its instances."""
-    return _document(headers, [], [sr_content.not_analysed(error, provenance)], provenance)
+    """Write the report of a series that could not be analysed, from the bare headers of its instances.
+
+    It is another instance than the job's report would be: a retry may yet write that one.
+    """
+    return _document(headers, [], [sr_content.not_analysed(error, provenance)], provenance, NOT_ANALYSED)
 
 
 def as_class(report: Dataset, sop_class_uid: str) -> Dataset:
@@ -69,8 +73,15 @@ def as_class(report: Dataset, sop_class_uid: str) -> Dataset:
 
 
 def _document(
-    headers: Sequence[Dataset], shown: Sequence[Dataset], groups: Sequence[sr_content.Group], provenance: Provenance
+    headers: Sequence[Dataset],
+    shown: Sequence[Dataset],
+    groups: Sequence[sr_content.Group],
+    provenance: Provenance,
+    name: str = ROLE,
 ) -> Dataset:
+    sop_instance_uid = provenance.sop_instance_uid(name)
+    before = provenance.predecessor
+    is_revision = before is not None and before.sop_instance_uid != sop_instance_uid
     content = hd.MeasurementReport(
         observation_context=_observer(provenance),
         procedure_reported=codes.PROCEDURE,
@@ -84,11 +95,11 @@ def _document(
     document = hd.Comprehensive3DSR(
         evidence=[*source.evidence(headers), *shown],
         content=content[0],
-        **provenance.identity(ROLE, SERIES_NUMBER),
+        **provenance.identity(ROLE, SERIES_NUMBER) | {"sop_instance_uid": sop_instance_uid},
         is_complete=True,
         is_final=False,
         is_verified=False,
-        previous_versions=[_previous(provenance.predecessor)] if provenance.predecessor else None,
+        previous_versions=[_previous(before)] if before and is_revision else None,
         series_description=SERIES_DESCRIPTION,
         coding_schemes=[codes.private_scheme()],
     )

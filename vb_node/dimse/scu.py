@@ -6,14 +6,17 @@ for ever; ``_guard`` sets it again.
 
 import logging
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
+from pydicom.dataset import FileMetaDataset
+from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
@@ -25,6 +28,7 @@ from vb_node.errors import Later, NodeError
 log = logging.getLogger(__name__)
 
 MOST_CONTEXTS = 128
+NO_META = "the file has no file meta information (PS3.10 7.1)"
 
 
 class NotAccepted(NodeError):
@@ -94,22 +98,39 @@ class Sent:
 
 def store_many(paths: Sequence[Path], peer: Address, calling: str, associations: int = 1) -> Iterator[Sent]:
     """Send files over one or more associations at once; yield what became of each as it is known."""
-    lanes = [lane for lane in (list(islice(paths, start, None, associations)) for start in range(associations)) if lane]
-    with ThreadPoolExecutor(len(lanes) or 1) as pool:
-        for results in pool.map(lambda lane: list(_store_lane(lane, peer, calling)), lanes):
-            yield from results
+    lanes = [list(islice(paths, start, None, associations)) for start in range(associations)]
+    told: Queue[Sent] = Queue()
+    with ThreadPoolExecutor(associations) as pool:
+        running = [pool.submit(_store_lane, lane, peer, calling, told) for lane in lanes if lane]
+        for _ in paths:
+            yield told.get()
+        for lane in running:
+            lane.result()
 
 
-def _store_lane(paths: Iterable[Path], peer: Address, calling: str) -> Iterator[Sent]:
-    metas = {path: read_file_meta_info(path) for path in paths}
-    wanted = sorted({(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)) for meta in metas.values()})
-    offers = [(sop_class_uid, (syntax,)) for sop_class_uid, syntax in wanted[:MOST_CONTEXTS]]
+def _store_lane(paths: Sequence[Path], peer: Address, calling: str, told: "Queue[Sent]") -> None:
+    """Send files over one association, and tell of every one of them, whatever happens."""
+    waiting = list(paths)
     try:
+        metas = {path: meta for path in paths if (meta := _meta(path)) is not None}
+        wanted = {(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)) for meta in metas.values()}
+        offers = [(sop_class_uid, (syntax,)) for sop_class_uid, syntax in sorted(wanted)[:MOST_CONTEXTS]]
         with _association(peer, calling, offers, Timeouts()) as association:
-            for path in metas:
-                yield _store_one(association, path, peer)
-    except (Later, NotAccepted) as error:
-        yield from (Sent(path, None, str(error)) for path in metas)
+            while waiting:
+                path = waiting[0]
+                told.put(_store_one(association, path, peer) if path in metas else Sent(path, None, NO_META))
+                waiting.pop(0)
+    except Exception as error:
+        why = str(error) if isinstance(error, Later | NotAccepted) else f"unexpected {type(error).__name__}"
+        for path in waiting:
+            told.put(Sent(path, None, why))
+
+
+def _meta(path: Path) -> FileMetaDataset | None:
+    try:
+        return read_file_meta_info(path)
+    except InvalidDicomError:
+        return None
 
 
 def _store_one(association: Association, path: Path, peer: Address) -> Sent:

@@ -3,8 +3,6 @@
 import hashlib
 from pathlib import Path
 
-from pydicom import dcmread
-
 from vb_node.dimse import scp
 from vb_node.dimse.scp import StoreRequest
 from vb_node.runtime.receive import part10
@@ -22,18 +20,9 @@ class Archive:
         name = hashlib.sha256(request.sop_instance_uid.encode()).hexdigest()[:32]
         (self.folder / f"{name}.dcm").write_bytes(part10(request) + request.data)
 
-    def __len__(self) -> int:
-        return len(self.files())
-
     def files(self) -> list[Path]:
         """List what has come, oldest first."""
         return sorted(self.folder.glob("*.dcm"), key=lambda path: path.stat().st_mtime_ns)
-
-    def modalities(self) -> list[str]:
-        """Name the modality of each instance that has come."""
-        return [
-            str(dcmread(path, specific_tags=["Modality"], stop_before_pixels=True).Modality) for path in self.files()
-        ]
 
     def close(self) -> None:
         self._server.shutdown()

@@ -82,9 +82,9 @@ class Assembler:
     def _open_studies(self) -> list[OpenStudy]:
         with self.database.read() as session:
             listener = stations.get(session, receive.STATION)
-            since = listener.started_at if listener else 0.0
+            since, heard_at = (listener.started_at, listener.beat_at) if listener else (0.0, 0.0)
             by_study = groupby(arrivals.open_series(session), attrgetter("study_instance_uid"))
-            return [OpenStudy(list(series), since) for _, series in by_study]
+            return [OpenStudy(list(series), since, heard_at) for _, series in by_study]
 
     def _gather(self, open_study: OpenStudy, evidence: str) -> WholeStudy:
         with self.database.read() as session:
@@ -103,7 +103,11 @@ class Assembler:
                 arrivals.close(session, session.get_one(Series, uid), study.evidence, now=now)
             job_ids: dict[str, int] = {}
             for route, choice in choices:
-                job = _schedule(session, study, route, choice, now) if choice.is_taken else None
+                if not choice.is_taken:
+                    continue
+                job = jobs.latest(session, choice.series_instance_uid, route.application.name)
+                if job is None or choice.series_instance_uid in study.closing:
+                    job = _schedule(session, study, route, choice, _destinations(choices, route, choice), now) or job
                 if job is not None:
                     job_ids.setdefault(route.application.name, job.id)
             for route, choice in choices:
@@ -141,7 +145,22 @@ def _is_unchanged(session: Session, study: WholeStudy) -> bool:
     return current == {uid: series.instances for uid, series in study.series.items()}
 
 
-def _schedule(session: Session, study: WholeStudy, route: Route, choice: Choice, now: float) -> Job | None:
+def _destinations(choices: Sequence[tuple[Route, Choice]], route: Route, choice: Choice) -> list[str]:
+    """Gather where all routes that take a series for one application send its results; a shadow route sends nothing."""
+    alike = [
+        other.settings
+        for other, chosen in choices
+        if chosen.is_taken
+        and chosen.series_instance_uid == choice.series_instance_uid
+        and other.application.name == route.application.name
+        and not other.settings.shadow
+    ]
+    return list(dict.fromkeys(name for settings in alike for name in settings.destinations))
+
+
+def _schedule(
+    session: Session, study: WholeStudy, route: Route, choice: Choice, destinations: list[str], now: float
+) -> Job | None:
     """Put the job of a series on the shelf.
 
     Two routes that take one series for one application make one key: the second finds it there.
@@ -154,7 +173,7 @@ def _schedule(session: Session, study: WholeStudy, route: Route, choice: Choice,
         version=route.application.version,
         route=route.settings.name,
         plan=route.plan,
-        destinations=[] if route.settings.shadow else list(route.settings.destinations),
+        destinations=destinations,
         closed_by=study.series[uid].closed_by or study.evidence,
         priority=route.settings.priority,
         created_at=now,

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from storage.schema import Series
 from vb_node.config import AssembleSettings
 
+ALIVE_S = 10.0
+
 
 @dataclass(frozen=True)
 class OpenStudy:
-    """The series of one study that are still open, and since when the listener runs without a break (0: not yet)."""
+    """The series of one study that are still open, since when the listener runs without a break, and its last sign."""
 
     series: Sequence[Series]
     listening_since: float
+    heard_at: float
 
     @property
     def study_instance_uid(self) -> str:
@@ -38,7 +41,8 @@ def evidences(settings: AssembleSettings) -> tuple[Evidence, ...]:
     """Give the kinds of evidence that a site's settings ask for."""
 
     def quiet_time(study: OpenStudy, now: float) -> str | None:
-        if now - study.last_arrival_at < settings.quiet_s:
+        is_deaf = now - study.heard_at > ALIVE_S  # the silence of a dead listener proves nothing
+        if is_deaf or now - study.last_arrival_at < settings.quiet_s:
             return None
         # While the listener was down, nothing could come: quiet says nothing until it has been up for long enough.
         was_interrupted = study.listening_since > study.opened_at

@@ -107,6 +107,11 @@ def run_station(name: str, settings: Settings) -> int:
     database = open_ledger(settings)
     try:
         {"receive": _receive, "assemble": _assemble, "work": _work, "deliver": _deliver}[name](database, settings, stop)
+    except ConfigError:
+        raise
+    except Exception:
+        log.exception("station failed", extra={"station": name})
+        return 1
     finally:
         database.close()
     return 0
@@ -129,9 +134,9 @@ def turn(station: str, step: Step, stop: threading.Event) -> None:
 def _receive(database: Database, settings: Settings, stop: threading.Event) -> None:
     spool = spool_of(settings)
     receiver = Receiver(database, spool)
-    spool.sweep()
     with database.write() as session:
         stations.start(session, receive.STATION, now=time.time())
+    spool.sweep()
     server = scp.listen(
         settings.node.ae_title,
         (settings.receive.host, settings.receive.port),

@@ -6,11 +6,11 @@ Order: check the data set, write the spool file (file and folder fsynced), commi
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
+from pydicom.errors import InvalidDicomError
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_file_meta_info
 from pydicom.filewriter import write_file_meta_info
@@ -59,6 +59,8 @@ class Receiver:
         sha256 = hashlib.sha256(request.data).hexdigest()
         is_known = self._is_known(request.sop_instance_uid, sha256)
         if is_known and is_intact(self.spool.path_of(request.sop_instance_uid, sha256), sha256):
+            with self.database.write() as session:
+                arrivals.see_again(session, request.sop_instance_uid, now=time.time())
             return
         try:
             self.spool.put(request.sop_instance_uid, sha256, part10(request), request.data)
@@ -134,24 +136,32 @@ class Receiver:
             )
 
     def recover(self) -> int:
-        """Rebuild the rows of files that a crash left without one, and return how many."""
+        """Rebuild the rows of files that a crash left without one, and return how many.
+
+        A file that cannot be an arrival was never answered Success: it is set aside, and does not stop the listener.
+        """
         rebuilt = 0
-        for path in self._without_row():
-            meta = read_file_meta_info(path)
-            data = data_set_of(path)
-            header = admit(data, meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID)
-            self._record(
-                header, hashlib.sha256(data).hexdigest(), len(data), str(meta.get("SendingApplicationEntityTitle", ""))
-            )
-            rebuilt += 1
+        for path in self.spool:
+            try:
+                rebuilt += self._rebuild(path)
+            except (Refused, arrivals.Conflict, InvalidDicomError):
+                log.warning("spool file set aside", extra={"file": path.name})
+                path.rename(path.with_suffix(".rejected"))
+            except OSError:
+                log.exception("spool file not read", extra={"file": path.name})
         return rebuilt
 
-    def _without_row(self) -> Iterator[Path]:
-        for path in self.spool:
-            uid = str(read_file_meta_info(path).MediaStorageSOPInstanceUID)
-            with self.database.read() as session:
-                if session.get(Instance, uid) is None:
-                    yield path
+    def _rebuild(self, path: Path) -> bool:
+        meta = read_file_meta_info(path)
+        with self.database.read() as session:
+            if session.get(Instance, str(meta.MediaStorageSOPInstanceUID)) is not None:
+                return False
+        data = data_set_of(path)
+        uids = str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID)
+        header = admit(data, str(meta.TransferSyntaxUID), *uids)
+        peer = str(meta.get("SendingApplicationEntityTitle", ""))
+        self._record(header, hashlib.sha256(data).hexdigest(), len(data), peer)
+        return True
 
 
 def data_set_of(path: Path) -> bytes:

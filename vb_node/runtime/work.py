@@ -1,4 +1,4 @@
-"""The station that runs applications: one process, one job at a time, models kept loaded.
+"""The station that runs applications: one job at a time in a process, models kept loaded.
 
 The lease is kept by a thread that also watches the clock: a run beyond ``max_runtime_s`` ends with its process, and
 the supervisor starts another one.
@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pydicom import Dataset
+from sqlalchemy.exc import OperationalError
 
 from storage import jobs
 from storage.database import Database
@@ -160,7 +161,7 @@ class Worker:
         reason = error.reason if isinstance(error, NodeError) else type(error).__name__
         # The text of a foreign exception may quote the data set: its type is enough for the ledger.
         detail = str(error) if isinstance(error, NodeError) else "unexpected error, see the log of the worker"
-        is_error = not isinstance(error, Later)
+        is_error = not isinstance(error, Later | OSError | OperationalError)  # a full disk is no fault of the job
         wait_s = 0.0 if isinstance(error, Stopping) else min(RETRY_S * 2**job.errors, LONGEST_RETRY_S)
         with self.database.write() as session:
             if is_error and job.errors + 1 >= self.settings.max_errors:

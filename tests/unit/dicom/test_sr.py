@@ -164,6 +164,17 @@ def test_a_revision_names_its_predecessor() -> None:
     assert (study.StudyInstanceUID, document.ReferencedSOPInstanceUID) == ("1.2.5", "1.2.3")
 
 
+def test_a_refusal_is_another_instance_than_the_report_that_a_retry_may_write_and_can_be_named_by_it() -> None:
+    refusal = write_not_analysed(oblique().headers, NoBrain(), provenance())
+    uids = (refusal.SOPClassUID, refusal.SOPInstanceUID, refusal.SeriesInstanceUID, refusal.StudyInstanceUID)
+
+    again = write_not_analysed(oblique().headers, NoBrain(), provenance(predecessor=Predecessor(*map(str, uids))))
+
+    assert refusal.SOPInstanceUID != _report().SOPInstanceUID
+    assert again.SOPInstanceUID == refusal.SOPInstanceUID
+    assert "PredecessorDocumentsSequence" not in again
+
+
 def test_a_series_that_was_not_analysed_is_told_why_in_words_and_in_code() -> None:
     error = MissingSlices("expected a step of 1.00 mm, came 2.00 mm after slice 7")
 

@@ -63,7 +63,7 @@ def test_the_same_study_twice_is_one_job(make_house: Callable[..., House]) -> No
 
     house.send(series)
 
-    assert house.assemble() is False
+    house.assemble()
     assert len(house.jobs()) == 1
 
 
@@ -136,12 +136,28 @@ def test_a_shadow_route_computes_and_sends_nothing(make_house: Callable[..., Hou
 
 
 def test_two_routes_to_one_application_make_one_job(make_house: Callable[..., House]) -> None:
-    house = make_house(routes=[{"name": "a"}, {"name": "b", "priority": 5}])
+    routes = [{"name": "a", "destinations": ["x"]}, {"name": "b", "priority": 5, "destinations": ["y", "x"]}]
+    destinations = [{"name": name, "ae_title": "PACS"} for name in ("x", "y")]
+    house = make_house(routes=routes, destinations=destinations)
     house.send(series_of(generate_uid(), **T1CE))
 
     house.assemble()
 
-    assert [job.route for job in house.jobs()] == ["b"]
+    assert [(job.route, job.destinations) for job in house.jobs()] == [("b", ["y", "x"])]
+
+
+def test_a_late_series_that_is_not_taken_tells_its_reason_to_the_job_of_its_study(
+    make_house: Callable[..., House],
+) -> None:
+    house, study = make_house(), generate_uid()
+    house.send(series_of(study, **T1CE))
+    house.assemble()
+
+    house.send(series_of(study, SeriesDescription="AX T2 SPACE"))
+    house.assemble()
+
+    (job,) = house.jobs()
+    assert [event.job_id for event in house.events("series not selected")] == [job.id]
 
 
 def test_lost_rows_are_rebuilt_from_the_spool(make_house: Callable[..., House], tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from vb_node.config import AssembleSettings
 from vb_node.runtime.evidence import OpenStudy, evidences
 
 
-def _study(last_arrival_at: float, opened_at: float = 100.0, listening_since: float = 50.0) -> OpenStudy:
-    return OpenStudy([Series(opened_at=opened_at, last_arrival_at=last_arrival_at)], listening_since)
+def _study(
+    last_arrival_at: float, opened_at: float = 100.0, listening_since: float = 50.0, heard_at: float = 2000.0
+) -> OpenStudy:
+    return OpenStudy([Series(opened_at=opened_at, last_arrival_at=last_arrival_at)], listening_since, heard_at)
 
 
 def _spoken(study: OpenStudy, now: float) -> str | None:
@@ -22,7 +24,7 @@ def test_a_study_is_whole_when_it_has_been_quiet(now: float, is_whole: bool) -> 
 
 
 def test_the_last_arrival_of_any_series_counts() -> None:
-    study = OpenStudy([*_study(110.0).series, *_study(150.0).series], 50.0)
+    study = OpenStudy([*_study(110.0).series, *_study(150.0).series], 50.0, 2000.0)
 
     assert _spoken(study, 130.0) is None
     assert _spoken(study, 161.0) is not None
@@ -33,6 +35,10 @@ def test_a_listener_that_was_restarted_in_mid_series_must_be_up_first() -> None:
 
     assert _spoken(study, 144.0) is None
     assert _spoken(study, 146.0) is not None
+
+
+def test_the_silence_of_a_dead_listener_proves_nothing() -> None:
+    assert _spoken(_study(last_arrival_at=110.0, heard_at=112.0), 140.0) is None
 
 
 def test_a_series_that_never_falls_quiet_is_forced_and_says_so() -> None:

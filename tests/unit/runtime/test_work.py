@@ -40,12 +40,12 @@ class Copier:
         return Outcome((("COPY", _copy(case)),), {"state": "copied"})
 
     def refuse(self, case: Case, error: Unfit) -> Outcome:
-        return Outcome((("SR", _copy(case)),), {"state": error.reason})
+        return Outcome((("SR", _copy(case, "refused")),), {"state": error.reason})
 
 
-def _copy(case: Case) -> Dataset:
+def _copy(case: Case, name: str = "copy") -> Dataset:
     (copy,) = mr_series(head((1, 8, 8)))
-    copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[case.job_key])
+    copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[case.job_key, name])
     copy.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return copy
 
@@ -156,8 +156,7 @@ def test_a_damaged_input_is_not_analysed(work: Callable[..., tuple[Worker, House
 
 def test_a_damaged_input_that_is_sent_again_is_mended(work: Callable[..., tuple[Worker, House]]) -> None:
     worker, house = work(Copier())
-    for damaged in house.spool:
-        damaged.unlink()
+    next(iter(house.spool)).unlink()
     worker.step(time.time())
 
     house.send(house.sent)
@@ -165,7 +164,9 @@ def test_a_damaged_input_that_is_sent_again_is_mended(work: Callable[..., tuple[
         jobs.retry(session, _only(house).id, now=time.time(), user="ann")
     worker.step(time.time())
 
-    assert _only(house).state == "COMPLETED"
+    job = _only(house)
+    assert job.state == "COMPLETED"
+    assert sorted(result.role for result in job.results) == ["COPY", "SR"]
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(work: Callable[..., tuple[Worker, House]]) -> None:

@@ -151,7 +151,21 @@ def test_a_superseded_job_that_has_not_begun_is_cancelled(
     with database.read() as session:
         assert first is not None
         assert second is not None
-        assert (jobs.get(session, first).state, jobs.get(session, second).supersedes_id) == ("CANCELED", None)
+        assert (jobs.get(session, first).state, jobs.get(session, second).supersedes_id) == ("CANCELED", first)
+
+
+def test_a_revision_waits_for_the_job_that_it_supersedes(
+    database: Database, schedule: Callable[..., int | None]
+) -> None:
+    schedule("k1")
+    first = _claim(database)
+    second = schedule("k2", now=215.0)
+
+    with database.write() as session:
+        assert jobs.claim(session, "work 2", lease_s=30.0, now=220.0) is None
+        jobs.finish(session, first, "COMPLETED", [], now=230.0, outcome={})
+
+    assert _claim(database, now=231.0).job_id == second
 
 
 def test_a_cancelled_job_cannot_be_finished_and_can_be_retried(

@@ -60,9 +60,7 @@ class VirtualBiopsy:
     def run(self, case: Case) -> Outcome:
         """Work on one series; raise ``Unfit`` with the reason when it cannot be analysed."""
         if case.plan["weights"] != pins.digests():
-            raise ConfigError(
-                "the weights are others than when the job was scheduled: send the study again, or install those"
-            )
+            raise ConfigError("the weights are others than when the job was scheduled: send the study again")
         clock = _Clock(case.progress)
         with clock.step("read", 0.0):
             series, volume = load_series(case.paths)
