@@ -14,11 +14,11 @@ from vb_node.dicom.nifti import export_source
 from vb_node.dicom.read import Instance, read_folder
 from vb_node.dicom.volume import load_series
 from vb_node.errors import ConfigError, Unfit
+from vb_node.exit_status import DONE, FAILED, NOT_ANALYSED
 from vb_node.pipeline.application import Application, Candidate, Case, Outcome, find, installed
 from vb_node.pipeline.select import IMAGE_CLASSES, Choice
 from vb_node.runtime.assemble import job_key, lineage_key
 
-DONE, FAILED, NOT_ANALYSED = 0, 1, 3
 RECORD, NIFTI = "result.json", "series.nii.gz"
 
 

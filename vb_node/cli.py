@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from vb_node.exit_status import DONE, FAILED, WRONG_USAGE
+
 if TYPE_CHECKING:
     from storage.database import Database
     from vb_node.config import Settings
     from vb_node.dimse.scu import Address
-
-DONE, FAILED, WRONG_USAGE, NOT_ANALYSED = 0, 1, 2, 3
 
 app = typer.Typer(
     name="vb-node",
@@ -43,7 +43,7 @@ def run() -> None:
     try:
         app()
     except ConfigError as error:
-        sys.exit(_tell(error, ConfigError.exit_status))
+        sys.exit(_tell(error, WRONG_USAGE))
     except NodeError as error:
         sys.exit(_tell(error, FAILED))
 

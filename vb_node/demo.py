@@ -25,10 +25,10 @@ from vb_node import show
 from vb_node.dicom.read import read_folder
 from vb_node.dimse import scu
 from vb_node.errors import ConfigError, Later, NodeError
+from vb_node.exit_status import DONE, FAILED, NOT_ANALYSED
 from vb_node.runtime.archive import Archive
 from vb_node.runtime.node import open_ledger
 
-DONE, FAILED, NOT_ANALYSED = 0, 1, 3
 HOST, NODE, ARCHIVE = "127.0.0.1", "VBNODE", "DEMOPACS"
 PHANTOM_SEED = 1
 START_S, FINISH_S = 60.0, 900.0

@@ -15,8 +15,6 @@ class NodeError(Exception):
 class ConfigError(NodeError):
     """Refuse to start."""
 
-    exit_status = 2
-
 
 class Refused(NodeError):
     """Say no to the sender, with a DIMSE status (PS3.7 annex C, PS3.4 table B.2-1)."""

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 STATIONS = ("receive", "assemble", "work", "deliver")
 IDLE_S, BEAT_S, RESTART_S, STOP_S = 0.2, 2.0, 1.0, 15.0
 SUPERVISED = "VBNODE_SUPERVISED"
+WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
 PR_SET_PDEATHSIG = 1
 
 Step = Callable[[float], bool]
@@ -75,8 +76,8 @@ def supervise(settings: Settings, config: Path) -> int:
             if child.poll() is None:
                 continue
             log.error("station died, starting it again", extra={"station": name, "exit_status": child.returncode})
-            if child.returncode == ConfigError.exit_status:
-                return _end(children, ConfigError.exit_status)
+            if child.returncode == WRONG_CONFIGURATION:
+                return _end(children, WRONG_CONFIGURATION)
             children[place] = (name, _spawn(name, config))
     return _end(children, 0)
 

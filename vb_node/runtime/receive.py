@@ -103,37 +103,22 @@ class Receiver:
         with self.database.write() as session:
             arrivals.record(session, instance, series, actor=STATION)
 
-    def _tell_refusal(self, request: StoreRequest, refused: Refused) -> None:
-        details = {"status": f"{refused.status:04X}", "why": str(refused), "host": request.host}
-        try:
-            with self.database.write() as session:
-                audit.record(
-                    session,
-                    "instance refused",
-                    now=time.time(),
-                    actor=STATION,
-                    outcome="refused",
-                    details=details,
-                    peer=request.calling_ae_title,
-                    sop_instance_uid=request.sop_instance_uid[:64],
-                )
-        except OperationalError:
-            log.exception("refusal not recorded")  # a full disk refuses instances and cannot say so in the ledger
-
     def tell_rejection(self, calling_ae_title: str, host: str, why: str) -> None:
         """Write down that an association was rejected."""
-        with self.database.write() as session:
-            details = {"why": why, "host": host}
-            peer = calling_ae_title[:64]
-            audit.record(
-                session,
-                "association rejected",
-                now=time.time(),
-                actor=STATION,
-                outcome="refused",
-                details=details,
-                peer=peer,
-            )
+        self._tell_no("association rejected", calling_ae_title, {"why": why, "host": host})
+
+    def _tell_refusal(self, request: StoreRequest, refused: Refused) -> None:
+        details = {"status": f"{refused.status:04X}", "why": str(refused), "host": request.host}
+        uid = request.sop_instance_uid[:64]
+        self._tell_no("instance refused", request.calling_ae_title, details, sop_instance_uid=uid)
+
+    def _tell_no(self, event: str, calling_ae_title: str, details: dict[str, str], **keys: str) -> None:
+        keys["peer"] = calling_ae_title[:64]
+        try:
+            with self.database.write() as session:
+                audit.record(session, event, now=time.time(), actor=STATION, outcome="refused", details=details, **keys)
+        except OperationalError:
+            log.exception("refusal not recorded")  # a full disk refuses instances and cannot say so in the ledger
 
     def recover(self) -> int:
         """Rebuild the rows of files that a crash left without one, and return how many.
