@@ -75,7 +75,7 @@ def supervise(settings: Settings, config: Path) -> int:
         for place, (name, child) in enumerate(children):
             if child.poll() is None:
                 continue
-            log.error("station died, starting it again", extra={"station": name, "exit_status": child.returncode})
+            log.error("station died", extra={"station": name, "exit_status": child.returncode})
             if child.returncode == WRONG_CONFIGURATION:
                 return _end(children, WRONG_CONFIGURATION)
             children[place] = (name, _spawn(name, config))
