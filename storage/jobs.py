@@ -4,7 +4,7 @@ A claim is a lease with a fencing token: a worker that lost it can change nothin
 worker's job is in the claim itself, so no sweeper can stall.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,10 +111,12 @@ def finish(
     outcome: dict[str, Any],
     reason: str | None = None,
     detail: str | None = None,
+    left_out: Mapping[str, Collection[str]] | None = None,
 ) -> None:
     """End a job with its results and their deliveries, all or nothing; raise ``LostLease``.
 
-    A result that an earlier attempt has put there already stays; the objects are the same by UID.
+    A result that an earlier attempt has put there already stays; the objects are the same by UID. ``left_out`` names
+    the SOP classes that a destination is not sent.
     """
     job = _held(session, lease)
     job.outcome, job.progress = outcome, 1.0
@@ -131,7 +133,9 @@ def finish(
         audit.record(session, "result created", now=now, actor=owner, details=details, **keys)
     session.flush()
     for destination in job.destinations:
-        deliveries.enqueue(session, job, results, destination, now=now)
+        unwanted = (left_out or {}).get(destination, ())
+        sent = [result for result in results if result.sop_class_uid not in unwanted]
+        deliveries.enqueue(session, job, sent, destination, now=now)
     _move(session, job, state, now=now, actor=owner, reason=reason, detail=detail)
 
 
@@ -190,15 +194,15 @@ def latest(session: Session, series_instance_uid: str, application: str) -> Job 
     return session.scalar(query.where(Job.state != "CANCELED").order_by(Job.id.desc()).limit(1))
 
 
-def predecessor_result(session: Session, job: Job, role: str) -> Result | None:
-    """Find the newest result of a role that this job, before a retry, or those that it supersedes have given."""
+def earlier_results(session: Session, job: Job, role: str) -> list[Result]:
+    """List, newest first, what this job, before a retry, and those that it supersedes have given in a role."""
+    found: list[Result] = []
     before: int | None = job.id
     while before is not None:
-        query = select(Result).filter_by(job_id=before, role=role).order_by(Result.created_at.desc()).limit(1)
-        if (result := session.scalar(query)) is not None:
-            return result
+        query = select(Result).filter_by(job_id=before, role=role).order_by(Result.created_at.desc())
+        found += session.scalars(query)
         before = session.get_one(Job, before).supersedes_id
-    return None
+    return found
 
 
 def listing(session: Session, *, state: str | None = None, limit: int = 100) -> Sequence[Job]:

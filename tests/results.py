@@ -15,11 +15,11 @@ from pydicom.dataset import Dataset
 from vb_node.dicom.provenance import Provenance
 from vb_node.dicom.read import Instance
 from vb_node.dicom.seg import write_seg
+from vb_node.dicom.sentence import lesion_name
 from vb_node.dicom.series import arrange_instances
 from vb_node.dicom.sr import write_report
-from vb_node.dicom.sr_content import lesion_name
 from vb_node.pipeline.measure import measure
-from vb_node.types import Diagnosis, Finding, Labels, Matrix, Prior, Region, Series
+from vb_node.types import Diagnosis, Finding, Floats, Labels, Matrix, Prior, Region, Series
 
 SHAPE = (24, 30, 37)
 DETERMINED = Diagnosis({"PCNSL": 0.2, "Glioma": 0.715, "Rare": 0.035, "Germinoma": 0.05}, True, "")
@@ -85,6 +85,12 @@ def two_lesions(shape: tuple[int, int, int] = SHAPE) -> Labels:
     labels[_ellipsoid(shape, (0.35, 0.4, 0.6), (0.12, 0.15, 0.2))] = 1
     labels[_ellipsoid(shape, (0.7, 0.65, 0.3), (0.06, 0.1, 0.07))] = 3
     return labels
+
+
+def score_map(shape: tuple[int, int, int] = SHAPE) -> Floats:
+    """Make a map of scores from 0 to 1 without any symmetry, that reaches every band and is 0 outside two lesions."""
+    lesions = two_lesions(shape) > 0
+    return np.where(lesions, np.random.default_rng(1).random(shape), 0).astype(np.float32)
 
 
 def centred(series: Series) -> Matrix:

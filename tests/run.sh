@@ -3,12 +3,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tools="dcmtk dicom3tools dcm2niix orthanc orthanc-dicomweb"
+tools="dcmtk dicom3tools dcm2niix orthanc orthanc-dicomweb libpixelmed-java default-jdk-headless poppler-utils chromium"
+# Node.js from wherever it is; Debian's where there is none
+command -v node >/dev/null || tools="$tools nodejs"
+command -v npm >/dev/null || tools="$tools npm"
 if ! dpkg -s $tools >/dev/null 2>&1; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $tools
 fi
 deploy/install.sh test
+tests/viewer/install.sh
 
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from vb_node import log, show
 from vb_node.config import Settings
 from vb_node.dicom.nifti import export_source
 from vb_node.dicom.read import Instance, read_folder
+from vb_node.dicom.viewers import PROFILES
 from vb_node.dicom.volume import load_series
 from vb_node.errors import ConfigError, Unfit
 from vb_node.exit_status import DONE, FAILED, NOT_ANALYSED
@@ -22,9 +23,13 @@ from vb_node.runtime.assemble import job_key, lineage_key
 RECORD, NIFTI = "result.json", "series.nii.gz"
 
 
-def process_folder(folder: Path, out: Path, name: str, config: Path | None, *, with_nifti: bool) -> int:
+def process_folder(
+    folder: Path, out: Path, name: str, config: Path | None, *, viewer_profile: str, with_nifti: bool
+) -> int:
     """Choose the series of a folder, run an application over it, and write what it gives; return the exit status."""
     log.start("WARNING")
+    if viewer_profile not in PROFILES:
+        raise ConfigError(f"a viewer profile expected, one of {', '.join(PROFILES)}; {viewer_profile!r} came")
     settings = configuration.load(config) if config else Settings()
     application = find(installed(), name)
     study = read_folder(folder) if folder.is_dir() else {}
@@ -42,7 +47,8 @@ def process_folder(folder: Path, out: Path, name: str, config: Path | None, *, w
         show.console.print("No series was taken: nothing was written.")
         return FAILED
     instances = study[taken[0]]
-    outcome, unfit = _run(application, instances, plan, settings, out)
+    outcome, unfit = _run(application, instances, plan, settings, out, PROFILES[viewer_profile])
+    _tell(out, outcome)
     if with_nifti:
         _write_nifti(instances, out)
     files = [[role, str(_write(out, rank, role, dataset))] for rank, (role, dataset) in enumerate(outcome.objects)]
@@ -71,7 +77,12 @@ def _candidate(instances: Sequence[Instance]) -> Candidate:
 
 
 def _run(
-    application: Application, instances: Sequence[Instance], plan: Mapping[str, Any], settings: Settings, out: Path
+    application: Application,
+    instances: Sequence[Instance],
+    plan: Mapping[str, Any],
+    settings: Settings,
+    out: Path,
+    left_out: Collection[str],
 ) -> tuple[Outcome, Unfit | None]:
     inputs = [
         (str(instance.header.SOPInstanceUID), hashlib.sha256(instance.path.read_bytes()).hexdigest())
@@ -90,6 +101,7 @@ def _run(
             device=settings.work.device,
             progress=lambda step, fraction: bar.update(task, description=step, completed=int(100 * fraction)),
             device_serial_number=settings.node.ae_title,
+            left_out=left_out,
         )
         try:
             return application.run(case), None
@@ -108,6 +120,13 @@ def _created(out: Path, key: str) -> datetime:
     created = datetime.now(UTC).astimezone().replace(microsecond=0)
     record.write_text(json.dumps({"key": key, "created": created.isoformat()}, indent=2), "utf-8")
     return created
+
+
+def _tell(out: Path, outcome: Outcome) -> None:
+    """Keep the summary beside the results, for programs."""
+    record = out / RECORD
+    told = json.loads(record.read_text("utf-8")) | {"summary": outcome.summary}
+    record.write_text(json.dumps(told, indent=2), "utf-8")
 
 
 def _write(out: Path, rank: int, role: str, dataset: Any) -> Path:

@@ -111,10 +111,13 @@ def serve(
 @app.command()
 def process(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with one DICOM study or series.")],
-    out: Annotated[Path, typer.Option(help="Where SEG, SR and key image go.")],
+    out: Annotated[Path, typer.Option(help="Where the results go.")],
     application: Annotated[str, typer.Option(help="Which application runs.")] = "virtual_biopsy",
     config: Annotated[Path | None, typer.Option(help="A configuration file for the application's settings.")] = None,
     nifti: Annotated[bool, typer.Option("--nifti", help="Write the series as NIfTI too.")] = False,
+    viewer_profile: Annotated[
+        str, typer.Option(help="Write what a destination of this profile gets; see `vb-node init`.")
+    ] = "standard",
 ) -> None:
     """Run an application over a folder, without any network: DICOM in, results out.
 
@@ -122,7 +125,8 @@ def process(
     """
     from vb_node.by_hand import process_folder
 
-    raise typer.Exit(process_folder(folder, out, application, config, with_nifti=nifti))
+    status = process_folder(folder, out, application, config, viewer_profile=viewer_profile, with_nifti=nifti)
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -189,6 +193,21 @@ def phantom(
         task = bar.add_task("phantoms", total=cases)
         generate(out, cases, seed, kind, lambda done, total: bar.update(task, completed=done, total=total))
     typer.echo(f"{cases} phantoms in {out}")
+
+
+@app.command()
+def conformance(
+    config: Annotated[Path | None, typer.Option(help="Print the AE titles of this configuration.")] = None,
+) -> None:
+    """Print the DICOM Conformance Statement of this version, in Markdown.
+
+    Example: vb-node conformance --config node.toml > conformance.md
+    """
+    from vb_node import config as configuration
+    from vb_node.conformance.statement import statement
+
+    settings = configuration.load(config) if config else configuration.build({})
+    sys.stdout.write(statement(settings, is_default=config is None))
 
 
 def _address(text: str) -> "Address":

@@ -17,6 +17,7 @@ from vb_node.errors import ConfigError
 AeTitle = Annotated[str, Field(pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 SQLITE = "sqlite:///"
+ViewerProfile = Literal["standard", "heat-map", "pdf", "objects", "key-images", "everything"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
@@ -80,7 +81,7 @@ class RouteSettings(Section):
 
 
 class DestinationSettings(Section):
-    """Where results go: an AE (``dimse``) or a folder."""
+    """Where results go: an AE (``dimse``) or a folder; ``viewer_profile`` is one of dicom/viewers.py."""
 
     name: Name
     kind: Literal["dimse", "folder"] = "dimse"
@@ -89,6 +90,7 @@ class DestinationSettings(Section):
     port: Port = 104
     folder: Path | None = None
     calling_ae_title: AeTitle | None = None
+    viewer_profile: ViewerProfile = "standard"
     retry_for_h: Annotated[float, Field(gt=0)] = 72.0
     timeout_s: Annotated[float, Field(gt=0)] = 30.0
 
@@ -131,7 +133,8 @@ class VirtualBiopsySettings(Section):
     localizer: Literal["classical"] = "classical"
     contrast_when: str = ""
     must_have_contrast: bool = True
-    key_image: bool = True
+    probability_bands: bool = True
+    parametric_map_mb: Annotated[float, Field(ge=0)] = 80.0
 
 
 class Settings(BaseSettings):
@@ -283,6 +286,9 @@ ae_title = "PACS"
 host = "127.0.0.1"
 port = 4242
 # calling_ae_title = "VBNODE"   # default: the node's own
+# what its viewers show: "standard" SEG, SR, key image; "heat-map" the Parametric Map too; "pdf" a PDF instead of the
+# key image; "objects" SEG and SR alone; "key-images" for a PACS that shows neither; "everything"
+viewer_profile = "standard"
 retry_for_h = 72                # patience with a destination that is down; then the delivery is parked, never dropped
 timeout_s = 30
 
@@ -299,7 +305,8 @@ max_errors = 3                  # errors of one job
 localizer = "classical"
 contrast_when = ""              # a site's own rule for "with contrast", e.g. 'ProtocolName == "BRAVO POST"'
 must_have_contrast = true       # false: take a T1 series without evidence of contrast too
-key_image = true                # write a Secondary Capture page for systems that show neither SEG nor SR
+probability_bands = true        # a second SEG: the prior in three bands, 25-50, 50-75 and from 75 %
+parametric_map_mb = 80          # no Parametric Map that would be larger (viewer profiles "heat-map" and "everything")
 
 # [web] host, port and [retention] days are accepted and reserved: this version serves no pages and deletes nothing.
 """

@@ -9,6 +9,7 @@ from pydicom import dcmread
 from pydicom.uid import SegmentationStorage
 
 from vb_node.demo import PHANTOM_SEED
+from vb_node.dicom import bands, seg
 from vb_node.training.phantom import class_of, make_case
 
 
@@ -20,9 +21,11 @@ def test_the_demo_ends_with_a_segmentation_over_the_phantoms_lesion(tmp_path: Pa
     assert ended.returncode == 0, ended.stdout + ended.stderr
     (home,) = tmp_path.iterdir()
     results = [dcmread(path) for path in (home / "archive").glob("*.dcm")]
-    assert sorted(result.Modality for result in results) == ["OT", "SEG", "SR"]
+    assert sorted(result.Modality for result in results) == ["OT", "SEG", "SEG", "SR"]
     assert (home / "prior.png").is_file()
-    (segmentation,) = [result for result in results if result.SOPClassUID == SegmentationStorage]
+    segmentations = {result.ContentLabel: result for result in results if result.SOPClassUID == SegmentationStorage}
+    segmentation = segmentations[seg.CONTENT_LABEL]
+    assert set(segmentations) == {seg.CONTENT_LABEL, bands.CONTENT_LABEL}
     case = make_case(PHANTOM_SEED, class_of(0))
     lesion = case.labels > 0
     found = np.zeros_like(lesion)

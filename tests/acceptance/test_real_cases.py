@@ -1,5 +1,6 @@
 """Real cases from the first image to the results in a real PACS."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +13,10 @@ from factories import mr_series, write
 from numpy.typing import NDArray
 from processes import Node, Orthanc, free_port, storescu, wait_until
 from pydicom import Dataset, dcmread
-from pydicom.uid import SegmentationStorage
 
+from vb_node.dicom import codes
 from vb_node.dicom.provenance import is_ours
+from vb_node.dicom.sr_tree import find, number
 
 DONE_S = 400.0
 
@@ -56,7 +58,7 @@ def test_remind_gives_one_report_for_its_contrast_series_and_none_for_the_others
     reports = [result for result in results if result.Modality == "SR"]
     segmentations = [result for result in results if result.Modality == "SEG"]
     assert len(reports) == 1
-    assert len(segmentations) == (1 if (job.outcome or {})["lesions"] else 0)
+    assert len(segmentations) == (2 if (job.outcome or {})["lesions"] else 0)
     for result in results:
         assert result.PatientID == headers[0].PatientID
         assert result.StudyInstanceUID == headers[0].StudyInstanceUID
@@ -82,6 +84,19 @@ def test_a_thick_enhancing_lesion_is_covered_by_half_with_less_than_three_times_
     found = _found_on(image, tmp_path / "out")
     assert (found & lesion).sum() >= 0.5 * lesion.sum()
     assert found.sum() < 3 * lesion.sum()
+    _volumes_agree(tmp_path / "out")
+
+
+def _volumes_agree(out: Path) -> None:
+    """Compare the volume in the report with the SEG's voxels, and both with the mask's in the pipeline."""
+    report, segmentation = dcmread(out / "1-sr.dcm"), dcmread(out / "0-seg.dcm")
+    measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    row_mm, column_mm = (float(mm) for mm in measures.PixelSpacing)
+    seg_mm3 = segmentation.pixel_array.sum() * row_mm * column_mm * float(measures.SpacingBetweenSlices)
+    stated_mm3 = sum(number(item) for item in find(report, codes.VOLUME))
+    lesions = json.loads((out / "result.json").read_text())["summary"]["lesions"]
+    assert stated_mm3 == pytest.approx(seg_mm3, rel=0.005)
+    assert stated_mm3 == pytest.approx(sum(lesion["prior_volume_mm3"] for lesion in lesions), rel=0.05)
 
 
 def _affine(image: SimpleITK.Image) -> NDArray[np.float64]:
@@ -95,7 +110,7 @@ def _affine(image: SimpleITK.Image) -> NDArray[np.float64]:
 
 def _found_on(image: SimpleITK.Image, out: Path) -> NDArray[np.bool_]:
     """Place the frames of the SEG on the image by their positions alone."""
-    (segmentation,) = [dcmread(path) for path in out.glob("*.dcm") if dcmread(path).SOPClassUID == SegmentationStorage]
+    segmentation = dcmread(out / "0-seg.dcm")
     frames = np.atleast_3d(segmentation.pixel_array.reshape(-1, segmentation.Rows, segmentation.Columns))
     found = np.zeros(image.GetSize()[::-1], np.bool_)
     for frame, place in zip(frames, segmentation.PerFrameFunctionalGroupsSequence, strict=True):
@@ -109,8 +124,8 @@ def test_a_fruit_is_no_brain_and_the_report_says_so(real_data: Path, tmp_path: P
     ended = _process(real_data / "ge_3d_irspgr_fruit" / "In", tmp_path / "out")
 
     assert ended.returncode == 3, ended.stderr
-    (report,) = [dcmread(path) for path in (tmp_path / "out").glob("*.dcm")]
-    assert report.Modality == "SR"
+    report, page = (dcmread(path) for path in sorted((tmp_path / "out").glob("*.dcm")))
+    assert (report.Modality, page.Modality) == ("SR", "OT")
     assert "no brain" in str(report).lower()
     assert "NoBrain" in ended.stdout or "no brain" in ended.stdout.lower()
 

@@ -11,7 +11,7 @@ from factories import affine, head, mr_series, write
 from processes import HOST, free_port, storescp
 from pydicom import dcmread
 
-COMMANDS = ["demo", "init", "serve", "process", "send", "echo", "phantom"]
+COMMANDS = ["demo", "init", "serve", "process", "send", "echo", "phantom", "conformance"]
 GROUPS = [["jobs", "list"], ["jobs", "show"], ["jobs", "retry"], ["jobs", "cancel"], ["audit", "search"]]
 
 
@@ -111,8 +111,18 @@ def test_process_of_what_is_no_brain_ends_with_3_and_a_report_that_says_so(tmp_p
     ended = _run("process", str(tmp_path / "study"), "--out", str(tmp_path / "out"))
 
     assert ended.returncode == 3, ended.stderr
-    (report,) = list((tmp_path / "out").glob("*.dcm"))
+    report, page = sorted((tmp_path / "out").glob("*.dcm"))
     assert "no brain" in str(dcmread(report)).lower()
+    assert dcmread(page).Modality == "OT"
+    assert "no brain" in json.loads((tmp_path / "out" / "result.json").read_text())["summary"]["sentence"]
+
+
+def test_process_writes_what_the_viewers_of_a_profile_show(tmp_path: Path) -> None:
+    write(mr_series(head((20, 40, 40)), affine((5.0, 2.0, 2.0))), tmp_path / "study")
+
+    _run("process", str(tmp_path / "study"), "--out", str(tmp_path / "out"), "--viewer-profile", "pdf")
+
+    assert [path.name for path in sorted((tmp_path / "out").glob("*.dcm"))] == ["0-sr.dcm", "1-pdf.dcm"]
 
 
 def test_process_into_the_same_folder_writes_the_same_bytes(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from processes import HOST, Node, free_port, storescp, storescu, tool, wait_unti
 from pydicom import dcmread
 
 from storage.schema import Job
+from vb_node.dicom import codes
+from vb_node.dicom.sr_tree import find
 from vb_node.runtime.receive import data_set_of
 
 DONE_S = 120.0
@@ -104,6 +106,23 @@ def test_a_late_slice_makes_a_revision_that_names_its_predecessor(
         assert later.supersedes_id == earlier.id
         assert named.ReferencedSOPInstanceUID == before.SOPInstanceUID
         assert after.SeriesInstanceUID == before.SeriesInstanceUID
+        assert (before.InstanceNumber, after.InstanceNumber) == (1, 2)
+        assert any("Revision 2: supersedes revision 1" in item.TextValue for item in find(after, codes.COMMENT))
+
+
+def test_each_destination_gets_what_its_viewers_show(make_node: MakeNode, tmp_path: Path, series: list[Path]) -> None:
+    port = free_port()
+    node = make_node(port)
+    old = '[[destinations]]\nname = "old"\nkind = "folder"\nfolder = "old"\nviewer_profile = "key-images"\n'
+    node.config.write_text(node.config.read_text().replace('["pacs"]', '["pacs", "old"]') + old)
+    with storescp(tmp_path / "pacs", port) as pacs:
+        node.start()
+
+        storescu(node, series)
+        wait_until(lambda: node.is_done(1), DONE_S, "the job ends")
+
+        assert sorted(dcmread(path).Modality for path in pacs.iterdir()) == ["OT", "SR"]
+        assert [dcmread(path).Modality for path in (node.home / "old").glob("*.dcm")] == ["OT"]
 
 
 @pytest.mark.parametrize("station", ["receive", "assemble", "work", "deliver"])

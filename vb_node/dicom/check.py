@@ -6,48 +6,35 @@ Nothing here asks highdicom or our own writers: the pixels are unpacked and plac
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage
 
-from vb_node.dicom import codes
-from vb_node.dicom.frames import look_up, places_of
+from vb_node.dicom import codes, modules, source
+from vb_node.dicom.placement import locate
 from vb_node.dicom.provenance import is_ours
 from vb_node.dicom.sr import SOP_CLASSES
 from vb_node.dicom.sr_tree import code_of, find, number, walk
 from vb_node.errors import BadResult
-from vb_node.types import Grid, Labels, Matrix, Plane, Series
+from vb_node.types import Labels, Series
 
-# Type 1 in each IOD, as far as nothing below looks at it (PS3.3 A.35, A.51, A.8.1).
-COMMON = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "InstanceNumber")
-EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions")
-WRITTEN = ("ContentDate", "ContentTime", "SeriesNumber", "SeriesDescription", "InstanceCreationDate")
-SEG_TYPE_1 = (
-    "FrameOfReferenceUID",
-    "SegmentSequence",
-    "ContentLabel",
-    "ImageType",
-    "DimensionIndexSequence",
-    "PixelData",
+# What every object of ours has, and the module tables leave to a condition or do not ask for.
+ALWAYS = (
+    "Manufacturer",
+    "ManufacturerModelName",
+    "DeviceSerialNumber",
+    "SoftwareVersions",
+    "ContentDate",
+    "ContentTime",
+    "SeriesNumber",
+    "SeriesDescription",
+    "InstanceCreationDate",
 )
-SR_TYPE_1 = (
-    "CompletionFlag",
-    "VerificationFlag",
-    "ContentTemplateSequence",
-    "CurrentRequestedProcedureEvidenceSequence",
-)
-KEY_TYPE_1 = ("ConversionType", "ImageType", "PatientOrientation", "SourceImageSequence", "PixelData")
-TYPE_2 = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "StudyID",
-)
-# Positions and spacings are copied digit by digit: this is far above rounding and far below a voxel.
-OFF_MM = 1e-3
+IN_SEG = ("FrameOfReferenceUID", "PixelData")
+IN_SR = ("ContentTemplateSequence", "CurrentRequestedProcedureEvidenceSequence")
+IN_KEY_IMAGE = ("PatientOrientation", "SourceImageSequence", "PixelData")
+# Copied from the source with whatever codes it has.
+COPIED = (*source.TYPE_2, *source.OPTIONAL)
 
 
 def check_result(series: Series, labels: Labels, report: Dataset, segmentation: Dataset | None) -> None:
@@ -61,10 +48,10 @@ def check_result(series: Series, labels: Labels, report: Dataset, segmentation: 
     found = [*_report(report, series.headers, segmentation), *_lesion_count(report, labels)]
     if segmentation is not None:
         found += [
-            *_segmentation(segmentation, series, labels),
+            *segmentation_faults(segmentation, series, labels),
             *_agreement(report, segmentation, labels, series.grid.voxel_mm3),
         ]
-    _raise(found)
+    refuse(found)
 
 
 def check_not_analysed(headers: Sequence[Dataset], report: Dataset) -> None:
@@ -80,7 +67,7 @@ def check_not_analysed(headers: Sequence[Dataset], report: Dataset) -> None:
         found.append("no coded reason why the series was not analysed")
     if find(report, codes.NUMBER_OF_LESIONS) or find(report, codes.PROBABILITY):
         found.append("a report without analysis counts lesions or gives probabilities")
-    _raise(found)
+    refuse(found)
 
 
 def check_key_image(series: Series, picture: Dataset) -> None:
@@ -91,25 +78,30 @@ def check_key_image(series: Series, picture: Dataset) -> None:
     BadResult
         With everything that is wrong.
     """
-    found = list(_common(picture, series.headers[0], KEY_TYPE_1))
+    found = list(common(picture, series.headers[0], IN_KEY_IMAGE))
     if picture.get("BurnedInAnnotation") != "YES":
         found.append("key image: does not say that text is burned in")
-    _raise(found)
+    refuse(found)
 
 
-def _raise(found: Sequence[str]) -> None:
+def refuse(found: Sequence[str]) -> None:
     if found:
         raise BadResult(f"the result fails its own check and is not sent: {'; '.join(found)}")
 
 
-def _common(result: Dataset, header: Dataset, required: Sequence[str]) -> Iterator[str]:
+def common(result: Dataset, header: Dataset, required: Sequence[str]) -> Iterator[str]:
+    """Check what holds for an object of any kind.
+
+    Raises
+    ------
+    BadResult
+        At once, where something is missing: all other checks read it.
+    """
     name = result.get("Modality", "?")
-    for keyword in (*COMMON, *EQUIPMENT, *WRITTEN, *required):
-        if keyword not in result or result[keyword].is_empty:
-            yield f"{name}: {keyword} is required and missing or empty"
-    for keyword in TYPE_2:
-        if keyword not in result:
-            yield f"{name}: {keyword} must be present, if only empty"
+    absent = [keyword for keyword in (*ALWAYS, *required) if keyword not in result or result[keyword].is_empty]
+    asked = (f"{keyword} is required and missing or empty" for keyword in absent)
+    refuse([f"{name}: {fault}" for fault in dict.fromkeys((*modules.missing(result), *asked))])
+    yield from (f"{name}: {fault}" for fault in codes.unknown(result, COPIED))
     for keyword in ("StudyInstanceUID", "PatientID"):
         if str(result.get(keyword) or "") != str(header.get(keyword) or ""):
             yield f"{name}: {keyword} is not the source's"
@@ -122,7 +114,7 @@ def _common(result: Dataset, header: Dataset, required: Sequence[str]) -> Iterat
 
 
 def _report(report: Dataset, headers: Sequence[Dataset], segmentation: Dataset | None) -> Iterator[str]:
-    yield from _common(report, headers[0], SR_TYPE_1)
+    yield from common(report, headers[0], IN_SR)
     if report.get("SOPClassUID") not in SOP_CLASSES:
         yield "SR: the SOP class is none of the three for measurement reports"
     if code_of(report, "ConceptNameCodeSequence") != codes.REPORT_TITLE:
@@ -173,8 +165,8 @@ def _lesion_count(report: Dataset, labels: Labels) -> Iterator[str]:
         yield f"SR: counts {counted} and measures {measured} lesions, the mask has {lesions}"
 
 
-def _segmentation(segmentation: Dataset, series: Series, labels: Labels) -> Iterator[str]:
-    yield from _common(segmentation, series.headers[0], SEG_TYPE_1)
+def segmentation_faults(segmentation: Dataset, series: Series, labels: Labels) -> Iterator[str]:
+    yield from common(segmentation, series.headers[0], IN_SEG)
     if segmentation.SOPClassUID != SegmentationStorage or segmentation.get("SegmentationType") != "BINARY":
         yield "SEG: is not a BINARY Segmentation"
     if segmentation.get("ContentQualification") != "RESEARCH":
@@ -184,7 +176,7 @@ def _segmentation(segmentation: Dataset, series: Series, labels: Labels) -> Iter
     segments = segmentation.get("SegmentSequence") or []
     if [int(item.SegmentNumber) for item in segments] != list(range(1, np.unique(labels[labels > 0]).size + 1)):
         yield "SEG: segments are not numbered from 1, one a lesion"
-    if len({item.get("TrackingUID") for item in segments}) != len(segments):
+    if len({item.TrackingUID for item in segments if item.get("TrackingUID")}) != len(segments):
         yield "SEG: two segments share a tracking UID, or have none"
     yield from _references(segmentation, series)
     yield from _geometry(segmentation, series, labels)
@@ -200,50 +192,13 @@ def _references(segmentation: Dataset, series: Series) -> Iterator[str]:
 
 def _geometry(segmentation: Dataset, series: Series, labels: Labels) -> Iterator[str]:
     """Place every frame by its own attributes and compare with the mask, voxel by voxel."""
-    if (segmentation.Rows, segmentation.Columns) != labels.shape[1:]:
-        yield f"SEG: {segmentation.Rows} x {segmentation.Columns} pixels, expected {labels.shape[1:]}"
-        return
-    if not _is_same_plane(segmentation, series.grid):
-        yield "SEG: orientation or spacing is not the source's"
-    frames = segmentation.PerFrameFunctionalGroupsSequence
-    positions = np.array([frame.PlanePositionSequence[0].ImagePositionPatient for frame in frames], dtype=np.float64)
-    distances_mm = np.linalg.norm(positions[:, None] - _source_positions(series)[None], axis=2)
-    if distances_mm.min(axis=1).max() > OFF_MM:
-        yield f"SEG: a frame stands {distances_mm.min(axis=1).max():.3f} mm from the nearest slice of the source"
-        return
-    slices = distances_mm.argmin(axis=1)
-    if any(_behind(frame) != series.planes[k] for frame, k in zip(frames, slices, strict=True)):
-        yield "SEG: a frame refers to another slice than the one it stands on"
-    if not np.array_equal(_rebuilt(segmentation, slices, labels.shape), _numbered(labels)):
+    faults, slices = locate(segmentation, series)
+    yield from (f"SEG: {fault}" for fault in faults)
+    if slices is not None and not np.array_equal(_rebuilt(segmentation, slices, labels.shape), _numbered(labels)):
         yield "SEG: read back, it does not show the mask"
 
 
-def _source_positions(series: Series) -> Matrix:
-    places = {str(header.SOPInstanceUID): places_of(header) for header in series.headers}
-    frames = [places[plane.sop_instance_uid][(plane.frame_number or 1) - 1] for plane in series.planes]
-    return np.array(
-        [look_up(frame, "PlanePositionSequence", "ImagePositionPatient") for frame in frames], dtype=np.float64
-    )
-
-
-def _is_same_plane(segmentation: Dataset, grid: Grid) -> bool:
-    shared = segmentation.SharedFunctionalGroupsSequence[0]
-    orientation = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=np.float64)
-    along_i, along_j = orientation.reshape(2, 3)
-    measures = shared.PixelMeasuresSequence[0]
-    row_mm, column_mm = (float(mm) for mm in measures.PixelSpacing)
-    stated = np.column_stack([along_j * row_mm, along_i * column_mm])
-    has_step = abs(float(measures.get("SpacingBetweenSlices") or 0) - grid.spacing_mm[0]) < OFF_MM
-    return has_step and np.allclose(stated, grid.affine_lps[:3, 1:3], atol=OFF_MM)
-
-
-def _behind(frame: Dataset) -> Plane:
-    reference = frame.DerivationImageSequence[0].SourceImageSequence[0]
-    number_ = reference.get("ReferencedFrameNumber")
-    return Plane(str(reference.ReferencedSOPInstanceUID), None if number_ is None else int(number_))
-
-
-def _rebuilt(segmentation: Dataset, slices: Sequence[int], shape: tuple[int, ...]) -> Labels:
+def _rebuilt(segmentation: Dataset, slices: NDArray[np.intp], shape: tuple[int, ...]) -> Labels:
     """Unpack the one-bit frames, which run on without a gap (PS3.5 8.1.1), into a volume of segment numbers."""
     rebuilt = np.zeros(shape, np.uint8)
     size = shape[1] * shape[2]
@@ -273,10 +228,14 @@ def _agreement(report: Dataset, segmentation: Dataset, labels: Labels, voxel_mm3
         reference = find(group, codes.REFERENCED_SEGMENT)[0].ReferencedSOPSequence[0]
         if reference.ReferencedSOPInstanceUID != segmentation.SOPInstanceUID:
             yield "SR: a lesion refers to another object than its Segmentation"
-        segment_number = int(reference.ReferencedSegmentNumber)
+        segment_number = int(reference.get("ReferencedSegmentNumber") or 0)
         tracking_uid = find(group, codes.TRACKING_UID)[0].UID
         if segment_number not in segments or segments[segment_number].get("TrackingUID") != tracking_uid:
             yield f"SR: a lesion refers to segment {segment_number}, which is not its own"
-        volume_mm3, stated_mm3 = (numbered == segment_number).sum() * voxel_mm3, number(find(group, codes.VOLUME)[0])
+        volume = find(group, codes.VOLUME)[0]
+        volume_mm3, stated_mm3 = (numbered == segment_number).sum() * voxel_mm3, number(volume)
+        unit = code_of(volume.MeasuredValueSequence[0], "MeasurementUnitsCodeSequence")
+        if unit != codes.CUBIC_MILLIMETRE:
+            yield f"SR: states a volume in {unit.value if unit else 'no unit'}, expected {codes.CUBIC_MILLIMETRE.value}"
         if abs(stated_mm3 - volume_mm3) > max(0.1, 1e-4 * volume_mm3):
             yield f"SR: states {stated_mm3:.1f} mm3 for segment {segment_number}, which has {volume_mm3:.1f}"

@@ -4,14 +4,19 @@
 ``OURS``: private, told in the Coding Scheme Identification Sequence.
 """
 
-from typing import Final
+from collections.abc import Collection, Iterator
+from functools import cache
+from typing import Final, cast
 
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from pydicom.dataset import Dataset
+from pydicom.sr._concepts_dict import concepts
 from pydicom.sr.coding import Code
 
 from vb_node.errors import Unfit
 
 PRIVATE_SCHEME: Final = "99VBNODE"
+CODE_VALUES = ("CodeValue", "LongCodeValue", "URNCodeValue")
 
 # P, documents: CID 7021, 100, 6047
 REPORT_TITLE: Final = Code("126001", "DCM", "Oncology Measurement Report")
@@ -32,6 +37,9 @@ LANGUAGE: Final = Code("en-US", "RFC5646", "English (United States)")
 MEASUREMENT_GROUP: Final = Code("125007", "DCM", "Measurement Group")
 TRACKING_UID: Final = Code("112040", "DCM", "Tracking Unique Identifier")
 REFERENCED_SEGMENT: Final = Code("121191", "DCM", "Referenced Segment")
+SOURCE_SERIES: Final = Code("121232", "DCM", "Source series for segmentation")
+# As TID 1411 words it: the table of pydicom has SNOMED's own name for it
+FINDING_CATEGORY: Final = Code("276214006", "SCT", "Finding category")
 
 # P, the lesion and its measurements: CID 7150, 7151, 7469, 7474, 244
 ABNORMAL_STRUCTURE: Final = Code("49755003", "SCT", "Morphologically Abnormal Structure")
@@ -58,6 +66,8 @@ SITES: Final = {
     "hippocampus": Code("5366008", "SCT", "Hippocampus"),
     "amygdala": Code("4958002", "SCT", "Amygdala"),
     "corpus callosum": Code("88442005", "SCT", "Corpus Callosum"),
+    "third ventricle": Code("49841001", "SCT", "Third ventricle"),
+    "fourth ventricle": Code("35918002", "SCT", "Fourth Ventricle"),
     "pineal gland": Code("45793000", "SCT", "Pineal Gland"),
     "pituitary gland": Code("56329008", "SCT", "Pituitary"),
     "brain stem": Code("119238007", "SCT", "Brain Stem"),
@@ -117,3 +127,52 @@ def private_scheme() -> CodingSchemeIdentificationItem:
     return CodingSchemeIdentificationItem(
         designator=PRIVATE_SCHEME, name="Codes of vb-node", version="1", responsible_organization="vb-node developers"
     )
+
+
+def unknown(result: Dataset, left_out: Collection[str] = ()) -> Iterator[str]:
+    """Name every coded item, at any depth, whose code or meaning is in none of the tables, by its path.
+
+    ``left_out`` are keywords of sequences on the top level whose codes were copied from a source.
+    """
+    for element in result:
+        if element.VR == "SQ" and element.keyword not in left_out:
+            for number, item in enumerate(element.value, start=1):
+                yield from _unknown(item, f"{element.keyword or element.tag}[{number}]")
+
+
+def meanings(value: str, scheme_designator: str) -> frozenset[str]:
+    """Give what a code may mean: what is written above, or else what pydicom's tables of PS3.16 say."""
+    return _ours().get((scheme_designator, value)) or _published().get((scheme_designator, value), frozenset())
+
+
+def _unknown(item: Dataset, place: str) -> Iterator[str]:
+    value = next((item[keyword].value for keyword in CODE_VALUES if keyword in item), None)
+    if value is not None:
+        scheme, meaning = item.get("CodingSchemeDesignator", ""), item.get("CodeMeaning", "")
+        known = meanings(value, scheme)
+        if not known:
+            yield f"{place}: code ({value}, {scheme}) is in no table"
+        elif meaning not in known:
+            yield f"{place}: code ({value}, {scheme}) means {' or '.join(sorted(known))}, not {meaning}"
+    for name in unknown(item):
+        yield f"{place}.{name}"
+
+
+@cache
+def _ours() -> dict[tuple[str, str], frozenset[str]]:
+    tables = [value.values() if isinstance(value, dict) else [value] for value in globals().values()]
+    listed = [code for table in tables for code in table if isinstance(code, Code)]
+    return {(code.scheme_designator, code.value): frozenset({code.meaning}) for code in listed}
+
+
+@cache
+def _published() -> dict[tuple[str, str], frozenset[str]]:
+    """Turn pydicom's tables about: one code may stand under several keywords, with a meaning each."""
+    found: dict[tuple[str, str], frozenset[str]] = {}
+    tables = cast("dict[str, dict[str, dict[str, tuple[str, list[int]]]]]", concepts)
+    for scheme_designator, by_keyword in tables.items():
+        for entries in by_keyword.values():
+            for value, (meaning, *_) in entries.items():
+                key = scheme_designator, value
+                found[key] = found.get(key, frozenset()) | {meaning}
+    return found

@@ -5,6 +5,7 @@ No name, number or date of the patient is drawn: pixels cannot be corrected or t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from scipy import ndimage
 
 from vb_node.dicom import source
 from vb_node.dicom.provenance import Provenance
-from vb_node.dicom.sr_content import lesion_name
+from vb_node.dicom.sentence import lesion_name
 from vb_node.types import Finding, Floats, Grid, Mask, Matrix, Series
 
 ROLE = "KEY"
+NOT_ANALYSED = "KEY not analysed"
 SERIES_NUMBER = 9003
 SERIES_DESCRIPTION = "AI key image, not verified"
 WARNING = "Investigational - not verified - not for diagnosis"
@@ -29,20 +31,51 @@ OPPOSITE = dict(zip("LRPAHF", "RLAPFH", strict=True))
 Picture = NDArray[np.uint8]
 
 
-def write_key_image(
-    series: Series, voxels: Floats, findings: Sequence[Finding], lines: Sequence[str], provenance: Provenance
-) -> Dataset:
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """Panels without the lines above them (rows, columns, RGB), and the slices of the series that they show."""
+
+    picture: Picture
+    slices: tuple[int, ...]
+
+
+def draw(series: Series, voxels: Floats, findings: Sequence[Finding]) -> Drawing:
     """Draw the largest slice of each of the first four lesions, or the middle slice where there is none.
 
-    ``voxels`` [k, j, i] are those of ``series``; ``lines`` stand under the warning, nothing of the patient in them.
+    ``voxels`` [k, j, i] are those of ``series``.
     """
     shown = [(_largest(finding.mask), lesion_name(finding), finding.mask) for finding in findings[:MOST_LESIONS]]
     shown = shown or [(len(voxels) // 2, "No lesion localised", np.zeros(voxels.shape, np.bool_))]
     panels = [
         panel(voxels[k], mask[k], series.grid, f"{name}, slice {k + 1} of {len(voxels)}") for k, name, mask in shown
     ]
-    result = _capture(_page(panels, [WARNING, *lines]), series, provenance)
-    result.SourceImageSequence = [_shown(series, k) for k in sorted({k for k, _, _ in shown})]
+    return Drawing(_tile(panels), tuple(sorted({k for k, _, _ in shown})))
+
+
+def write_key_image(
+    series: Series, voxels: Floats, findings: Sequence[Finding], lines: Sequence[str], provenance: Provenance
+) -> Dataset:
+    """Draw the lesions and write them as a page; ``lines`` stand under the warning, nothing of the patient in them."""
+    return write_page(series, draw(series, voxels, findings), lines, provenance)
+
+
+def write_page(series: Series, drawing: Drawing, lines: Sequence[str], provenance: Provenance) -> Dataset:
+    """Write a drawing under the warning and the lines."""
+    above = _text([WARNING, *lines], drawing.picture.shape[1])
+    letters = [direction.letters for direction in display(series.grid)]
+    result = _capture(np.vstack([above, drawing.picture]), series.headers[0], letters, ROLE, provenance)
+    result.SourceImageSequence = [_shown(series, k) for k in drawing.slices]
+    return result
+
+
+def write_text_page(headers: Sequence[Dataset], lines: Sequence[str], provenance: Provenance) -> Dataset:
+    """Write the warning and the lines alone, for a series that was not analysed, from the bare headers.
+
+    It is another instance than the job's key image would be: a retry may yet write that one.
+    """
+    page = _text([WARNING, *lines], 2 * PANEL, least=PANEL)
+    result = _capture(page, headers[0], (), NOT_ANALYSED, provenance)
+    result.SourceImageSequence = source.references(headers)
     return result
 
 
@@ -108,39 +141,61 @@ def _size(grid: Grid) -> tuple[int, int]:
     return max(round(columns * column_mm * scale), 1), max(round(rows * row_mm * scale), 1)
 
 
-def _page(panels: Sequence[Picture], lines: Sequence[str]) -> Picture:
-    """Lay the panels in a row, or two by two, under the lines of text."""
+def _tile(panels: Sequence[Picture]) -> Picture:
+    """Lay the panels in a row, or two by two."""
     across = 1 if len(panels) == 1 else 2
-    down = -(-len(panels) // across)
-    top = 2 * MARGIN + LINE * len(lines)
-    page = Image.new("RGB", (PANEL * across, top + PANEL * down), BLACK)
-    draw = ImageDraw.Draw(page)
-    for row, line in enumerate(lines):
-        _write(draw, (MARGIN, MARGIN + row * LINE), line, ORANGE if row == 0 else WHITE)
+    page = Image.new("RGB", (PANEL * across, PANEL * -(-len(panels) // across)), BLACK)
     for place, picture in enumerate(panels):
-        page.paste(Image.fromarray(picture), (PANEL * (place % across), top + PANEL * (place // across)))
+        page.paste(Image.fromarray(picture), (PANEL * (place % across), PANEL * (place // across)))
     return np.array(page)
 
 
+def _text(lines: Sequence[str], width: int, least: int = 0) -> Picture:
+    """Write the lines, broken where they are wider than the page, the first in colour; at least ``least`` rows."""
+    broken = [(part, number) for number, line in enumerate(lines) for part in _broken(line, width - 2 * MARGIN)]
+    page = Image.new("RGB", (width, max(least, 2 * MARGIN + LINE * len(broken))), BLACK)
+    draw = ImageDraw.Draw(page)
+    for row, (part, number) in enumerate(broken):
+        _write(draw, (MARGIN, MARGIN + row * LINE), part, WHITE if number else ORANGE)
+    return np.array(page)
+
+
+def _broken(line: str, width: int) -> list[str]:
+    """Break a line between words; a word wider than the page stays whole."""
+    parts: list[str] = []
+    for word in line.split():
+        longer = f"{parts[-1]} {word}" if parts else word
+        if parts and _font().getlength(longer) <= width:
+            parts[-1] = longer
+        else:
+            parts.append(word)
+    return parts
+
+
 def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, colour: tuple[int, int, int] = WHITE) -> None:
-    draw.text(place, text, fill=colour, font=ImageFont.load_default(16), stroke_width=2, stroke_fill=BLACK)
+    draw.text(place, text, fill=colour, font=_font(), stroke_width=2, stroke_fill=BLACK)
 
 
-def _capture(page: Picture, series: Series, provenance: Provenance) -> Dataset:
+@cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(16)
+
+
+def _capture(page: Picture, header: Dataset, letters: Sequence[str], name: str, provenance: Provenance) -> Dataset:
     result = SCImage(
         pixel_array=page,
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
         patient_orientation=("L", "P"),
-        study_instance_uid=series.headers[0].StudyInstanceUID,
-        **provenance.identity(ROLE, SERIES_NUMBER),
+        study_instance_uid=header.StudyInstanceUID,
+        **provenance.identity(ROLE, SERIES_NUMBER) | {"sop_instance_uid": provenance.sop_instance_uid(name)},
         content_qualification="RESEARCH",
         series_description=SERIES_DESCRIPTION,
     )
-    source.sign(result, series.headers[0], provenance)
-    # highdicom knows single letters only; an oblique series needs more.
-    result.PatientOrientation = [direction.letters for direction in display(series.grid)]
+    source.sign(result, header, provenance)
+    # highdicom knows single letters only: an oblique series needs more, and text has no direction.
+    result.PatientOrientation = list(letters)
     result.ConversionType = "WSD"
     result.BurnedInAnnotation = "YES"
     result.BodyPartExamined = "BRAIN"

@@ -1,7 +1,9 @@
 """Who made a result, from what, and when: the same for every object of one job."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -16,22 +18,25 @@ OUR_EQUIPMENT = frozenset({(MANUFACTURER, MODEL_NAME)})
 
 @dataclass(frozen=True)
 class Predecessor:
-    """The SR document that a revision supersedes."""
+    """The SR document that a revision supersedes, ``revision`` of its lineage, and the file of its Segmentation."""
 
     sop_class_uid: str
     sop_instance_uid: str
     series_instance_uid: str
     study_instance_uid: str
+    revision: int = 1
+    segmentation: Path | None = None
 
 
 @dataclass(frozen=True)
 class Provenance:
     """What stands in every object of one job.
 
-    ``job_key`` names this run: SOP Instance UIDs derive from it. ``lineage_key`` is the same for all revisions of one
-    source series and application: result series and tracking UIDs derive from it. ``created`` comes from the ledger,
-    never from the clock, so that the same job writes the same bytes; it is in the zone of the site and is written
-    as it is where the source names no zone. ``weights`` pairs names with SHA-256 digests.
+    ``job_key`` names this run: SOP Instance UIDs derive from it, and the tracking UIDs of lesions, but for those in
+    ``carried`` (label to UID), which an earlier revision has given. ``lineage_key`` is the same for all revisions of
+    one source series and application: result series derive from it. ``created`` comes from the ledger, never from
+    the clock, so that the same job writes the same bytes; it is in the zone of the site and is written as it is where
+    the source names no zone. ``weights`` pairs names with SHA-256 digests.
     """
 
     job_key: str
@@ -45,6 +50,12 @@ class Provenance:
     parameters: str = ""
     is_trained_on_synthetic_data: bool = True
     predecessor: Predecessor | None = None
+    carried: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def revision(self) -> int:
+        """Count the results of one lineage from 1: viewers show the last instance of a series."""
+        return self.predecessor.revision + 1 if self.predecessor else 1
 
     def sop_instance_uid(self, role: str) -> str:
         return uid.derive(self.job_key, f"{role} instance")
@@ -58,7 +69,7 @@ class Provenance:
             "series_instance_uid": self.series_instance_uid(role),
             "series_number": series_number,
             "sop_instance_uid": self.sop_instance_uid(role),
-            "instance_number": 1,
+            "instance_number": self.revision,
             "manufacturer": MANUFACTURER,
             "manufacturer_model_name": MODEL_NAME,
             "software_versions": self.software_version,
@@ -66,7 +77,8 @@ class Provenance:
         }
 
     def tracking_uid(self, label: int) -> str:
-        return uid.derive(self.lineage_key, "tracking", label)
+        """Give the tracking UID of a lesion: the one it has had, or one of its own."""
+        return self.carried.get(label) or uid.derive(self.job_key, "tracking", label)
 
     def tracking_uid_of(self, title: str) -> str:
         """Give the tracking UID of a group of the report that is no lesion."""

@@ -1,6 +1,7 @@
 """The mask as a BINARY Segmentation on the source's grid: the one form that every reader tried takes (PS3.3 A.51)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence
@@ -8,7 +9,7 @@ from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
 from pydicom.dataset import Dataset
 
-from vb_node.dicom import codes, source, uid
+from vb_node.dicom import codes, source
 from vb_node.dicom.provenance import MANUFACTURER, Provenance
 from vb_node.types import Labels, Series
 
@@ -16,7 +17,31 @@ ROLE = "SEG"
 SERIES_NUMBER = 9001
 SERIES_DESCRIPTION = "AI tumour prior, not verified"
 CONTENT_LABEL = "AI_TUMOUR_PRIOR"
+CONTENT_DESCRIPTION = "AI output for research, not verified, not a diagnosis"
 ORANGE = (255, 80, 0)
+
+
+@dataclass(frozen=True)
+class Title:
+    """What tells one series of Segmentations from another; of it, viewers list the series description alone."""
+
+    role: str
+    series_number: int
+    series_description: str
+    content_label: str
+    content_description: str
+
+
+TITLE = Title(ROLE, SERIES_NUMBER, SERIES_DESCRIPTION, CONTENT_LABEL, CONTENT_DESCRIPTION)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment: its name in viewers, what tracks it through revisions, and its colour (RGB)."""
+
+    name: str
+    tracking_uid: str
+    colour: tuple[int, int, int]
 
 
 def segment_numbers(labels: Labels) -> dict[int, int]:
@@ -33,36 +58,43 @@ def write_seg(series: Series, labels: Labels, provenance: Provenance, names: Map
         No lesion, another grid, or a source without a frame of reference: none of them can be a Segmentation.
     """
     numbers = segment_numbers(labels)
-    _demand(series, labels, numbers)
+    if not numbers:
+        raise ValueError("a Segmentation needs a lesion: with none, only the SR document is written")
     lookup = np.zeros(256, np.uint8)
     lookup[list(numbers)] = list(numbers.values())
+    segments = [Segment(names[label], provenance.tracking_uid(label), ORANGE) for label in numbers]
+    return build(series, lookup[labels], segments, TITLE, provenance)
+
+
+def build(
+    series: Series, numbered: Labels, segments: Sequence[Segment], title: Title, provenance: Provenance
+) -> Dataset:
+    """Build a Segmentation of ``numbered`` [k, j, i]: 0 outside, else the place of the segment in ``segments`` from 1.
+
+    Raises
+    ------
+    ValueError
+        Another grid than the source's, or a source without a frame of reference.
+    """
+    source.demand_grid(series, numbered.shape)
     result = Segmentation(
         source_images=source.slices(series),
-        pixel_array=lookup[labels],
+        pixel_array=numbered,
         segmentation_type="BINARY",
-        segment_descriptions=[_segment(numbers[label], label, names[label], provenance) for label in numbers],
-        **provenance.identity(ROLE, SERIES_NUMBER),
-        content_label=CONTENT_LABEL,
-        content_description="AI output for research, not verified, not a diagnosis",
+        segment_descriptions=[_describe(number, item, provenance) for number, item in enumerate(segments, start=1)],
+        **provenance.identity(title.role, title.series_number),
+        content_label=title.content_label,
+        content_description=title.content_description,
         content_creator_name="",
         content_qualification="RESEARCH",
-        series_description=SERIES_DESCRIPTION,
+        series_description=title.series_description,
         omit_empty_frames=True,
     )
-    _refer_to_real_instances(result, series)
-    _pin_dimensions(result, provenance)
+    source.refer(result, series)
+    source.pin_dimensions(result, title.role, provenance)
     source.sign(result, series.headers[0], provenance)
     result.BodyPartExamined = "BRAIN"
     return result
-
-
-def _demand(series: Series, labels: Labels, numbers: Mapping[int, int]) -> None:
-    if not numbers:
-        raise ValueError("a Segmentation needs a lesion: with none, only the SR document is written")
-    if labels.shape != series.grid.shape:
-        raise ValueError(f"labels of shape {series.grid.shape} expected, as the source has; {labels.shape} came")
-    if not series.grid.frame_of_reference_uid:
-        raise ValueError("the source has no Frame of Reference UID: write the SR document without a Segmentation")
 
 
 def algorithm(provenance: Provenance) -> AlgorithmIdentificationSequence:
@@ -75,46 +107,16 @@ def algorithm(provenance: Provenance) -> AlgorithmIdentificationSequence:
     )
 
 
-def _segment(number: int, label: int, name: str, provenance: Provenance) -> SegmentDescription:
+def _describe(number: int, segment: Segment, provenance: Provenance) -> SegmentDescription:
     return SegmentDescription(
         segment_number=number,
-        segment_label=name[:64],
+        segment_label=segment.name[:64],
         segmented_property_category=codes.ABNORMAL_STRUCTURE,
         segmented_property_type=codes.NEOPLASM,
         algorithm_type="AUTOMATIC",
         algorithm_identification=algorithm(provenance),
-        tracking_uid=provenance.tracking_uid(label),
-        tracking_id=name[:64],
+        tracking_uid=segment.tracking_uid,
+        tracking_id=segment.name[:64],
         anatomic_regions=[codes.SITES["brain"]],
-        display_color=CIELabColor.from_rgb(*ORANGE),
+        display_color=CIELabColor.from_rgb(*segment.colour),
     )
-
-
-def _refer_to_real_instances(result: Dataset, series: Series) -> None:
-    """Replace each virtual slice by the instance, and frame, behind it; and list every source instance once."""
-    classes = {str(header.SOPInstanceUID): header.SOPClassUID for header in series.headers}
-    frames = result.PerFrameFunctionalGroupsSequence
-    references = [item for frame in frames for item in frame.DerivationImageSequence[0].SourceImageSequence]
-    # Frames of two segments in one slice may share an item: each is replaced once.
-    for reference in {id(item): item for item in references}.values():
-        plane = series.planes[source.slice_of(reference.ReferencedSOPInstanceUID)]
-        reference.ReferencedSOPClassUID = classes[plane.sop_instance_uid]
-        reference.ReferencedSOPInstanceUID = plane.sop_instance_uid
-        if plane.frame_number is not None:
-            reference.ReferencedFrameNumber = plane.frame_number
-    result.SourceImageSequence = [_reference(header) for header in series.headers]
-    result.ReferencedSeriesSequence[0].ReferencedInstanceSequence = [_reference(header) for header in series.headers]
-
-
-def _reference(header: Dataset) -> Dataset:
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = header.SOPClassUID
-    reference.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    return reference
-
-
-def _pin_dimensions(result: Dataset, provenance: Provenance) -> None:
-    """Replace highdicom's random Dimension Organization UID: the same job writes the same bytes."""
-    pinned = uid.derive(provenance.job_key, f"{ROLE} dimensions")
-    for item in (*result.DimensionOrganizationSequence, *result.DimensionIndexSequence):
-        item.DimensionOrganizationUID = pinned

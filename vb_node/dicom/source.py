@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MRImageStorage
 from pydicom.valuerep import DSfloat, validate_value
 
+from vb_node.dicom import uid
 from vb_node.dicom.frames import look_up, places_of
 from vb_node.dicom.provenance import Provenance
 from vb_node.types import Series
@@ -73,11 +74,26 @@ def identity(header: Dataset) -> Dataset:
     return found
 
 
-def evidence(headers: Sequence[Dataset]) -> list[Dataset]:
-    """Make one empty instance for each source, with its own UIDs, for lists of references."""
-    made = [_blank(header, header.SOPClassUID, header.SOPInstanceUID) for header in headers]
-    _name_scanner(made[0], headers[0])
+def stand_in(header: Dataset) -> Dataset:
+    """Make an empty instance that stands for a source: it names the scanner, and no patient."""
+    made = _blank(header, header.SOPClassUID)
+    made.SOPInstanceUID = header.SOPInstanceUID
+    _name_scanner(made, header)
     return made
+
+
+def demand_grid(series: Series, shape: tuple[int, ...]) -> None:
+    """Refuse an array that is not on the grid of the source, and a source that is placed nowhere.
+
+    Raises
+    ------
+    ValueError
+        What was expected, and what came.
+    """
+    if shape != series.grid.shape:
+        raise ValueError(f"an array of shape {series.grid.shape} expected, as the source has; {shape} came")
+    if not series.grid.frame_of_reference_uid:
+        raise ValueError("the source has no Frame of Reference UID: write the SR document and the pages alone")
 
 
 def slices(series: Series) -> list[Dataset]:
@@ -91,8 +107,9 @@ def slices(series: Series) -> list[Dataset]:
     shared = _shared(series, frames[0])
     made = []
     for k, frame in enumerate(frames):
-        virtual = _blank(series.headers[0], MRImageStorage, f"2.25.{k}")
+        virtual = Dataset()
         virtual.update(shared)
+        virtual.SOPInstanceUID = f"2.25.{k}"
         virtual.ImagePositionPatient = look_up(frame, "PlanePositionSequence", "ImagePositionPatient")
         made.append(virtual)
     _name_scanner(made[0], series.headers[0])
@@ -102,6 +119,40 @@ def slices(series: Series) -> list[Dataset]:
 def slice_of(virtual_sop_instance_uid: str) -> int:
     """Read the slice number from the UID of a virtual instance."""
     return int(virtual_sop_instance_uid.rpartition(".")[2])
+
+
+def refer(result: Dataset, series: Series) -> None:
+    """Replace each virtual slice by the instance, and frame, behind it; and list every source instance once."""
+    classes = {str(header.SOPInstanceUID): header.SOPClassUID for header in series.headers}
+    frames = result.PerFrameFunctionalGroupsSequence
+    items = [item for frame in frames for item in frame.DerivationImageSequence[0].SourceImageSequence]
+    # Frames of two segments in one slice may share an item: each is replaced once.
+    for item in {id(item): item for item in items}.values():
+        plane = series.planes[slice_of(item.ReferencedSOPInstanceUID)]
+        item.ReferencedSOPClassUID = classes[plane.sop_instance_uid]
+        item.ReferencedSOPInstanceUID = plane.sop_instance_uid
+        if plane.frame_number is not None:
+            item.ReferencedFrameNumber = plane.frame_number
+    result.SourceImageSequence = references(series.headers)
+    result.ReferencedSeriesSequence[0].ReferencedInstanceSequence = references(series.headers)
+
+
+def references(headers: Sequence[Dataset]) -> list[Dataset]:
+    """Refer to each instance by its class and UID (PS3.3 table 10-11)."""
+    made = []
+    for header in headers:
+        reference = Dataset()
+        reference.ReferencedSOPClassUID = header.SOPClassUID
+        reference.ReferencedSOPInstanceUID = header.SOPInstanceUID
+        made.append(reference)
+    return made
+
+
+def pin_dimensions(result: Dataset, role: str, provenance: Provenance) -> None:
+    """Replace highdicom's random Dimension Organization UID: the same job writes the same bytes."""
+    pinned = uid.derive(provenance.job_key, f"{role} dimensions")
+    for item in (*result.DimensionOrganizationSequence, *result.DimensionIndexSequence):
+        item.DimensionOrganizationUID = pinned
 
 
 def sign(result: Dataset, header: Dataset, provenance: Provenance) -> None:
@@ -128,9 +179,9 @@ def _zone(header: Dataset) -> tzinfo | None:
         return None
 
 
-def _blank(header: Dataset, sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+def _blank(header: Dataset, sop_class_uid: str) -> Dataset:
     made = Dataset()
-    made.SOPClassUID, made.SOPInstanceUID = sop_class_uid, sop_instance_uid
+    made.SOPClassUID = sop_class_uid
     made.StudyInstanceUID, made.SeriesInstanceUID = header.StudyInstanceUID, header.SeriesInstanceUID
     made.Modality = "MR"
     for keyword in TYPE_2:
@@ -141,7 +192,7 @@ def _blank(header: Dataset, sop_class_uid: str, sop_instance_uid: str) -> Datase
 def _shared(series: Series, first: list[Dataset]) -> Dataset:
     step_mm = DSfloat(series.grid.spacing_mm[0], auto_format=True)
     header = series.headers[0]
-    shared = Dataset()
+    shared = _blank(header, MRImageStorage)
     shared.FrameOfReferenceUID = series.grid.frame_of_reference_uid
     shared.PositionReferenceIndicator = header.get("PositionReferenceIndicator") or ""
     shared.Rows, shared.Columns = series.grid.shape[1:]

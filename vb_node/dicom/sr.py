@@ -6,6 +6,7 @@ It holds no SCOORD3D, so one tree is valid in three SOP classes: ``as_class`` se
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 
 import highdicom.sr as hd
 from pydicom.dataset import Dataset
@@ -47,29 +48,44 @@ def write_report(  # noqa: PLR0913, PLR0917  the parts that a report has
     shown = [segmentation] if segmentation is not None else []
     groups = [sr_content.lesion(finding, shown[0], provenance) for finding in findings]
     groups += sr_content.diagnosis_groups(diagnosis, provenance)
-    groups.append(sr_content.study(findings, prior, notes, provenance))
+    groups.append(sr_content.study(findings, prior, diagnosis, notes, provenance))
     return _document(series.headers, shown, groups, provenance)
 
 
 def write_not_analysed(headers: Sequence[Dataset], error: Unfit, provenance: Provenance) -> Dataset:
     """Write the report of a series that could not be analysed, from the bare headers of its instances.
 
-    It is another instance than the job's report would be: a retry may yet write that one.
+    It is another instance than the job's report would be: a retry may yet write that one. A retry that fails again
+    supersedes nothing: it writes the same instance.
     """
+    before = provenance.predecessor
+    if before is not None and before.sop_instance_uid == provenance.sop_instance_uid(NOT_ANALYSED):
+        provenance = replace(provenance, predecessor=None)
     return _document(headers, [], [sr_content.not_analysed(error, provenance)], provenance, NOT_ANALYSED)
 
 
 def as_class(report: Dataset, sop_class_uid: str) -> Dataset:
-    """Copy a report into another SR class for a peer that takes no Comprehensive 3D SR; it is another instance."""
+    """Copy a report into another SR class for a peer that takes no Comprehensive 3D SR; it is another instance.
+
+    The report that it supersedes was sent to that peer in the same way, and is named as it was sent.
+    """
     if sop_class_uid not in SOP_CLASSES:
         raise ValueError(f"expected one of {', '.join(SOP_CLASSES)}, came {sop_class_uid}")
     if sop_class_uid == report.SOPClassUID:
         return report
     copy = deepcopy(report)
     copy.SOPClassUID = copy.file_meta.MediaStorageSOPClassUID = UID(sop_class_uid)
-    copy.SOPInstanceUID = uid.derive(report.SOPInstanceUID, sop_class_uid)
-    copy.file_meta.MediaStorageSOPInstanceUID = copy.SOPInstanceUID
+    copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = _as_sent(report.SOPInstanceUID, sop_class_uid)
+    for study in copy.get("PredecessorDocumentsSequence", []):
+        for before in (item for series in study.ReferencedSeriesSequence for item in series.ReferencedSOPSequence):
+            if before.ReferencedSOPClassUID == report.SOPClassUID:
+                before.ReferencedSOPClassUID = sop_class_uid
+                before.ReferencedSOPInstanceUID = _as_sent(before.ReferencedSOPInstanceUID, sop_class_uid)
     return copy
+
+
+def _as_sent(sop_instance_uid: str, sop_class_uid: str) -> UID:
+    return UID(uid.derive(sop_instance_uid, sop_class_uid))
 
 
 def _document(
@@ -79,9 +95,7 @@ def _document(
     provenance: Provenance,
     name: str = ROLE,
 ) -> Dataset:
-    sop_instance_uid = provenance.sop_instance_uid(name)
     before = provenance.predecessor
-    is_revision = before is not None and before.sop_instance_uid != sop_instance_uid
     content = hd.MeasurementReport(
         observation_context=_observer(provenance),
         procedure_reported=codes.PROCEDURE,
@@ -93,18 +107,33 @@ def _document(
     )
     _separate(content[0])
     document = hd.Comprehensive3DSR(
-        evidence=[*source.evidence(headers), *shown],
+        evidence=[source.stand_in(headers[0]), *shown],
         content=content[0],
-        **provenance.identity(ROLE, SERIES_NUMBER) | {"sop_instance_uid": sop_instance_uid},
+        **provenance.identity(ROLE, SERIES_NUMBER) | {"sop_instance_uid": provenance.sop_instance_uid(name)},
         is_complete=True,
         is_final=False,
         is_verified=False,
-        previous_versions=[_previous(before)] if before and is_revision else None,
+        previous_versions=[_previous(before)] if before else None,
         series_description=SERIES_DESCRIPTION,
         coding_schemes=[codes.private_scheme()],
     )
+    document.CurrentRequestedProcedureEvidenceSequence = _evidence([*headers, *shown])
     source.sign(document, headers[0], provenance)
     return document
+
+
+def _evidence(instances: Sequence[Dataset]) -> list[Dataset]:
+    """List every instance by study and series (PS3.3 C.17.2.2); highdicom would need a data set for each."""
+    study = Dataset()
+    study.StudyInstanceUID = instances[0].StudyInstanceUID
+    study.ReferencedSeriesSequence = []
+    for series_instance_uid in dict.fromkeys(instance.SeriesInstanceUID for instance in instances):
+        series = Dataset()
+        members = [one for one in instances if one.SeriesInstanceUID == series_instance_uid]
+        series.ReferencedSOPSequence = source.references(members)
+        series.SeriesInstanceUID = series_instance_uid
+        study.ReferencedSeriesSequence.append(series)
+    return [study]
 
 
 def _observer(provenance: Provenance) -> hd.ObservationContext:

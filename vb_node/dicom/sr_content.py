@@ -3,15 +3,16 @@
 The layout is the one that OHIF, Weasis, 3D Slicer and dcmtk were seen to show whole (PS3.16 TID 1411, 1501, 4019).
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from highdicom import sr
 from pydicom.dataset import Dataset
 
-from vb_node.dicom import codes
+from vb_node.dicom import codes, sentence
 from vb_node.dicom.provenance import MANUFACTURER, Provenance
+from vb_node.dicom.sentence import degree, lesion_name, lower_first, shown
+from vb_node.dicom.sr_tree import find
 from vb_node.errors import Unfit
 from vb_node.types import Diagnosis, Finding, Prior
 
@@ -24,16 +25,9 @@ SYNTHETIC = (
 )
 NO_CLAIM = "No clinical performance is claimed for the model weights."
 SITE_NOTE = (
-    "Site and side are those of the nearest atlas region (MNI152) to the lesion's centre: a coarse aid to find it."
+    "Site and side are those of most of the lesion's voxels, by the nearest region of an atlas (MNI152): "
+    "a coarse aid to find it."
 )
-
-
-def lesion_name(finding: Finding) -> str:
-    """Name a lesion for people, side and site included: a viewer may hide the coded laterality."""
-    if finding.laterality == "midline":
-        return f"Lesion {finding.label} (midline, {finding.site})"
-    place = "side" if finding.site == "brain" else finding.site
-    return f"Lesion {finding.label} ({finding.laterality} {place})"
 
 
 def lesion(finding: Finding, segmentation: Dataset, provenance: Provenance) -> Group:
@@ -41,7 +35,7 @@ def lesion(finding: Finding, segmentation: Dataset, provenance: Provenance) -> G
     tracking_uid = provenance.tracking_uid(finding.label)
     segment = next(item for item in segmentation.SegmentSequence if item.TrackingUID == tracking_uid)
     source_series_uid = segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID
-    return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+    group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(tracking_uid, lesion_name(finding)),
         referenced_segment=sr.ReferencedSegment(
             segmentation.SOPClassUID,
@@ -55,6 +49,9 @@ def lesion(finding: Finding, segmentation: Dataset, provenance: Provenance) -> G
         algorithm_id=_algorithm(provenance, ()),
         measurements=_measurements(finding),
     )
+    for item in find(group[0], codes.SOURCE_SERIES):
+        item.ConceptNameCodeSequence[0].CodeMeaning = codes.SOURCE_SERIES.meaning  # highdicom writes it in capitals
+    return group
 
 
 def _measurements(finding: Finding) -> list[sr.Measurement]:
@@ -93,7 +90,9 @@ def _undetermined(diagnosis: Diagnosis, provenance: Provenance) -> Group:
     return group
 
 
-def study(findings: Sequence[Finding], prior: Prior, notes: Sequence[str], provenance: Provenance) -> Group:
+def study(
+    findings: Sequence[Finding], prior: Prior, diagnosis: Diagnosis, notes: Sequence[str], provenance: Provenance
+) -> Group:
     """Report the whole: how many lesions, how sure, with what weights, and what all this may not be used for."""
     outcome = codes.SUCCEEDED_WITH_FINDINGS if findings else codes.SUCCEEDED_WITHOUT_FINDINGS
     group = _group(
@@ -110,7 +109,8 @@ def study(findings: Sequence[Finding], prior: Prior, notes: Sequence[str], prove
             sr.Measurement(codes.LOCALISATION_SCORE, shown(prior.confidence), codes.SCORE),
         ],
     )
-    said = [DISCLAIMER, _claim_in_words(provenance), _localisation_in_words(prior)]
+    whole = sentence.analysed(findings, prior, diagnosis, provenance)
+    said = [whole, DISCLAIMER, claim_in_words(provenance), _localisation_in_words(prior), *_revision(provenance)]
     for text in dict.fromkeys((*said, *([SITE_NOTE] if findings else []), *prior.notes, *notes)):
         _comment(group, text)
     return group
@@ -135,23 +135,24 @@ def not_analysed(error: Unfit, provenance: Provenance) -> Group:
             _claim(provenance),
         ],
     )
-    said = f"Not analysed: {reason.meaning[0].lower()}{reason.meaning[1:]}. {error}".rstrip()
-    for text in (said, "Nothing is said about tumours in this series.", DISCLAIMER, _claim_in_words(provenance)):
+    why = f"Not analysed: {lower_first(reason.meaning)}. {error}".rstrip()
+    whole = sentence.not_analysed(reason.meaning, provenance)
+    for text in (why, whole, DISCLAIMER, claim_in_words(provenance), *_revision(provenance)):
         _comment(group, text)
     return group
 
 
-def shown(score: float) -> float:
-    """Cut a score to two decimals: what is not calibrated is not rounded up to certainty."""
-    return math.floor(100 * score) / 100
-
-
 def _localisation_in_words(prior: Prior) -> str:
-    degree = "low" if prior.confidence < 1 / 3 else "moderate" if prior.confidence < 2 / 3 else "high"
     return (
-        f"Localisation: {prior.state}, with {degree} confidence ({shown(prior.confidence):.2f} on a scale 0 to 1). "
+        f"Localisation: {prior.state}, with {degree(prior.confidence)} confidence "
+        f"({shown(prior.confidence):.2f} on a scale 0 to 1). "
         "The figure is an uncalibrated score, not a probability: it does not say how often such a result is right."
     )
+
+
+def _revision(provenance: Provenance) -> list[str]:
+    number = provenance.revision
+    return [f"Revision {number}: supersedes revision {number - 1} of the report of this series."] if number > 1 else []
 
 
 def _claim(provenance: Provenance) -> sr.QualitativeEvaluation:
@@ -159,7 +160,8 @@ def _claim(provenance: Provenance) -> sr.QualitativeEvaluation:
     return sr.QualitativeEvaluation(codes.CLAIM, claim)
 
 
-def _claim_in_words(provenance: Provenance) -> str:
+def claim_in_words(provenance: Provenance) -> str:
+    """Say what the weights can claim."""
     return SYNTHETIC if provenance.is_trained_on_synthetic_data else NO_CLAIM
 
 

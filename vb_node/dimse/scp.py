@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.transport import ThreadedAssociationServer
 
-from vb_node.dimse import contexts, status
+from vb_node.dimse import contexts, implementation, status
 from vb_node.errors import ConfigError, Refused
 
 log = logging.getLogger(__name__)
@@ -44,11 +44,12 @@ class StoreRequest:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the listener takes at most."""
+    """What the listener takes at most; ``timeout_s`` is for a silent association, ``answer_s`` for an open exchange."""
 
     max_associations: int = 64
     max_pdu: int = 131072
     timeout_s: float = 60.0
+    answer_s: float = 30.0
 
 
 OnStore = Callable[[StoreRequest], None]
@@ -70,11 +71,11 @@ def listen(
     ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why).
     """
     limits = limits or Limits()
-    ae = AE(ae_title=ae_title)
+    ae = implementation.entity(ae_title)
     ae.supported_contexts = contexts.accepted_as_scp()
     ae.maximum_associations = limits.max_associations
     ae.maximum_pdu_size = limits.max_pdu
-    ae.acse_timeout = ae.dimse_timeout = 30.0
+    ae.acse_timeout = ae.dimse_timeout = limits.answer_s
     ae.network_timeout = limits.timeout_s
     handlers: list[Any] = [
         (evt.EVT_CONN_OPEN, _send_at_once),

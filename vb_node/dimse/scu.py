@@ -18,11 +18,11 @@ from typing import Any
 from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
-from vb_node.dimse import contexts, status
+from vb_node.dimse import contexts, implementation, status
 from vb_node.errors import Later, NodeError
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ def _store_one(association: Association, path: Path, peer: Address) -> Sent:
 def _association(
     peer: Address, calling: str, offers: Sequence[tuple[str, Sequence[str]]], timeouts: Timeouts
 ) -> Iterator[Association]:
-    ae = AE(ae_title=calling)
+    ae = implementation.entity(calling)
     ae.connection_timeout = timeouts.connect_s
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeouts.answer_s
     offered = [build_context(sop_class_uid, list(syntaxes)) for sop_class_uid, syntaxes in offers]

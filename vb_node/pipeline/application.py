@@ -4,7 +4,7 @@ An application joins by the entry-point group ``vb_node.applications``; the runt
 Importing it must not import torch: the listener and the selection run without.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import entry_points
@@ -15,6 +15,7 @@ from pydicom import Dataset
 
 from vb_node.config import Settings
 from vb_node.dicom.provenance import Predecessor
+from vb_node.dicom.viewers import PROFILES, STANDARD
 from vb_node.errors import ConfigError, Unfit
 from vb_node.pipeline.select import Choice
 
@@ -34,7 +35,8 @@ class Case:
     """One run: the files of a whole series, what was planned for them, and who the results will be.
 
     ``job_key`` names the run, ``lineage_key`` all revisions of it; ``created`` dates its objects. ``progress``
-    hears (step, fraction 0-1) and may raise to stop the run.
+    hears (step, fraction 0-1) and may raise to stop the run. ``left_out`` are SOP classes that no destination takes:
+    an object of one need not be written.
     """
 
     paths: tuple[Path, ...]
@@ -46,6 +48,7 @@ class Case:
     progress: Callable[[str, float], None]
     device_serial_number: str
     predecessor: Predecessor | None = None
+    left_out: Collection[str] = PROFILES[STANDARD]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def _finding(label: int, mask: Mask, grid: Grid, score: float, atlas_from_patien
         long_axis_mm=long_axis_mm,
         short_axis_mm=short_axis_mm,
         laterality=_laterality(atlas_lps),
-        site=site_of(atlas_lps.mean(axis=0)),
+        site=site_of(atlas_lps),
     )
 
 

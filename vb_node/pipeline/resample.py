@@ -94,15 +94,23 @@ def _pull(voxels: Floats, index_map: Matrix, shape: tuple[int, int, int], interp
 
 
 def labels_to_grid(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[np.uint8]:
-    """Carry a label map to another grid: a voxel gets the label that fills most of it, if that is half or more.
+    """Carry a label map to another grid: each label keeps its volume, in the voxels that it fills most.
 
-    A label too small to fill half of any voxel keeps those that it fills most.
+    A threshold of one half would take volume from whatever is round and small.
     """
     carried = np.zeros(target.shape, dtype=np.uint8)
     most = np.zeros(target.shape, dtype=np.float32)
     for label in range(1, int(labels.max(initial=0)) + 1):
         share = soft_mask(labels == label, source, target)
-        taken = (share >= min(0.5, float(share.max()))) & (share > most)
+        taken = _fullest(share) & (share > most)
         carried[taken] = label
         most[taken] = share[taken]
     return carried
+
+
+def _fullest(share: Floats) -> Mask:
+    """Mark as many voxels as the shares (0-1) add up to, one at least, those with the largest shares."""
+    count = max(round(float(share.sum(dtype=np.float64))), 1)
+    taken = np.zeros(share.shape, dtype=np.bool_)
+    taken.flat[np.argpartition(share.ravel(), -count)[-count:]] = True
+    return np.asarray(taken & (share > 0))

@@ -166,7 +166,10 @@ def _assemble(database: Database, settings: Settings, stop: threading.Event) -> 
 
 def _work(database: Database, settings: Settings, stop: threading.Event) -> None:
     serial_number = settings.node.ae_title
-    worker = Worker(database, spool_of(settings), results_of(settings), installed(), settings.work, serial_number, stop)
+    profiles = {destination.name: destination.viewer_profile for destination in settings.destinations}
+    worker = Worker(
+        database, spool_of(settings), results_of(settings), installed(), settings.work, serial_number, stop, profiles
+    )
     turn(work.STATION, worker.step, stop)
 
 

@@ -15,7 +15,6 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_file_meta_info
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
-from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
 from sqlalchemy.exc import OperationalError
 
 from storage import arrivals, audit
@@ -23,7 +22,7 @@ from storage.database import Database
 from storage.schema import Instance, Series
 from storage.spool import Spool
 from vb_node.dicom.admission import admit
-from vb_node.dimse import status
+from vb_node.dimse import implementation, status
 from vb_node.dimse.scp import StoreRequest
 from vb_node.errors import Refused
 
@@ -167,7 +166,7 @@ def part10(request: StoreRequest) -> bytes:
     meta.MediaStorageSOPClassUID = UID(request.sop_class_uid)
     meta.MediaStorageSOPInstanceUID = UID(request.sop_instance_uid)
     meta.TransferSyntaxUID = UID(request.transfer_syntax_uid)
-    meta.ImplementationClassUID = UID(PYNETDICOM_IMPLEMENTATION_UID)
+    meta.ImplementationClassUID = implementation.CLASS_UID
     meta.SendingApplicationEntityTitle = request.calling_ae_title
     buffer = DicomBytesIO()
     write_file_meta_info(buffer, meta, enforce_standard=True)

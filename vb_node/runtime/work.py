@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from io import BytesIO
@@ -25,6 +25,7 @@ from storage.database import Database
 from storage.schema import Job, Result
 from storage.spool import Spool, write_durably
 from vb_node.config import WorkSettings
+from vb_node.dicom import viewers
 from vb_node.dicom.provenance import Predecessor
 from vb_node.errors import Later, NodeError, Unfit
 from vb_node.pipeline.application import Application, Case, Outcome, find
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 
 STATION = "work"
 RETRY_S, LONGEST_RETRY_S = 30.0, 600.0
-SR_ROLE = "SR"
+SR_ROLE, SEG_ROLE = "SR", "SEG"
 TOO_LONG = 75  # exit status of a worker that ran past its time (EX_TEMPFAIL)
 
 
@@ -59,6 +60,7 @@ class Worker:
         settings: WorkSettings,
         serial_number: str,
         stop: threading.Event | None = None,
+        profiles: Mapping[str, str] | None = None,
     ) -> None:
         self.database = database
         self.spool = spool
@@ -67,6 +69,7 @@ class Worker:
         self.settings = settings
         self.serial_number = serial_number
         self.stop = stop or threading.Event()
+        self.profiles = profiles or {}
         self.name = f"work {os.getpid()}"
 
     def step(self, now: float) -> bool:
@@ -106,12 +109,16 @@ class Worker:
         with self.database.write() as session:
             state = "COMPLETED" if unfit is None else "FAILED"
             why = {} if unfit is None else {"reason": unfit.reason, "detail": str(unfit)}
-            jobs.finish(session, lease, state, results, now=time.time(), outcome=outcome.summary, **why)
+            left_out = {name: viewers.PROFILES[profile] for name, profile in self.profiles.items()}
+            jobs.finish(
+                session, lease, state, results, now=time.time(), outcome=outcome.summary, left_out=left_out, **why
+            )
         log.info("job ended", extra={"job": job.id, "state": state, "results": len(results)})
 
     def _case(self, job: Job, heart: "_Heartbeat") -> Case:
         with self.database.read() as session:
-            before = jobs.predecessor_result(session, job, SR_ROLE)
+            reports = jobs.earlier_results(session, job, SR_ROLE)
+            segmentations = jobs.earlier_results(session, job, SEG_ROLE)
         return Case(
             paths=tuple(self.spool.path_of(item.sop_instance_uid, item.sha256) for item in job.inputs),
             plan=job.plan,
@@ -121,7 +128,20 @@ class Worker:
             device=self.settings.device,
             progress=heart.progress,
             device_serial_number=self.serial_number,
-            predecessor=_predecessor(before, job.study_instance_uid) if before else None,
+            predecessor=self._predecessor(job, reports, segmentations) if reports else None,
+            left_out=viewers.left_out(self.profiles[name] for name in job.destinations if name in self.profiles),
+        )
+
+    def _predecessor(self, job: Job, reports: Sequence[Result], segmentations: Sequence[Result]) -> Predecessor:
+        before = reports[0]
+        files = [self.results / one.path for one in segmentations if one.job_id != job.id]
+        return Predecessor(
+            sop_class_uid=before.sop_class_uid,
+            sop_instance_uid=before.sop_instance_uid,
+            series_instance_uid=before.series_instance_uid,
+            study_instance_uid=job.study_instance_uid,
+            revision=len(reports),
+            segmentation=next((file for file in files if file.is_file()), None),
         )
 
     def _check_inputs(self, job: Job) -> None:
@@ -170,10 +190,6 @@ class Worker:
                 jobs.give_back(
                     session, lease, now=time.time(), wait_s=wait_s, reason=reason, detail=detail, is_error=is_error
                 )
-
-
-def _predecessor(result: Result, study_instance_uid: str) -> Predecessor:
-    return Predecessor(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid, study_instance_uid)
 
 
 class _Heartbeat(AbstractContextManager["_Heartbeat"]):

@@ -3,9 +3,23 @@
 import numpy as np
 import pytest
 from factories import AXIAL, CORONAL, SAGITTAL, affine, head, mr_series
-from results import SHAPE, analysis_of, enhanced, oblique, provenance, series_of, to_bytes, two_lesions
+from results import SHAPE, analysis_of, enhanced, oblique, provenance, reread, series_of, to_bytes, two_lesions
 
-from vb_node.dicom.key_image import MARGIN, ORANGE, PANEL, display, panel, write_key_image
+from vb_node.dicom.check_companions import check_text_page
+from vb_node.dicom.key_image import (
+    BLACK,
+    LINE,
+    MARGIN,
+    ORANGE,
+    PANEL,
+    display,
+    draw,
+    panel,
+    write_key_image,
+    write_page,
+    write_text_page,
+)
+from vb_node.errors import BadResult
 from vb_node.types import Grid, Series
 
 SIDES = {
@@ -104,3 +118,55 @@ def test_it_warns_of_itself_and_is_the_same_bytes_each_time() -> None:
     assert made[0].BurnedInAnnotation == "YES"
     assert "not verified" in made[0].SeriesDescription
     assert to_bytes(made[0]) == to_bytes(made[1])
+
+
+def test_a_drawing_serves_more_than_one_page() -> None:
+    series = oblique()
+    drawing = draw(series, _voxels(series), analysis_of(series, two_lesions()).findings)
+
+    page = write_page(series, drawing, ["a line"], provenance())
+
+    assert np.array_equal(page.pixel_array[-drawing.picture.shape[0] :], drawing.picture)
+    assert len(page.SourceImageSequence) == len(drawing.slices)
+
+
+def test_a_long_line_is_broken_between_words_and_stays_on_the_page() -> None:
+    series = oblique()
+    voxels = _voxels(series)
+
+    short, long = (
+        write_key_image(series, voxels, [], [line], provenance()).pixel_array for line in ("word", "word " * 60)
+    )
+
+    assert long.shape[1] == short.shape[1]
+    assert long.shape[0] - short.shape[0] > 3 * LINE
+    assert (long[:-PANEL, -MARGIN // 2 :] == BLACK).all()
+
+
+def test_a_series_that_was_not_analysed_gets_a_page_of_words() -> None:
+    series = oblique()
+
+    page = write_text_page(series.headers, ["the series was not analysed (no brain recognised)"], provenance())
+
+    pixels = page.pixel_array
+    assert (pixels[: MARGIN + LINE] == ORANGE).all(axis=2).any()
+    assert not (pixels[MARGIN + LINE :] == ORANGE).all(axis=2).any()
+    assert page.SOPInstanceUID != write_key_image(series, _voxels(series), [], [], provenance()).SOPInstanceUID
+    check_text_page(series.headers, reread(page))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "said"),
+    [
+        ("BurnedInAnnotation", "NO", "burned in"),
+        ("SourceImageSequence", [], "SourceImageSequence is required"),
+        ("PatientID", "X", "PatientID"),
+    ],
+)
+def test_a_page_of_words_with_a_fault_is_caught(keyword: str, value: object, said: str) -> None:
+    series = oblique()
+    page = write_text_page(series.headers, [], provenance())
+    setattr(page, keyword, value)
+
+    with pytest.raises(BadResult, match=said):
+        check_text_page(series.headers, page)

@@ -5,8 +5,10 @@ import pytest
 from factories import CORONAL, SAGITTAL, affine, head, mr_series
 from highdicom.seg import Segmentation
 from pydicom.dataset import Dataset
+from pydicom.uid import Comprehensive3DSRStorage
 from results import SHAPE, enhanced, oblique, provenance, reread, series_of, to_bytes, two_lesions
 
+from vb_node.dicom.provenance import Predecessor
 from vb_node.dicom.seg import write_seg
 from vb_node.types import Labels, Plane, Series
 
@@ -111,15 +113,16 @@ def test_the_same_job_writes_the_sameto_bytes() -> None:
     assert to_bytes(_write(series)) == to_bytes(_write(series))
 
 
-def test_a_revision_keeps_series_and_tracking_and_is_another_instance() -> None:
+def test_a_revision_is_the_next_instance_of_the_same_series() -> None:
     series, labels = oblique(), two_lesions()
+    before = Predecessor(Comprehensive3DSRStorage, "1.2.3", "1.2.4", series.headers[0].StudyInstanceUID, revision=4)
 
     first = write_seg(series, labels, provenance("job-1"), NAMES)
-    second = write_seg(series, labels, provenance("job-2"), NAMES)
+    second = write_seg(series, labels, provenance("job-2", predecessor=before), NAMES)
 
     assert first.SOPInstanceUID != second.SOPInstanceUID
     assert first.SeriesInstanceUID == second.SeriesInstanceUID
-    assert [item.TrackingUID for item in first.SegmentSequence] == [item.TrackingUID for item in second.SegmentSequence]
+    assert (first.InstanceNumber, second.InstanceNumber) == (1, 5)
 
 
 def test_noise_in_the_orientation_and_a_missing_thickness_do_no_harm() -> None:

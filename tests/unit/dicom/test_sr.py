@@ -22,8 +22,8 @@ from results import (
 from vb_node.dicom import codes
 from vb_node.dicom.provenance import Predecessor
 from vb_node.dicom.seg import write_seg
+from vb_node.dicom.sentence import lesion_name
 from vb_node.dicom.sr import SOP_CLASSES, as_class, write_not_analysed, write_report
-from vb_node.dicom.sr_content import lesion_name
 from vb_node.dicom.sr_tree import code_of, find, number, walk
 from vb_node.errors import MissingSlices, NoBrain
 from vb_node.types import Diagnosis

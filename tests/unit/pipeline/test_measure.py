@@ -1,33 +1,14 @@
-"""Sizes are right in mm on any grid; side and site follow the atlas."""
+"""Sizes are right in mm on any grid; the side follows the atlas."""
 
 import numpy as np
 import pytest
 from factories import AXIAL, affine, turned
 
-from vb_node.dicom.codes import LATERALITY, SITES
 from vb_node.pipeline.measure import measure
-from vb_node.pipeline.site import LANDMARKS, LOBES, site_of
 from vb_node.types import Finding, Grid, Labels, Region
 
 SHAPE = (40, 48, 56)
 IN_PLACE = np.eye(4)
-PLACES_RAS = {
-    (-11, -18, 8): "thalamus",
-    (13, 12, 9): "corpus striatum",
-    (-24, 4, 2): "corpus striatum",
-    (0, -25, -35): "brain stem",
-    (0, -20, -12): "brain stem",
-    (0, -28, 4): "pineal gland",
-    (0, 2, -20): "pituitary gland",
-    (-33, 33, 35): "frontal lobe",
-    (26, -59, 62): "parietal lobe",
-    (-56, -34, -2): "temporal lobe",
-    (7, -79, 6): "occipital lobe",
-    (39, 6, 2): "insula",
-    (-30, -60, -40): "cerebellum",
-    (27, -20, -12): "hippocampus",
-    (200, 0, 0): "brain",
-}
 
 
 def _grid(spacing: tuple[float, float, float] = (1.0, 1.0, 1.0), degrees: float = 0.0) -> Grid:
@@ -122,15 +103,3 @@ def test_the_side_is_the_patients_whatever_the_grid(x_lps: float, side: str) -> 
     (found,) = measure(labels, grid, [], moved)
 
     assert found.laterality == side
-
-
-@pytest.mark.parametrize(("point", "site"), PLACES_RAS.items(), ids=str)
-def test_known_places_of_mni152_have_their_name(point: tuple[int, int, int], site: str) -> None:
-    assert site_of(np.array(point) * [-1.0, -1.0, 1.0]) == site
-
-
-def test_every_site_and_side_has_a_code() -> None:
-    named = {*LOBES.values(), *(name for _, name in LANDMARKS), *PLACES_RAS.values(), "amygdala"}
-
-    assert named == set(SITES)
-    assert set(LATERALITY) == {"left", "right"}

@@ -72,6 +72,24 @@ def test_a_lost_lease_is_claimed_again_and_the_zombie_is_fenced_off(
         assert jobs.get(session, heir.job_id).results == []
 
 
+def test_a_destination_is_not_sent_the_classes_that_it_leaves_out(
+    database: Database, schedule: Callable[..., int | None]
+) -> None:
+    schedule()
+    lease = _claim(database)
+    picture = _result(lease.job_id, "2.25.3", 2, "KEY")
+    picture.sop_class_uid = "1.2.840.10008.5.1.4.1.1.7"
+    results = [_result(lease.job_id), picture]
+
+    with database.write() as session:
+        left_out = {"pacs": {results[0].sop_class_uid}, "elsewhere": {picture.sop_class_uid}}
+        jobs.finish(session, lease, "COMPLETED", results, now=300.0, outcome={}, left_out=left_out)
+
+    with database.read() as session:
+        assert [one.role for one in jobs.get(session, lease.job_id).results] == ["SEG", "KEY"]
+        assert [one.sop_instance_uid for one in jobs.deliveries_of(session, lease.job_id)] == ["2.25.3"]
+
+
 def test_a_kept_lease_is_not_claimed(database: Database, schedule: Callable[..., int | None]) -> None:
     schedule()
     lease = _claim(database)
@@ -135,10 +153,8 @@ def test_a_job_of_more_slices_supersedes_the_one_before(
     with database.read() as session:
         assert second is not None
         job = jobs.get(session, second)
-        predecessor = jobs.predecessor_result(session, job, "SR")
         assert job.supersedes_id == first
-        assert predecessor is not None
-        assert predecessor.sop_instance_uid == "2.25.1"
+        assert [result.sop_instance_uid for result in jobs.earlier_results(session, job, "SR")] == ["2.25.1"]
 
 
 def test_a_superseded_job_that_has_not_begun_is_cancelled(

@@ -1,37 +1,29 @@
 """The walk of one case: read, process, localise, diagnose, report.
 
-The steps that need torch are imported when a case is run: selection and the listener start without it.
+The steps, with torch and other heavy libraries, are imported when a case is run: selection starts without them.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydicom import Dataset
 
 from vb_node import __version__
 from vb_node.config import Settings
-from vb_node.dicom import check, key_image, seg, sr
-from vb_node.dicom.provenance import Provenance
 from vb_node.dicom.read import read_header
-from vb_node.dicom.sr_content import lesion_name, shown
 from vb_node.dicom.volume import load_series
 from vb_node.errors import ConfigError, Unfit
 from vb_node.models import pins
 from vb_node.pipeline import rule
 from vb_node.pipeline.application import Candidate, Case, Outcome
-from vb_node.pipeline.measure import measure
-from vb_node.pipeline.resample import labels_to_grid
 from vb_node.pipeline.select import Choice, select, summarise
-from vb_node.types import Diagnosis, Finding, Labels, Prior, Series, StandardVolume, Volume
+from vb_node.types import Diagnosis, Prior, Series, StandardVolume, Volume
 
-ALGORITHM = "Virtual Biopsy"
-NO_CONTRAST_NOTE = (
-    "The header holds no evidence of contrast; the series was analysed because the site or an operator asked for it."
-)
+if TYPE_CHECKING:
+    from vb_node.applications.virtual_biopsy.report import Report
 
 
 class VirtualBiopsy:
@@ -71,17 +63,20 @@ class VirtualBiopsy:
         with clock.step("diagnose", 0.8):
             diagnosis = self._diagnose(standard, prior, case.device)
         with clock.step("report", 0.9):
-            objects, findings = _report(case, series, volume, standard, prior, diagnosis)
-        return Outcome(tuple(objects), _summary(standard, prior, diagnosis, findings) | {"seconds": clock.seconds})
+            report = self._report(case, series, volume, standard, prior, diagnosis)
+        summary = _summary(standard, prior, diagnosis, report) | {"seconds": clock.seconds}
+        return Outcome(tuple(report.objects), summary)
 
     def refuse(self, case: Case, error: Unfit) -> Outcome:
         """Write the report "not analysed"; it needs headers that can be read, and no more."""
         headers = [header for path in case.paths if (header := _header(path)) is not None]
         if not headers:
             return Outcome((), {"state": "not analysed", "reason": error.reason})
-        report = sr.write_not_analysed(headers, error, _provenance(case))
-        check.check_not_analysed(headers, report)
-        return Outcome(((sr.ROLE, report),), {"state": "not analysed", "reason": error.reason})
+        from vb_node.applications.virtual_biopsy.report import refuse  # late: highdicom and the writers
+
+        report = refuse(case, headers, error)
+        summary = {"state": "not analysed", "reason": error.reason, "sentence": report.sentence}
+        return Outcome(tuple(report.objects), summary)
 
     def _process(self, volume: Volume) -> StandardVolume:
         from vb_node.applications.virtual_biopsy.process import process  # late: SimpleITK and the atlas
@@ -103,58 +98,33 @@ class VirtualBiopsy:
         diagnosis: Diagnosis = self._diagnosers[device].diagnose(standard, prior)
         return diagnosis
 
+    def _report(
+        self,
+        case: Case,
+        series: Series,
+        volume: Volume,
+        standard: StandardVolume,
+        prior: Prior,
+        diagnosis: Diagnosis,
+    ) -> "Report":
+        from vb_node.applications.virtual_biopsy.report import write  # late: highdicom and the writers
 
-def _report(
-    case: Case, series: Series, volume: Volume, standard: StandardVolume, prior: Prior, diagnosis: Diagnosis
-) -> tuple[list[tuple[str, Dataset]], list[Finding]]:
-    """Carry the prior back to the source's grid, measure it there, and write and check the objects."""
-    provenance = _provenance(case)
-    labels: Labels = labels_to_grid(prior.labels, standard.grid, series.grid)
-    findings = measure(labels, series.grid, prior.regions, standard.atlas_from_patient)
-    names = {finding.label: lesion_name(finding) for finding in findings}
-    segmentation = seg.write_seg(series, labels, provenance, names) if findings else None
-    notes = [*standard.flags, *prior.notes, *_contrast_note(series)]
-    report = sr.write_report(series, findings, prior, diagnosis, segmentation, provenance, notes)
-    check.check_result(series, labels, report, segmentation)
-    objects = [(seg.ROLE, segmentation)] if segmentation is not None else []
-    objects.append((sr.ROLE, report))
-    if case.plan["key_image"]:
-        lines = [_localisation_line(prior), _diagnosis_line(diagnosis)]
-        picture = key_image.write_key_image(series, volume.voxels, findings, lines, provenance)
-        check.check_key_image(series, picture)
-        objects.append((key_image.ROLE, picture))
-    return objects, findings
+        return write(case, series, volume, standard, prior, diagnosis)
 
 
-def _contrast_note(series: Series) -> list[str]:
-    header = summarise(series.headers[0], len(series.headers))
-    return [] if select([header])[0].is_taken else [NO_CONTRAST_NOTE]
-
-
-def _provenance(case: Case) -> Provenance:
-    settings = {key: value for key, value in case.plan.items() if key != "weights"}
-    return Provenance(
-        job_key=case.job_key,
-        lineage_key=case.lineage_key,
-        created=case.created,
-        device_serial_number=case.device_serial_number,
-        software_version=__version__,
-        algorithm_name=ALGORITHM,
-        algorithm_version=__version__,
-        weights=tuple(sorted(case.plan["weights"].items())),
-        parameters=json.dumps(settings, sort_keys=True),
-        predecessor=case.predecessor,
-    )
-
-
-def _summary(
-    standard: StandardVolume, prior: Prior, diagnosis: Diagnosis, findings: Sequence[Finding]
-) -> dict[str, Any]:
+def _summary(standard: StandardVolume, prior: Prior, diagnosis: Diagnosis, report: "Report") -> dict[str, Any]:
+    prior_mm3 = {region.label: 1000 * region.volume_ml for region in prior.regions}
     return {
+        "sentence": report.sentence,
         "state": prior.state,
         "confidence": round(prior.confidence, 3),
         "lesions": [
-            {"volume_mm3": round(finding.volume_mm3, 1), "score": round(finding.score, 3)} for finding in findings
+            {
+                "volume_mm3": round(finding.volume_mm3, 1),
+                "prior_volume_mm3": round(prior_mm3[finding.label], 1),
+                "score": round(finding.score, 3),
+            }
+            for finding in report.findings
         ],
         "probabilities": {name: round(value, 4) for name, value in diagnosis.probabilities.items()},
         "is_determined": diagnosis.is_determined,
@@ -163,17 +133,6 @@ def _summary(
         "quality": {name: round(float(value), 4) for name, value in standard.quality.items()},
         "flags": list(standard.flags),
     }
-
-
-def _localisation_line(prior: Prior) -> str:
-    return f"Tumour prior: {prior.state}, confidence {shown(prior.confidence):.2f} (not calibrated)"
-
-
-def _diagnosis_line(diagnosis: Diagnosis) -> str:
-    if not diagnosis.is_determined:
-        return "Class: not determined"
-    name, probability = max(diagnosis.probabilities.items(), key=lambda item: item[1])
-    return f"Class by synthetic-data weights: {name} {100 * probability:.0f} %"
 
 
 def _header(path: Any) -> Dataset | None:

@@ -66,11 +66,11 @@ class Diagnoser:
     def _read(self, probabilities: dict[str, float], novelty: float) -> Diagnosis:
         """Decide whether a class may be read."""
         if not novelty <= 1:
-            reason = "not determined: the image is unlike the data that the classifier was trained on"
+            reason = "the image is unlike the data that the classifier was trained on"
             return Diagnosis(probabilities, False, reason, novelty)
         best, share = max(probabilities.items(), key=lambda item: item[1])
         if share < LEAST_PROBABILITY:
-            return Diagnosis(probabilities, False, f"not determined: no class reaches {LEAST_PROBABILITY:.0%}", novelty)
+            return Diagnosis(probabilities, False, f"no class reaches {LEAST_PROBABILITY:.0%}", novelty)
         return Diagnosis(probabilities, True, f"most probable class: {best}", novelty)
 
 

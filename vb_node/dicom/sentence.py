@@ -1,0 +1,76 @@
+"""One sentence that a radiologist could paste: what was found, how sure it is, and what it is not."""
+
+import math
+from collections.abc import Sequence
+
+from vb_node.dicom.provenance import MODEL_NAME, Provenance
+from vb_node.types import Diagnosis, Finding, Prior
+
+
+def analysed(findings: Sequence[Finding], prior: Prior, diagnosis: Diagnosis, provenance: Provenance) -> str:
+    """Put a result into one sentence."""
+    claims = f"{_lesions(findings, prior)}; {_classes(diagnosis, provenance)}"
+    return f"{_opening(provenance)}: {claims}."
+
+
+def not_analysed(reason: str, provenance: Provenance) -> str:
+    """Put into one sentence that a series was not analysed, and why; it says nothing about tumours."""
+    return (
+        f"{_opening(provenance)}: the series was not analysed ({lower_first(reason)}), nothing is said about tumours."
+    )
+
+
+def lesion_name(finding: Finding) -> str:
+    """Name a lesion for people, side and site included: a viewer may hide the coded laterality."""
+    return f"Lesion {finding.label} ({place(finding)})"
+
+
+def place(finding: Finding) -> str:
+    """Say where a lesion lies: side, and nearest region of the atlas."""
+    if finding.laterality == "midline":
+        return f"midline, {finding.site}"
+    return f"{finding.laterality} {'side' if finding.site == 'brain' else finding.site}"
+
+
+def shown(score: float) -> float:
+    """Cut a score to two decimals: what is not calibrated is not rounded up to certainty."""
+    return math.floor(100 * score) / 100
+
+
+def degree(confidence: float) -> str:
+    """Put a localisation confidence (0-1) into a word."""
+    return "low" if confidence < 1 / 3 else "moderate" if confidence < 2 / 3 else "high"
+
+
+def lower_first(text: str) -> str:
+    """Begin with a small letter, as in the middle of a sentence."""
+    return text[:1].lower() + text[1:]
+
+
+def _opening(provenance: Provenance) -> str:
+    return f"Investigational AI output, not verified, not a diagnosis ({MODEL_NAME} {provenance.software_version})"
+
+
+def _lesions(findings: Sequence[Finding], prior: Prior) -> str:
+    confidence = f"localisation confidence {degree(prior.confidence)} ({shown(prior.confidence):.2f}, not calibrated)"
+    if not findings:
+        doubt = "the localisation is unreliable and no lesion is reported" if prior.state == "unreliable" else ""
+        return f"{doubt or 'no lesion was localised'}, which does not exclude a tumour ({confidence})"
+    if len(findings) == 1:
+        return f"one lesion ({_size(findings[0])}), {confidence}"
+    listed = "; ".join(f"{finding.label}: {_size(finding)}" for finding in findings)
+    return f"{len(findings)} lesions ({listed}), {confidence}"
+
+
+def _size(finding: Finding) -> str:
+    size = f"{finding.volume_mm3 / 1000:.1f} mL, longest diameter {finding.long_axis_mm:.0f} mm"
+    return f"{place(finding)}, {size}"
+
+
+def _classes(diagnosis: Diagnosis, provenance: Provenance) -> str:
+    if not diagnosis.is_determined:
+        return f"tumour class not determined ({diagnosis.reason})"
+    ranked = sorted(diagnosis.probabilities.items(), key=lambda item: -item[1])
+    listed = ", ".join(f"{name} {100 * probability:.1f} %" for name, probability in ranked)
+    weights = " by weights trained on generated phantoms only" if provenance.is_trained_on_synthetic_data else ""
+    return f"class probabilities{weights}: {listed}"
