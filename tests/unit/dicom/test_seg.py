@@ -75,7 +75,8 @@ def test_the_whole_source_series_is_listed_once(source: Series) -> None:
     instances = [item.ReferencedSOPInstanceUID for item in listed.ReferencedInstanceSequence]
     assert listed.SeriesInstanceUID == source.series_instance_uid
     assert instances == [header.SOPInstanceUID for header in source.headers]
-    assert {item.ReferencedSOPClassUID for item in segmentation.SourceImageSequence} == {source.headers[0].SOPClassUID}
+    classes = {item.ReferencedSOPClassUID for item in listed.ReferencedInstanceSequence}
+    assert classes == {source.headers[0].SOPClassUID}
 
 
 def test_an_enhanced_source_is_named_by_its_class_and_frame() -> None:

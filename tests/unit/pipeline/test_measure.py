@@ -1,4 +1,4 @@
-"""Sizes are right in mm on any grid; the side follows the atlas."""
+"""Sizes are right in mm on any grid; side and site follow the atlas."""
 
 import numpy as np
 import pytest
@@ -103,3 +103,15 @@ def test_the_side_is_the_patients_whatever_the_grid(x_lps: float, side: str) -> 
     (found,) = measure(labels, grid, [], moved)
 
     assert found.laterality == side
+
+
+def test_the_site_is_where_the_voxels_are_and_not_their_centre() -> None:
+    grid, labels = _grid(), np.zeros(SHAPE, np.uint8)
+    labels[18:22, 22:26, :4], labels[18:22, 22:26, -4:] = 1, 1
+    twice = np.diag([2.0, 2.0, 2.0, 1.0])
+    twice[:3, 3] = [0, 20, -10] - 2 * grid.to_lps((np.array(SHAPE)[None] - 1) / 2)[0]
+
+    (found,) = measure(labels, grid, [], twice)
+
+    # the centre is in the midbrain
+    assert (found.laterality, found.site) == ("midline", "temporal lobe")
