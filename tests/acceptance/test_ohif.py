@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT
 from factories import affine, head, mr_series, turned
 from highdicom.seg import segread
+from PIL import Image
 from processes import Orthanc, free_port
 from pydicom import Dataset, dcmread
 from results import analysis_of, provenance, series_of, to_bytes, two_lesions, written
@@ -146,6 +147,9 @@ def test_the_report_opens_as_text_that_names_what_a_reader_must_know(sight: Sigh
     assert "AI output, not verified, not a diagnosis" in text
     assert "Volume: " in text
     assert "Probability: 71.5 %" in text
+    with Image.open(ARTEFACTS / "made" / "report.png") as picture:
+        viewport = np.asarray(picture.convert("L").crop((300, 60, 1230, 780)))
+    assert (viewport > 200).sum() > 10_000, "the text is in the page and not in its picture"
 
 
 def test_the_page_reports_no_error_and_asks_nobody_but_its_own_server(sight: Sight) -> None:

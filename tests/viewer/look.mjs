@@ -120,8 +120,11 @@ async function readText(name, description) {
   const page = await openStudy();
   await open(page, description);
   await page.locator(`${VIEWPORT} ${CANVAS}`).waitFor({ state: 'detached' });
+  const report = page.locator(VIEWPORT).filter({ hasText: /\S/ });
+  await report.waitFor();
+  const text = await report.innerText();
+  await page.waitForTimeout(500);
   await keep(page, name);
-  const text = await page.locator(VIEWPORT).innerText();
   await page.close();
   return text;
 }
