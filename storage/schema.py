@@ -93,7 +93,7 @@ class Job(Table):
     progress: Mapped[float] = mapped_column(default=0.0)
     outcome: Mapped[dict[str, Any] | None] = mapped_column(default=None)
 
-    inputs: Mapped[list["JobInput"]] = relationship(lazy="raise")
+    inputs: Mapped[list["JobInput"]] = relationship(lazy="raise", order_by="JobInput.sop_instance_uid")
     results: Mapped[list["Result"]] = relationship(lazy="raise", order_by="Result.rank")
 
 

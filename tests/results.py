@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from vb_node.dicom.key_image import draw, write_page
 from vb_node.dicom.provenance import Provenance
 from vb_node.dicom.read import Instance
 from vb_node.dicom.seg import write_seg
@@ -122,3 +123,10 @@ def written(series: Series, labels: Labels, made_by: Provenance) -> tuple[Datase
 def _ellipsoid(shape: tuple[int, int, int], centre: Sequence[float], radius: Sequence[float]) -> NDArray[np.bool_]:
     axes = np.meshgrid(*(np.arange(size) / size for size in shape), indexing="ij")
     return sum(((axis - c) / r) ** 2 for axis, c, r in zip(axes, centre, radius, strict=True)) < 1
+
+
+def write_key_image(
+    series: Series, voxels: Floats, findings: Sequence[Finding], lines: Sequence[str], made_by: Provenance
+) -> Dataset:
+    """Draw the lesions and write them as a page."""
+    return write_page(series, draw(series, voxels, findings), lines, made_by)

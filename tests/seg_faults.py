@@ -149,6 +149,10 @@ def _tracking_uid_lost(_: Dataset, segmentation: Dataset) -> None:
     del segmentation.SegmentSequence[0].TrackingUID
 
 
+def _frames_miscounted(_: Dataset, segmentation: Dataset) -> None:
+    segmentation.NumberOfFrames = int(segmentation.NumberOfFrames) - 1
+
+
 SEG_FAULTS: dict[Fault, str] = {
     _mirror_columns: "does not show the mask",
     _mirror_rows: "does not show the mask",
@@ -176,4 +180,5 @@ SEG_FAULTS: dict[Fault, str] = {
     _empty_sequence: "SegmentSequence is required",
     _wrong_meaning_of_a_segment: r"SegmentSequence\[1\].*means Neoplasm, not Necrosis",
     _tracking_uid_lost: "share a tracking UID, or have none",
+    _frames_miscounted: "frames and places",
 }

@@ -1,5 +1,7 @@
 """Faults to seed into a good report, one at a time, each with what the check in process says of it."""
 
+from copy import deepcopy
+
 from good_result import Fault
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
@@ -126,6 +128,32 @@ def _evidence_of_an_instance_lost(report: Dataset, _: Dataset) -> None:
     del report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[3]
 
 
+def _told_twice(report: Dataset, _: Dataset) -> None:
+    groups = report.ContentSequence[-1].ContentSequence
+    lesions = [place for place, group in enumerate(groups) if find(group, codes.VOLUME)]
+    groups[lesions[1]].ContentSequence = deepcopy(groups[lesions[0]].ContentSequence)
+
+
+def _no_reference(report: Dataset, _: Dataset) -> None:
+    group = next(group for group in find(report, codes.MEASUREMENT_GROUP) if find(group, codes.VOLUME))
+    group.ContentSequence = [item for item in group.ContentSequence if not find(item, codes.REFERENCED_SEGMENT)]
+
+
+def _other_source_series(report: Dataset, _: Dataset) -> None:
+    find(report, codes.SOURCE_SERIES)[0].UID = generate_uid()
+
+
+def _other_name(report: Dataset, _: Dataset) -> None:
+    report.PatientName = "Somebody^Else"
+
+
+def _classes_lost(report: Dataset, _: Dataset) -> None:
+    measurements = report.ContentSequence[-1]
+    measurements.ContentSequence = [
+        group for group in measurements.ContentSequence if not find(group, codes.PROBABILITY)
+    ]
+
+
 def _coded(code: Code) -> Dataset:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
@@ -161,4 +189,9 @@ SR_FAULTS: dict[Fault, str] = {
     _wrong_meaning: r"code \(24028007, SCT\) means Right, not Left",
     _other_unit: "in mm, expected mm3",
     _evidence_of_an_instance_lost: "evidence lists",
+    _told_twice: r"tells of segments \[1, 1\], not of each one once",
+    _no_reference: "another object than its Segmentation",
+    _other_source_series: "another source series",
+    _other_name: "PatientName is not the source's",
+    _classes_lost: "says nothing of the tumour class",
 }

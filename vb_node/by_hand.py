@@ -113,10 +113,10 @@ def _created(out: Path, key: str) -> datetime:
     """Date the results; the same run into the same folder keeps its date, so that it writes the same objects."""
     record = out / RECORD
     out.mkdir(parents=True, exist_ok=True)
+    for earlier in (*out.glob("[0-9]-*.dcm"), *out.glob(NIFTI)):
+        earlier.unlink()  # results of another run, or another profile, must not lie beside this one's
     if record.is_file() and (known := json.loads(record.read_text("utf-8"))).get("key") == key:
         return datetime.fromisoformat(known["created"])
-    for earlier in (*out.glob("[0-9]-*.dcm"), *out.glob(NIFTI)):
-        earlier.unlink()  # results of another run must not lie beside this one's
     created = datetime.now(UTC).astimezone().replace(microsecond=0)
     record.write_text(json.dumps({"key": key, "created": created.isoformat()}, indent=2), "utf-8")
     return created

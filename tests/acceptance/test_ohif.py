@@ -16,12 +16,12 @@ from highdicom.seg import segread
 from PIL import Image
 from processes import Orthanc, free_port
 from pydicom import Dataset, dcmread
-from results import analysis_of, provenance, series_of, to_bytes, two_lesions, written
+from results import analysis_of, provenance, series_of, to_bytes, two_lesions, write_key_image, written
 from scipy import ndimage
 from viewer_reader import Sight, look
 from viewer_server import Ohif
 
-from vb_node.dicom import bands, key_image, parametric_map, seg, sr
+from vb_node.dicom import bands, parametric_map, seg, sr
 from vb_node.dicom.series import arrange
 from vb_node.types import Floats, Grid, Labels, Mask, Series
 
@@ -64,7 +64,7 @@ def sight(series: Series, pacs: Orthanc, ohif: Ohif) -> Sight:
     """Store the series, our results and wrong Segmentations; look at them all."""
     report, segmentation = written(series, LESIONS, provenance())
     findings = analysis_of(series, LESIONS).findings
-    page = key_image.write_key_image(series, _voxels().astype(np.float32), findings, ["a line"], provenance())
+    page = write_key_image(series, _voxels().astype(np.float32), findings, ["a line"], provenance())
     banded = bands.write_bands(series, _probability(), provenance())
     mapped = parametric_map.write_parametric_map(series, _probability(), provenance())
     _store(pacs, [*series.headers, segmentation, report, page, banded, mapped])

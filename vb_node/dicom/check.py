@@ -3,15 +3,14 @@
 Nothing here asks highdicom or our own writers: the pixels are unpacked and placed from the object's own bytes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage
 
 from vb_node.dicom import codes, modules, source
-from vb_node.dicom.placement import locate
+from vb_node.dicom.placement import locate, rebuilt
 from vb_node.dicom.provenance import is_ours
 from vb_node.dicom.sr import SOP_CLASSES
 from vb_node.dicom.sr_tree import code_of, find, number, walk
@@ -79,6 +78,9 @@ def check_key_image(series: Series, picture: Dataset) -> None:
         With everything that is wrong.
     """
     found = list(common(picture, series.headers[0], IN_KEY_IMAGE))
+    sources = {str(item.ReferencedSOPInstanceUID) for item in picture.SourceImageSequence}
+    if not sources <= {str(header.SOPInstanceUID) for header in series.headers}:
+        found.append("key image: names a source that is not of its series")
     if picture.get("BurnedInAnnotation") != "YES":
         found.append("key image: does not say that text is burned in")
     refuse(found)
@@ -102,7 +104,7 @@ def common(result: Dataset, header: Dataset, required: Sequence[str]) -> Iterato
     asked = (f"{keyword} is required and missing or empty" for keyword in absent)
     refuse([f"{name}: {fault}" for fault in dict.fromkeys((*modules.missing(result), *asked))])
     yield from (f"{name}: {fault}" for fault in codes.unknown(result, COPIED))
-    for keyword in ("StudyInstanceUID", "PatientID"):
+    for keyword in ("StudyInstanceUID", "PatientID", "PatientName"):
         if str(result.get(keyword) or "") != str(header.get(keyword) or ""):
             yield f"{name}: {keyword} is not the source's"
     if result.get("SeriesInstanceUID") == header.get("SeriesInstanceUID"):
@@ -151,6 +153,8 @@ def _probabilities(report: Dataset) -> Iterator[str]:
     is_undetermined = any(
         code_of(item, "ConceptCodeSequence") == codes.UNDETERMINED for item in find(report, codes.IMPRESSION)
     )
+    if not percents and not is_undetermined and find(report, codes.NUMBER_OF_LESIONS):
+        yield "SR: says nothing of the tumour class, not even that it is undetermined"
     if percents and is_undetermined:
         yield "SR: gives class probabilities and says that the class is undetermined"
     if percents and (abs(sum(percents) - 100) > 1 or min(percents) < 0):
@@ -194,22 +198,8 @@ def _geometry(segmentation: Dataset, series: Series, labels: Labels) -> Iterator
     """Place every frame by its own attributes and compare with the mask, voxel by voxel."""
     faults, slices = locate(segmentation, series)
     yield from (f"SEG: {fault}" for fault in faults)
-    if slices is not None and not np.array_equal(_rebuilt(segmentation, slices, labels.shape), _numbered(labels)):
+    if slices is not None and not np.array_equal(rebuilt(segmentation, slices, labels.shape), _numbered(labels)):
         yield "SEG: read back, it does not show the mask"
-
-
-def _rebuilt(segmentation: Dataset, slices: NDArray[np.intp], shape: tuple[int, ...]) -> Labels:
-    """Unpack the one-bit frames, which run on without a gap (PS3.5 8.1.1), into a volume of segment numbers."""
-    rebuilt = np.zeros(shape, np.uint8)
-    size = shape[1] * shape[2]
-    bits = np.unpackbits(np.frombuffer(segmentation.PixelData, np.uint8), bitorder="little")[: size * len(slices)]
-    shared = segmentation.SharedFunctionalGroupsSequence[0]
-    for k, frame, plane in zip(
-        slices, segmentation.PerFrameFunctionalGroupsSequence, bits.reshape(-1, *shape[1:]), strict=True
-    ):
-        holder = frame if "SegmentIdentificationSequence" in frame else shared
-        rebuilt[k][plane == 1] = holder.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-    return rebuilt
 
 
 def _numbered(labels: Labels) -> Labels:
@@ -222,20 +212,37 @@ def _numbered(labels: Labels) -> Labels:
 
 def _agreement(report: Dataset, segmentation: Dataset, labels: Labels, voxel_mm3: float) -> Iterator[str]:
     """Does each lesion of the report point to its own segment, and measure it?"""
-    segments = {int(item.SegmentNumber): item for item in segmentation.get("SegmentSequence") or []}
     numbered = _numbered(labels)
+    told = []
     for group in (group for group in find(report, codes.MEASUREMENT_GROUP) if find(group, codes.VOLUME)):
-        reference = find(group, codes.REFERENCED_SEGMENT)[0].ReferencedSOPSequence[0]
-        if reference.ReferencedSOPInstanceUID != segmentation.SOPInstanceUID:
-            yield "SR: a lesion refers to another object than its Segmentation"
-        segment_number = int(reference.get("ReferencedSegmentNumber") or 0)
-        tracking_uid = find(group, codes.TRACKING_UID)[0].UID
-        if segment_number not in segments or segments[segment_number].get("TrackingUID") != tracking_uid:
-            yield f"SR: a lesion refers to segment {segment_number}, which is not its own"
-        volume = find(group, codes.VOLUME)[0]
-        volume_mm3, stated_mm3 = (numbered == segment_number).sum() * voxel_mm3, number(volume)
-        unit = code_of(volume.MeasuredValueSequence[0], "MeasurementUnitsCodeSequence")
-        if unit != codes.CUBIC_MILLIMETRE:
-            yield f"SR: states a volume in {unit.value if unit else 'no unit'}, expected {codes.CUBIC_MILLIMETRE.value}"
-        if abs(stated_mm3 - volume_mm3) > max(0.1, 1e-4 * volume_mm3):
-            yield f"SR: states {stated_mm3:.1f} mm3 for segment {segment_number}, which has {volume_mm3:.1f}"
+        segment_number = yield from _reference(group, segmentation)
+        told.append(segment_number)
+        volume_mm3 = (numbered == segment_number).sum() * voxel_mm3 if segment_number else 0.0
+        yield from _volume(group, segment_number, float(volume_mm3))
+    if sorted(told) != [int(item.SegmentNumber) for item in segmentation.SegmentSequence]:
+        yield f"SR: tells of segments {sorted(told)}, not of each one once"
+
+
+def _reference(group: Dataset, segmentation: Dataset) -> Generator[str, None, int]:
+    """Judge a lesion's reference, and return the number of the segment it names; 0 where there is none."""
+    reference = next((item.ReferencedSOPSequence[0] for item in find(group, codes.REFERENCED_SEGMENT)), Dataset())
+    named = reference.get("ReferencedSOPInstanceUID"), reference.get("ReferencedSOPClassUID")
+    if named != (segmentation.SOPInstanceUID, segmentation.SOPClassUID):
+        yield "SR: a lesion refers to another object than its Segmentation"
+    source_series = [item.UID for item in find(group, codes.SOURCE_SERIES)]
+    if source_series != [segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID]:
+        yield "SR: a lesion names another source series than its Segmentation"
+    segment_number = int(reference.get("ReferencedSegmentNumber") or 0)
+    tracking_uids = {int(item.SegmentNumber): item.get("TrackingUID") for item in segmentation.SegmentSequence}
+    if tracking_uids.get(segment_number) not in [item.UID for item in find(group, codes.TRACKING_UID)]:
+        yield f"SR: a lesion refers to segment {segment_number}, which is not its own"
+    return segment_number
+
+
+def _volume(group: Dataset, segment_number: int, volume_mm3: float) -> Iterator[str]:
+    volume = find(group, codes.VOLUME)[0]
+    unit = code_of(volume.MeasuredValueSequence[0], "MeasurementUnitsCodeSequence")
+    if unit != codes.CUBIC_MILLIMETRE:
+        yield f"SR: states a volume in {unit.value if unit else 'no unit'}, expected {codes.CUBIC_MILLIMETRE.value}"
+    if abs(number(volume) - volume_mm3) > max(0.1, 1e-4 * volume_mm3):
+        yield f"SR: states {number(volume):.1f} mm3 for segment {segment_number}, which has {volume_mm3:.1f}"

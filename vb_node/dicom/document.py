@@ -19,7 +19,6 @@ from vb_node.dicom.key_image import WARNING, Picture
 from vb_node.dicom.provenance import MODEL_NAME, Provenance
 
 ROLE = "PDF"
-NOT_ANALYSED = "PDF not analysed"
 SERIES_NUMBER = 9006
 SERIES_DESCRIPTION = "AI tumour page, not verified"
 MIME_TYPE = "application/pdf"
@@ -36,13 +35,11 @@ def write_document(
 ) -> Dataset:
     """Write a page with the warning, the title, the lines and the picture (rows, columns, RGB), from bare headers.
 
-    ``picture`` is None exactly for a series that was not analysed. Its page is another instance than the job's would
-    be: a retry may yet write that one.
+    ``picture`` is None for a series that was not analysed; ``provenance`` is then that of a refusal.
     """
-    name = NOT_ANALYSED if picture is None else ROLE
     result = SOPClass(
         study_instance_uid=headers[0].StudyInstanceUID,
-        **provenance.identity(ROLE, SERIES_NUMBER) | {"sop_instance_uid": provenance.sop_instance_uid(name)},
+        **provenance.identity(ROLE, SERIES_NUMBER),
         sop_class_uid=EncapsulatedPDFStorage,
         modality="DOC",
         transfer_syntax_uid=ExplicitVRLittleEndian,

@@ -21,7 +21,6 @@ from vb_node.dicom.sentence import lesion_name
 from vb_node.types import Finding, Floats, Grid, Mask, Matrix, Series
 
 ROLE = "KEY"
-NOT_ANALYSED = "KEY not analysed"
 SERIES_NUMBER = 9003
 SERIES_DESCRIPTION = "AI key image, not verified"
 WARNING = "Investigational - not verified - not for diagnosis"
@@ -42,28 +41,25 @@ class Drawing:
 def draw(series: Series, voxels: Floats, findings: Sequence[Finding]) -> Drawing:
     """Draw the largest slice of each of the first four lesions, or the middle slice where there is none.
 
+    Every lesion in a slice is outlined. The caption says where more lesions are than panels.
+
     ``voxels`` [k, j, i] are those of ``series``.
     """
-    shown = [(_largest(finding.mask), lesion_name(finding), finding.mask) for finding in findings[:MOST_LESIONS]]
-    shown = shown or [(len(voxels) // 2, "No lesion localised", np.zeros(voxels.shape, np.bool_))]
-    panels = [
-        panel(voxels[k], mask[k], series.grid, f"{name}, slice {k + 1} of {len(voxels)}") for k, name, mask in shown
-    ]
-    return Drawing(_tile(panels), tuple(sorted({k for k, _, _ in shown})))
-
-
-def write_key_image(
-    series: Series, voxels: Floats, findings: Sequence[Finding], lines: Sequence[str], provenance: Provenance
-) -> Dataset:
-    """Draw the lesions and write them as a page; ``lines`` stand under the warning, nothing of the patient in them."""
-    return write_page(series, draw(series, voxels, findings), lines, provenance)
+    shown = [(_largest(finding.mask), lesion_name(finding)) for finding in findings[:MOST_LESIONS]]
+    shown = shown or [(len(voxels) // 2, "No lesion reported")]
+    more = f" ({len(shown)} of {len(findings)} lesions shown)" if len(findings) > len(shown) else ""
+    panels = []
+    for k, name in shown:
+        outlined = np.logical_or.reduce([finding.mask[k] for finding in findings] or [np.zeros(voxels[k].shape, bool)])
+        panels.append(panel(voxels[k], outlined, series.grid, f"{name}, slice {k + 1} of {len(voxels)}{more}"))
+    return Drawing(_tile(panels), tuple(sorted({k for k, _ in shown})))
 
 
 def write_page(series: Series, drawing: Drawing, lines: Sequence[str], provenance: Provenance) -> Dataset:
-    """Write a drawing under the warning and the lines."""
+    """Write a drawing under the warning and the lines, in which nothing of the patient stands."""
     above = _text([WARNING, *lines], drawing.picture.shape[1])
     letters = [direction.letters for direction in display(series.grid)]
-    result = _capture(np.vstack([above, drawing.picture]), series.headers[0], letters, ROLE, provenance)
+    result = _capture(np.vstack([above, drawing.picture]), series.headers[0], letters, provenance)
     result.SourceImageSequence = [_shown(series, k) for k in drawing.slices]
     return result
 
@@ -71,10 +67,10 @@ def write_page(series: Series, drawing: Drawing, lines: Sequence[str], provenanc
 def write_text_page(headers: Sequence[Dataset], lines: Sequence[str], provenance: Provenance) -> Dataset:
     """Write the warning and the lines alone, for a series that was not analysed, from the bare headers.
 
-    It is another instance than the job's key image would be: a retry may yet write that one.
+    ``provenance`` is that of a refusal (``Provenance.of_refusal``).
     """
     page = _text([WARNING, *lines], 2 * PANEL, least=PANEL)
-    result = _capture(page, headers[0], (), NOT_ANALYSED, provenance)
+    result = _capture(page, headers[0], (), provenance)
     result.SourceImageSequence = source.references(headers)
     return result
 
@@ -181,7 +177,7 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(16)
 
 
-def _capture(page: Picture, header: Dataset, letters: Sequence[str], name: str, provenance: Provenance) -> Dataset:
+def _capture(page: Picture, header: Dataset, letters: Sequence[str], provenance: Provenance) -> Dataset:
     result = SCImage(
         pixel_array=page,
         photometric_interpretation="RGB",
@@ -189,7 +185,7 @@ def _capture(page: Picture, header: Dataset, letters: Sequence[str], name: str, 
         coordinate_system="PATIENT",
         patient_orientation=("L", "P"),
         study_instance_uid=header.StudyInstanceUID,
-        **provenance.identity(ROLE, SERIES_NUMBER) | {"sop_instance_uid": provenance.sop_instance_uid(name)},
+        **provenance.identity(ROLE, SERIES_NUMBER),
         content_qualification="RESEARCH",
         series_description=SERIES_DESCRIPTION,
     )

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from vb_node.dicom.frames import look_up, places_of
-from vb_node.types import Grid, Matrix, Plane, Series
+from vb_node.types import Grid, Labels, Matrix, Plane, Series
 
 # Positions and spacings are copied digit by digit: this is far above rounding and far below a voxel.
 OFF_MM = 1e-3
@@ -27,8 +27,28 @@ def locate(result: Dataset, series: Series) -> tuple[list[str], NDArray[np.intp]
     off_mm = float(distances_mm.min(axis=1).max())
     if off_mm > OFF_MM:
         return [*faults, f"a frame stands {off_mm:.3f} mm from the nearest slice of the source"], None
+    if int(result.NumberOfFrames) != len(frames):
+        return [*faults, f"states {result.NumberOfFrames} frames and places {len(frames)}"], None
     slices = distances_mm.argmin(axis=1)
     return [*faults, *_references(result, series, slices)], slices
+
+
+def rebuilt(segmentation: Dataset, slices: NDArray[np.intp], shape: tuple[int, ...]) -> Labels:
+    """Unpack the one-bit frames, which run on without a gap (PS3.5 8.1.1), into a volume of segment numbers.
+
+    ``slices`` holds the slice that each frame stands on; a frame at -1 is left out.
+    """
+    volume = np.zeros(shape, np.uint8)
+    size = shape[1] * shape[2]
+    bits = np.unpackbits(np.frombuffer(segmentation.PixelData, np.uint8), bitorder="little")[: size * len(slices)]
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    for k, frame, plane in zip(
+        slices, segmentation.PerFrameFunctionalGroupsSequence, bits.reshape(-1, *shape[1:]), strict=True
+    ):
+        holder = frame if "SegmentIdentificationSequence" in frame else shared
+        if k >= 0:
+            volume[k][plane == 1] = holder.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+    return volume
 
 
 def _references(result: Dataset, series: Series, slices: NDArray[np.intp]) -> Iterator[str]:

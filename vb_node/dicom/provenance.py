@@ -1,7 +1,7 @@
 """Who made a result, from what, and when: the same for every object of one job."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from vb_node.dicom import uid
 
 MANUFACTURER = "Virtual Biopsy node"
 MODEL_NAME = "vb-node"
+REPORT_ROLE = "SR"
 # Every name that a version of this software has ever written: a result of an old version is no input either.
 OUR_EQUIPMENT = frozenset({(MANUFACTURER, MODEL_NAME)})
 
@@ -56,6 +57,16 @@ class Provenance:
     def revision(self) -> int:
         """Count the results of one lineage from 1: viewers show the last instance of a series."""
         return self.predecessor.revision + 1 if self.predecessor else 1
+
+    def of_refusal(self, reason: str) -> "Provenance":
+        """Give the provenance of the report "not analysed" for one reason: other instances than an analysis would be.
+
+        A retry may yet write those. One that fails again for the same reason supersedes nothing: it is the same.
+        """
+        refusal = replace(self, job_key=f"{self.job_key} not analysed {reason}")
+        before = self.predecessor
+        is_itself = before is not None and before.sop_instance_uid == refusal.sop_instance_uid(REPORT_ROLE)
+        return replace(refusal, predecessor=None) if is_itself else refusal
 
     def sop_instance_uid(self, role: str) -> str:
         return uid.derive(self.job_key, f"{role} instance")

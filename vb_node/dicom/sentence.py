@@ -37,6 +37,11 @@ def shown(score: float) -> float:
     return math.floor(100 * score) / 100
 
 
+def percent_of(probability: float) -> float:
+    """Give a probability in percent with one decimal, and never as certainty."""
+    return min(round(100 * probability, 1), 99.9)
+
+
 def degree(confidence: float) -> str:
     """Put a localisation confidence (0-1) into a word."""
     return "low" if confidence < 1 / 3 else "moderate" if confidence < 2 / 3 else "high"
@@ -71,6 +76,6 @@ def _classes(diagnosis: Diagnosis, provenance: Provenance) -> str:
     if not diagnosis.is_determined:
         return f"tumour class not determined ({diagnosis.reason})"
     ranked = sorted(diagnosis.probabilities.items(), key=lambda item: -item[1])
-    listed = ", ".join(f"{name} {100 * probability:.1f} %" for name, probability in ranked)
+    listed = ", ".join(f"{name} {percent_of(probability):.1f} %" for name, probability in ranked)
     weights = " by weights trained on generated phantoms only" if provenance.is_trained_on_synthetic_data else ""
     return f"class probabilities{weights}: {listed}"

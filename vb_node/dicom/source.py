@@ -56,6 +56,14 @@ OPTIONAL = (
     "ProcedureCodeSequence",
     "ReferencedStudySequence",
 )
+# What an item of these must hold (type 1); one that a sloppy source has left incomplete is not copied.
+CODE = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
+ITEM_TYPE_1 = {
+    "OtherPatientIDsSequence": ("PatientID", "TypeOfPatientID"),
+    "DeidentificationMethodCodeSequence": CODE,
+    "ProcedureCodeSequence": CODE,
+    "ReferencedStudySequence": ("ReferencedSOPClassUID", "ReferencedSOPInstanceUID"),
+}
 # dciodvfy, and readers with it, take a direction cosine for a unit vector up to this.
 ROUGH = 1e-4
 EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions", "StationName")
@@ -93,7 +101,7 @@ def demand_grid(series: Series, shape: tuple[int, ...]) -> None:
     if shape != series.grid.shape:
         raise ValueError(f"an array of shape {series.grid.shape} expected, as the source has; {shape} came")
     if not series.grid.frame_of_reference_uid:
-        raise ValueError("the source has no Frame of Reference UID: write the SR document and the pages alone")
+        raise ValueError("the source has no Frame of Reference UID: nothing can be placed over it")
 
 
 def slices(series: Series, chosen: Iterable[int] | None = None) -> list[Dataset]:
@@ -233,12 +241,17 @@ def _copied(header: Dataset, keyword: str) -> DataElement | None:
     if element.is_empty:
         return None
     if element.VR == "SQ":
-        return DataElement(element.tag, "SQ", [_decoded(item) for item in element.value])
+        whole = [_decoded(item) for item in element.value if _is_whole(item, ITEM_TYPE_1.get(keyword, ()))]
+        return DataElement(element.tag, "SQ", whole) if whole else None
     value = element.value if element.VM > 1 else _mended(keyword, str(element.VR), str(element.value))
     if keyword not in IDENTITY and not _fits(keyword, str(element.VR), value):
         return None
     # The VR is judged above, in silence: a warning of pydicom would print the value.
     return DataElement(element.tag, element.VR, value, validation_mode=config.IGNORE)
+
+
+def _is_whole(item: Dataset, needed: Sequence[str]) -> bool:
+    return len(item) > 0 and all(keyword in item and not item[keyword].is_empty for keyword in needed)
 
 
 def _decoded(item: Dataset) -> Dataset:

@@ -6,19 +6,17 @@ It holds no SCOORD3D, so one tree is valid in three SOP classes: ``as_class`` se
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
 
 import highdicom.sr as hd
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, Comprehensive3DSRStorage, ComprehensiveSRStorage, EnhancedSRStorage
 
 from vb_node.dicom import codes, source, sr_content, uid
-from vb_node.dicom.provenance import MANUFACTURER, MODEL_NAME, Predecessor, Provenance
+from vb_node.dicom.provenance import MANUFACTURER, MODEL_NAME, REPORT_ROLE, Predecessor, Provenance
 from vb_node.errors import Unfit
 from vb_node.types import Diagnosis, Finding, Prior, Series
 
-ROLE = "SR"
-NOT_ANALYSED = "SR not analysed"
+ROLE = REPORT_ROLE
 SERIES_NUMBER = 9002
 SERIES_DESCRIPTION = "AI tumour report, not verified"
 # In the order in which a sender should propose them.
@@ -55,13 +53,9 @@ def write_report(  # noqa: PLR0913, PLR0917  the parts that a report has
 def write_not_analysed(headers: Sequence[Dataset], error: Unfit, provenance: Provenance) -> Dataset:
     """Write the report of a series that could not be analysed, from the bare headers of its instances.
 
-    It is another instance than the job's report would be: a retry may yet write that one. A retry that fails again
-    supersedes nothing: it writes the same instance.
+    ``provenance`` is that of a refusal (``Provenance.of_refusal``).
     """
-    before = provenance.predecessor
-    if before is not None and before.sop_instance_uid == provenance.sop_instance_uid(NOT_ANALYSED):
-        provenance = replace(provenance, predecessor=None)
-    return _document(headers, [], [sr_content.not_analysed(error, provenance)], provenance, NOT_ANALYSED)
+    return _document(headers, [], [sr_content.not_analysed(error, provenance)], provenance)
 
 
 def as_class(report: Dataset, sop_class_uid: str) -> Dataset:
@@ -93,7 +87,6 @@ def _document(
     shown: Sequence[Dataset],
     groups: Sequence[sr_content.Group],
     provenance: Provenance,
-    name: str = ROLE,
 ) -> Dataset:
     before = provenance.predecessor
     content = hd.MeasurementReport(
@@ -109,7 +102,7 @@ def _document(
     document = hd.Comprehensive3DSR(
         evidence=[source.stand_in(headers[0]), *shown],
         content=content[0],
-        **provenance.identity(ROLE, SERIES_NUMBER) | {"sop_instance_uid": provenance.sop_instance_uid(name)},
+        **provenance.identity(ROLE, SERIES_NUMBER),
         is_complete=True,
         is_final=False,
         is_verified=False,

@@ -8,10 +8,11 @@ from typing import Any
 
 from highdicom import sr
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 
 from vb_node.dicom import codes, sentence
 from vb_node.dicom.provenance import MANUFACTURER, Provenance
-from vb_node.dicom.sentence import degree, lesion_name, lower_first, shown
+from vb_node.dicom.sentence import degree, lesion_name, lower_first, percent_of, shown
 from vb_node.dicom.sr_tree import find
 from vb_node.errors import Unfit
 from vb_node.types import Diagnosis, Finding, Prior
@@ -33,7 +34,9 @@ SITE_NOTE = (
 def lesion(finding: Finding, segmentation: Dataset, provenance: Provenance) -> Group:
     """Report one lesion and its segment (TID 1411)."""
     tracking_uid = provenance.tracking_uid(finding.label)
-    segment = next(item for item in segmentation.SegmentSequence if item.TrackingUID == tracking_uid)
+    segment = next((item for item in segmentation.SegmentSequence if item.TrackingUID == tracking_uid), None)
+    if segment is None:
+        raise ValueError(f"the Segmentation has no segment for lesion {finding.label}")
     source_series_uid = segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID
     group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(tracking_uid, lesion_name(finding)),
@@ -76,7 +79,7 @@ def diagnosis_groups(diagnosis: Diagnosis, provenance: Provenance) -> list[Group
 
 
 def _probability(name: str, probability: float, provenance: Provenance) -> Group:
-    percent = sr.Measurement(codes.PROBABILITY, round(100 * probability, 1), codes.PERCENT)
+    percent = sr.Measurement(codes.PROBABILITY, percent_of(probability), codes.PERCENT)
     title = f"Class probability: {name}"
     return _group(title, provenance, finding_type=codes.CLASSES[name], measurements=[percent])
 
@@ -94,13 +97,12 @@ def study(
     findings: Sequence[Finding], prior: Prior, diagnosis: Diagnosis, notes: Sequence[str], provenance: Provenance
 ) -> Group:
     """Report the whole: how many lesions, how sure, with what weights, and what all this may not be used for."""
-    outcome = codes.SUCCEEDED_WITH_FINDINGS if findings else codes.SUCCEEDED_WITHOUT_FINDINGS
     group = _group(
         "Summary of the analysis",
         provenance,
         algorithm_id=_algorithm(provenance, _settings(provenance)),
         qualitative_evaluations=[
-            sr.QualitativeEvaluation(codes.SUMMARY, outcome),
+            sr.QualitativeEvaluation(codes.SUMMARY, _outcome(findings, prior)),
             sr.QualitativeEvaluation(codes.LOCALISATION, codes.LOCALISATION_STATES[prior.state]),
             _claim(provenance),
         ],
@@ -114,6 +116,13 @@ def study(
     for text in dict.fromkeys((*said, *([SITE_NOTE] if findings else []), *prior.notes, *notes)):
         _comment(group, text)
     return group
+
+
+def _outcome(findings: Sequence[Finding], prior: Prior) -> Code:
+    """Code what the algorithms gave; an unreliable localisation is no clean negative."""
+    if findings:
+        return codes.SUCCEEDED_WITH_FINDINGS
+    return codes.NOT_ALL_SUCCEEDED if prior.state == "unreliable" else codes.SUCCEEDED_WITHOUT_FINDINGS
 
 
 def _count(lesions: int) -> sr.Measurement:

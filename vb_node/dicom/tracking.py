@@ -1,11 +1,16 @@
 """A lesion keeps its tracking UID from one revision to the next (PS3.3 C.8.20.2, PS3.16 TID 1411)."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
-from highdicom.seg import segread
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 
-from vb_node.types import Grid, Labels, Matrix
+from vb_node.dicom.placement import rebuilt
+from vb_node.types import Grid, Labels
+
+log = logging.getLogger(__name__)
 
 # Of the smaller of the two, in voxels of the new grid: less is a neighbour, not the same lesion.
 LEAST_OVERLAP = 0.1
@@ -15,14 +20,16 @@ def carried_on(before: Path, labels: Labels, grid: Grid) -> dict[int, str]:
     """Give each lesion in ``labels`` [k, j, i] on ``grid`` the tracking UID of the earlier segment it overlaps most.
 
     ``before`` is the Segmentation of the result that is superseded, on whichever slices it had. A lesion without an
-    earlier one is left out; an earlier one goes to one lesion at most.
+    earlier one is left out; an earlier one goes to one lesion at most. A file that cannot be read carries nothing on:
+    the new result is worth more than its thread to the old one.
     """
-    segmentation = segread(before)
-    if segmentation.FrameOfReferenceUID != grid.frame_of_reference_uid:
+    try:
+        segmentation = dcmread(before)
+        earlier = _placed(segmentation, grid)
+        tracking_uids = {int(item.SegmentNumber): str(item.TrackingUID) for item in segmentation.SegmentSequence}
+    except (OSError, InvalidDicomError, AttributeError, LookupError, ValueError):
+        log.exception("tracking not carried on", extra={"file": before.name})
         return {}
-    volume = segmentation.get_volume(combine_segments=True)
-    earlier = _resampled(np.asarray(volume.array), np.asarray(volume.affine), grid)
-    tracking_uids = {int(item.SegmentNumber): str(item.TrackingUID) for item in segmentation.SegmentSequence}
     carried: dict[int, str] = {}
     for _, label, segment in sorted(_overlaps(earlier, labels), reverse=True):
         if label not in carried and tracking_uids[segment] not in carried.values():
@@ -30,15 +37,16 @@ def carried_on(before: Path, labels: Labels, grid: Grid) -> dict[int, str]:
     return carried
 
 
-def _resampled(array: Labels, affine_lps: Matrix, grid: Grid) -> Labels:
-    """Read the earlier segments at the voxel centres of the new grid."""
-    index_map = np.linalg.inv(affine_lps) @ grid.affine_lps
-    index = np.moveaxis(np.indices(grid.shape), 0, -1) @ index_map[:3, :3].T + index_map[:3, 3]
-    nearest = np.rint(index).astype(int)
-    inside = ((nearest >= 0) & (nearest < array.shape)).all(axis=-1)
-    found = np.zeros(grid.shape, np.uint8)
-    found[inside] = array[tuple(nearest[inside].T)]
-    return found
+def _placed(segmentation: Dataset, grid: Grid) -> Labels:
+    """Lay the earlier segments on the new grid, each frame by its own position; empty where they cannot be laid."""
+    is_alike = (segmentation.Rows, segmentation.Columns) == grid.shape[1:]
+    if not is_alike or segmentation.FrameOfReferenceUID != grid.frame_of_reference_uid:
+        return np.zeros(grid.shape, np.uint8)
+    frames = segmentation.PerFrameFunctionalGroupsSequence
+    positions = np.array([frame.PlanePositionSequence[0].ImagePositionPatient for frame in frames], dtype=np.float64)
+    slices = np.rint(grid.to_index(positions)[:, 0]).astype(np.intp)
+    is_inside = (slices >= 0) & (slices < grid.shape[0])
+    return rebuilt(segmentation, np.where(is_inside, slices, -1), grid.shape)
 
 
 def _overlaps(earlier: Labels, labels: Labels) -> list[tuple[int, int, int]]:

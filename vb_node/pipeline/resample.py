@@ -96,21 +96,24 @@ def _pull(voxels: Floats, index_map: Matrix, shape: tuple[int, int, int], interp
 def labels_to_grid(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[np.uint8]:
     """Carry a label map to another grid: each label keeps its volume, in the voxels that it fills most.
 
-    A threshold of one half would take volume from whatever is round and small.
+    A threshold of one half would take volume from whatever is round and small. A voxel that two labels touch is the
+    one's that fills more of it; the other makes up for it nearby, as far as it has voxels.
     """
-    carried = np.zeros(target.shape, dtype=np.uint8)
-    most = np.zeros(target.shape, dtype=np.float32)
-    for label in range(1, int(labels.max(initial=0)) + 1):
-        share = soft_mask(labels == label, source, target)
-        taken = _fullest(share) & (share > most)
-        carried[taken] = label
-        most[taken] = share[taken]
+    fills = {label: _fill(labels == label, source, target) for label in range(1, int(labels.max(initial=0)) + 1)}
+    owner, most = np.zeros(target.shape, np.uint8), np.zeros(target.shape, np.float32)
+    for label, (places, shares) in fills.items():
+        fills_more = shares > most.flat[places]
+        owner.flat[places[fills_more]], most.flat[places[fills_more]] = label, shares[fills_more]
+    carried = np.zeros(target.shape, np.uint8)
+    for label, (places, shares) in fills.items():
+        own = owner.flat[places] == label
+        fullest = np.argsort(-shares[own], kind="stable")[: max(round(float(shares.sum(dtype=np.float64))), 1)]
+        carried.flat[places[own][fullest]] = label
     return carried
 
 
-def _fullest(share: Floats) -> Mask:
-    """Mark as many voxels as the shares (0-1) add up to, one at least, those with the largest shares."""
-    count = max(round(float(share.sum(dtype=np.float64))), 1)
-    taken = np.zeros(share.shape, dtype=np.bool_)
-    taken.flat[np.argpartition(share.ravel(), -count)[-count:]] = True
-    return np.asarray(taken & (share > 0))
+def _fill(mask: Mask, source: Grid, target: Grid) -> tuple[NDArray[np.intp], Floats]:
+    """List the target's voxels that a mask touches, by their flat index, and the share (0-1] of each that it fills."""
+    share = soft_mask(mask, source, target).ravel()
+    places = np.flatnonzero(share)
+    return places, share[places]

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 STATION = "work"
 RETRY_S, LONGEST_RETRY_S = 30.0, 600.0
+# What a revision names and reads of its predecessor: the roles that every application gives these two objects.
 SR_ROLE, SEG_ROLE = "SR", "SEG"
 TOO_LONG = 75  # exit status of a worker that ran past its time (EX_TEMPFAIL)
 
@@ -104,7 +105,7 @@ class Worker:
                 outcome, unfit = application.run(case), None
             except Unfit as error:
                 log.info("not analysed", extra={"job": job.id, "reason": error.reason})
-                outcome, unfit = application.refuse(case, error), error
+                outcome, unfit = self._refuse(application, case, error), error
             results = self._write(job, lease, outcome)
         with self.database.write() as session:
             state = "COMPLETED" if unfit is None else "FAILED"
@@ -114,6 +115,14 @@ class Worker:
                 session, lease, state, results, now=time.time(), outcome=outcome.summary, left_out=left_out, **why
             )
         log.info("job ended", extra={"job": job.id, "state": state, "results": len(results)})
+
+    def _refuse(self, application: Application, case: Case, error: Unfit) -> Outcome:
+        """Write the report "not analysed"; where not even that can be written well, there is none."""
+        try:
+            return application.refuse(case, error)
+        except Unfit as worse:
+            log.exception("no report of the refusal", extra={"reason": error.reason})
+            return Outcome((), {"state": "not analysed", "reason": error.reason, "no report": str(worse)[:500]})
 
     def _case(self, job: Job, heart: "_Heartbeat") -> Case:
         with self.database.read() as session:

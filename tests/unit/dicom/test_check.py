@@ -5,12 +5,11 @@ from copy import deepcopy
 import numpy as np
 import pytest
 from good_result import LABELS, REPORT, SEGMENTATION, SERIES, Fault
-from results import NOTHING, SHAPE, analysis_of, enhanced, provenance, written
+from results import NOTHING, SHAPE, analysis_of, enhanced, provenance, write_key_image, written
 from seg_faults import SEG_FAULTS
 from sr_faults import SR_FAULTS
 
 from vb_node.dicom.check import check_key_image, check_not_analysed, check_result
-from vb_node.dicom.key_image import write_key_image
 from vb_node.dicom.sr import SOP_CLASSES, as_class, write_not_analysed, write_report
 from vb_node.errors import BadResult, NoBrain
 
@@ -69,6 +68,15 @@ def test_a_key_image_that_does_not_warn_is_caught() -> None:
     picture.BurnedInAnnotation = "NO"
 
     with pytest.raises(BadResult, match="burned in"):
+        check_key_image(SERIES, picture)
+
+
+def test_a_key_image_of_another_series_is_caught() -> None:
+    picture = write_key_image(SERIES, np.zeros(SHAPE, np.float32), [], [], provenance())
+
+    picture.SourceImageSequence[0].ReferencedSOPInstanceUID = "1.2.3"
+
+    with pytest.raises(BadResult, match="not of its series"):
         check_key_image(SERIES, picture)
 
 

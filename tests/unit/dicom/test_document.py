@@ -99,7 +99,8 @@ def test_the_pdf_is_whole_and_padded_to_an_even_length(title: str) -> None:
 
 
 def test_a_series_that_was_not_analysed_gets_another_instance_without_a_picture() -> None:
-    analysed, refused = _write(), _write(None)
+    analysed = _write()
+    refused = reread(write_document(SERIES.headers, TITLE, LINES, None, provenance().of_refusal("NO_BRAIN")))
 
     assert refused.SOPInstanceUID != analysed.SOPInstanceUID
     assert refused.SeriesInstanceUID == analysed.SeriesInstanceUID

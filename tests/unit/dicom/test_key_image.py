@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 from factories import AXIAL, CORONAL, SAGITTAL, affine, head, mr_series
-from results import SHAPE, analysis_of, enhanced, oblique, provenance, reread, series_of, to_bytes, two_lesions
+from results import (
+    SHAPE,
+    analysis_of,
+    enhanced,
+    oblique,
+    provenance,
+    reread,
+    series_of,
+    to_bytes,
+    two_lesions,
+    write_key_image,
+)
 
 from vb_node.dicom.check_companions import check_text_page
 from vb_node.dicom.key_image import (
@@ -15,7 +26,6 @@ from vb_node.dicom.key_image import (
     display,
     draw,
     panel,
-    write_key_image,
     write_page,
     write_text_page,
 )
@@ -146,7 +156,8 @@ def test_a_long_line_is_broken_between_words_and_stays_on_the_page() -> None:
 def test_a_series_that_was_not_analysed_gets_a_page_of_words() -> None:
     series = oblique()
 
-    page = write_text_page(series.headers, ["the series was not analysed (no brain recognised)"], provenance())
+    lines = ["the series was not analysed (no brain recognised)"]
+    page = write_text_page(series.headers, lines, provenance().of_refusal("NO_BRAIN"))
 
     pixels = page.pixel_array
     assert (pixels[: MARGIN + LINE] == ORANGE).all(axis=2).any()

@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 import numpy as np
 from factories import head, mr_series
 from pydicom.dataset import Dataset
-from results import SHAPE, analysis_of, enhanced, oblique, provenance, two_lesions, written
+from results import SHAPE, analysis_of, enhanced, oblique, provenance, two_lesions, write_key_image, written
 
-from vb_node.dicom.key_image import write_key_image
 from vb_node.dicom.provenance import is_ours
 from vb_node.dicom.sr import write_not_analysed
 from vb_node.errors import NoBrain

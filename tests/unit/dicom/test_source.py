@@ -13,8 +13,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from results import SHAPE, oblique, provenance, reread, series_of, to_bytes, two_lesions, written
 
-from vb_node.dicom.check import check_result
+from vb_node.dicom.check import check_not_analysed, check_result
 from vb_node.dicom.source import identity
+from vb_node.dicom.sr import write_not_analysed
+from vb_node.errors import NoBrain
 
 REQUIRED = ("StudyID", "AccessionNumber", "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate")
 NAMES = {
@@ -148,3 +150,32 @@ def test_a_rough_geometry_is_written_as_unit_vectors_and_passes_our_own_check() 
     along = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=float).reshape(2, 3)
     assert np.linalg.norm(along, axis=1) == pytest.approx([1, 1], abs=1e-6)
     check_result(series, two_lesions(), report, segmentation)
+
+
+def _item(**attributes: str) -> Dataset:
+    item = Dataset()
+    for keyword, value in attributes.items():
+        setattr(item, keyword, value)
+    return item
+
+
+@pytest.mark.parametrize(
+    ("keyword", "item"),
+    [
+        ("OtherPatientIDsSequence", _item(PatientID="OLD-1")),
+        ("ProcedureCodeSequence", _item()),
+        ("ProcedureCodeSequence", _item(CodeValue="MR1", CodingSchemeDesignator="99X")),
+        ("ProcedureCodeSequence", _item(CodeValue="MR1", CodingSchemeDesignator="99X", CodeMeaning="")),
+        ("ReferencedStudySequence", _item(ReferencedSOPClassUID="1.2.3")),
+        ("DeidentificationMethodCodeSequence", _item(CodeValue="113100", CodingSchemeDesignator="DCM")),
+    ],
+)
+def test_an_incomplete_item_of_the_source_costs_neither_result_nor_refusal(keyword: str, item: Dataset) -> None:
+    series, labels = oblique(**{keyword: [item]}), two_lesions()
+
+    report, segmentation = written(series, labels, provenance())
+    refusal = write_not_analysed(series.headers, NoBrain(), provenance().of_refusal("NO_BRAIN"))
+
+    assert keyword not in report
+    check_result(series, labels, report, segmentation)
+    check_not_analysed(series.headers, refusal)

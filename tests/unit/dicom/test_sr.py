@@ -20,6 +20,7 @@ from results import (
 )
 
 from vb_node.dicom import codes
+from vb_node.dicom.check import check_result
 from vb_node.dicom.provenance import Predecessor
 from vb_node.dicom.seg import write_seg
 from vb_node.dicom.sentence import lesion_name
@@ -165,14 +166,36 @@ def test_a_revision_names_its_predecessor() -> None:
 
 
 def test_a_refusal_is_another_instance_than_the_report_that_a_retry_may_write_and_can_be_named_by_it() -> None:
-    refusal = write_not_analysed(oblique().headers, NoBrain(), provenance())
+    headers = oblique().headers
+    refusal = write_not_analysed(headers, NoBrain(), provenance().of_refusal("NO_BRAIN"))
     uids = (refusal.SOPClassUID, refusal.SOPInstanceUID, refusal.SeriesInstanceUID, refusal.StudyInstanceUID)
+    retried = provenance(predecessor=Predecessor(*map(str, uids)))
 
-    again = write_not_analysed(oblique().headers, NoBrain(), provenance(predecessor=Predecessor(*map(str, uids))))
+    again = write_not_analysed(headers, NoBrain(), retried.of_refusal("NO_BRAIN"))
+    otherwise = write_not_analysed(headers, MissingSlices(), retried.of_refusal("MISSING_SLICES"))
 
     assert refusal.SOPInstanceUID != _report().SOPInstanceUID
-    assert again.SOPInstanceUID == refusal.SOPInstanceUID
-    assert "PredecessorDocumentsSequence" not in again
+    assert to_bytes(again) == to_bytes(refusal)
+    assert otherwise.SOPInstanceUID != refusal.SOPInstanceUID
+    named = otherwise.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+    assert named.ReferencedSOPInstanceUID == refusal.SOPInstanceUID
+
+
+def test_an_unreliable_localisation_is_no_clean_negative() -> None:
+    report = write_report(oblique(), *analysis_of(oblique(), EMPTY, NOTHING, "unreliable"), None, provenance())
+
+    assert _value(report, codes.SUMMARY) == codes.NOT_ALL_SUCCEEDED
+
+
+def test_no_probability_is_certainty() -> None:
+    sure = Diagnosis({"Glioma": 0.9997, "PCNSL": 0.0001, "Germinoma": 0.0001, "Rare": 0.0001}, True, "")
+    series, labels = oblique(), two_lesions()
+    _, segmentation = written(series, labels, provenance())
+
+    report = write_report(series, *analysis_of(series, labels, sure), segmentation, provenance())
+
+    assert max(number(item) for item in find(report, codes.PROBABILITY)) == 99.9
+    check_result(series, labels, report, segmentation)
 
 
 def test_a_series_that_was_not_analysed_is_told_why_in_words_and_in_code() -> None:

@@ -1,10 +1,11 @@
 """A lesion keeps its tracking UID through revisions, wherever it stands among the others."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import affine, head, mr_series
+from factories import affine, head, mr_series, turned
 from results import SHAPE, enhanced, oblique, provenance, series_of, two_lesions
 
 from vb_node.dicom.seg import write_seg
@@ -21,7 +22,7 @@ def _before(series: Series, labels: Labels, folder: Path) -> tuple[Path, list[st
 
 
 @pytest.mark.parametrize("make", [oblique, enhanced], ids=["oblique", "Enhanced"])
-def test_lesions_that_changed_places_keep_their_tracking_uids(make: type[Series], tmp_path: Path) -> None:
+def test_lesions_that_changed_places_keep_their_tracking_uids(make: Callable[[], Series], tmp_path: Path) -> None:
     series, labels = make(), two_lesions()
     file, (first, third) = _before(series, labels, tmp_path)
     swapped = np.select([labels == 1, labels == 3], [2, 1]).astype(np.uint8)
@@ -70,3 +71,24 @@ def test_another_frame_of_reference_carries_nothing(tmp_path: Path) -> None:
     file, _ = _before(oblique(), two_lesions(), tmp_path)
 
     assert carried_on(file, two_lesions(), oblique().grid) == {}
+
+
+def test_positions_that_are_rounded_carry_on_all_the_same(tmp_path: Path) -> None:
+    instances, labels = mr_series(head(SHAPE), affine((1.5, 1.0, 1.0), turned(7.0))), two_lesions()
+    for instance in instances:
+        instance.ImagePositionPatient = [f"{float(value):.1f}" for value in instance.ImagePositionPatient]
+    late = series_of(instances)
+    file, uids = _before(series_of(instances[3:]), labels[3:], tmp_path)
+
+    carried = carried_on(file, labels, late.grid)
+
+    assert [carried[1], carried[3]] == uids
+
+
+@pytest.mark.parametrize("kept", [0, 200, 4000])
+def test_a_damaged_file_carries_nothing_and_stops_nothing(kept: int, tmp_path: Path) -> None:
+    series, labels = oblique(), two_lesions()
+    file, _ = _before(series, labels, tmp_path)
+    file.write_bytes(file.read_bytes()[:kept])
+
+    assert carried_on(file, labels, series.grid) == {}

@@ -69,6 +69,20 @@ def test_lesions_keep_their_volume_on_the_grid_of_the_source(spacing_mm: tuple[f
         assert volume_mm3 == pytest.approx((labels == label).sum(), rel=most)
 
 
+@pytest.mark.parametrize("gap_mm", [0.5, 2.0, 4.0])
+def test_a_small_lesion_beside_a_large_one_keeps_its_volume_in_thick_slices(gap_mm: float) -> None:
+    target = oblique_grid((14, 100, 100), (6.5, 0.9, 0.9))
+    labels = np.zeros(STANDARD.shape, np.uint8)
+    labels[ball(STANDARD, np.array([0.0, 0.0, -12.0]), 12.0)] = 1
+    labels[ball(STANDARD, np.array([0.0, 0.0, 5.0 + gap_mm]), 5.0)] = 2
+
+    carried = labels_to_grid(labels, STANDARD, target)
+
+    for label in (1, 2):
+        volume_mm3 = (carried == label).sum() * target.voxel_mm3
+        assert volume_mm3 == pytest.approx((labels == label).sum(), rel=0.1)
+
+
 def test_a_small_lesion_does_not_vanish_on_a_coarse_grid() -> None:
     coarse = oblique_grid((9, 9, 9), (8.0, 8.0, 8.0))
     lesion = ball(STANDARD, np.array([2.0, 2.0, 2.0]), 2.0)

@@ -15,7 +15,7 @@ from stations import House, series_of
 from storage import jobs
 from storage.schema import Job
 from vb_node.config import Settings, WorkSettings
-from vb_node.errors import Later, NoBrain, Unfit
+from vb_node.errors import BadResult, Later, NoBrain, Unfit
 from vb_node.pipeline.application import Candidate, Case, Outcome
 from vb_node.pipeline.select import Choice
 from vb_node.runtime.work import Stopping, Worker
@@ -41,6 +41,24 @@ class Copier:
 
     def refuse(self, case: Case, error: Unfit) -> Outcome:
         return Outcome((("SR", _copy(case, "refused")),), {"state": error.reason})
+
+
+class Reporter(Copier):
+    """An application whose results have the roles of a segmentation and a report."""
+
+    def run(self, case: Case) -> Outcome:
+        self.act(case)
+        return Outcome((("SEG", _copy(case, "seg")), ("SR", _copy(case, "sr"))), {})
+
+
+class Refuser(Copier):
+    """An application that finds a series unfit and cannot even write the report that says so."""
+
+    def run(self, case: Case) -> Outcome:
+        raise NoBrain("no brain")
+
+    def refuse(self, case: Case, error: Unfit) -> Outcome:
+        raise BadResult("the report fails its own check")
 
 
 def _copy(case: Case, name: str = "copy") -> Dataset:
@@ -167,6 +185,42 @@ def test_a_damaged_input_that_is_sent_again_is_mended(work: Callable[..., tuple[
     job = _only(house)
     assert job.state == "COMPLETED"
     assert sorted(result.role for result in job.results) == ["COPY", "SR"]
+
+
+def test_a_revision_is_told_of_the_report_and_the_segmentation_that_it_supersedes(
+    work: Callable[..., tuple[Worker, House]],
+) -> None:
+    seen: list[Case] = []
+    application = Reporter(seen.append)
+    worker, house = work(application)
+    worker.step(time.time())
+    (late,) = series_of(house.sent[0].StudyInstanceUID, 1, SeriesInstanceUID=house.sent[0].SeriesInstanceUID)
+
+    house.send([late])
+    house.assemble()
+    worker.step(time.time())
+
+    first, second = seen
+    before = second.predecessor
+    reported = {result.role: result for result in house.jobs()[0].results}
+    assert first.predecessor is None
+    assert before is not None
+    assert (before.sop_instance_uid, before.revision) == (reported["SR"].sop_instance_uid, 1)
+    assert before.segmentation is not None
+    assert before.segmentation.is_file()
+    assert before.segmentation == worker.results / reported["SEG"].path
+
+
+def test_a_refusal_that_cannot_be_written_ends_the_job_with_its_reason(
+    work: Callable[..., tuple[Worker, House]],
+) -> None:
+    worker, house = work(Refuser())
+
+    worker.step(time.time())
+
+    job = _only(house)
+    assert (job.state, job.reason, job.results) == ("FAILED", "NoBrain", [])
+    assert "fails its own check" in (job.outcome or {})["no report"]
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(work: Callable[..., tuple[Worker, House]]) -> None:

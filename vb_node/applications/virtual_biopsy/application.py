@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydicom import Dataset
 
 from vb_node import __version__
-from vb_node.config import Settings
+from vb_node.config import Settings, VirtualBiopsySettings
 from vb_node.dicom.read import read_header
 from vb_node.dicom.volume import load_series
 from vb_node.errors import ConfigError, Unfit
@@ -51,8 +51,8 @@ class VirtualBiopsy:
 
     def run(self, case: Case) -> Outcome:
         """Work on one series; raise ``Unfit`` with the reason when it cannot be analysed."""
-        if case.plan["weights"] != pins.digests():
-            raise ConfigError("the weights are others than when the job was scheduled: send the study again")
+        if case.plan["weights"] != pins.digests() or not VirtualBiopsySettings.model_fields.keys() <= case.plan.keys():
+            raise ConfigError("weights or settings are others than when the job was scheduled: send the study again")
         clock = _Clock(case.progress)
         with clock.step("read", 0.0):
             series, volume = load_series(case.paths)

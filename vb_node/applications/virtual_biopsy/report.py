@@ -24,7 +24,7 @@ from vb_node.dicom import (
     tracking,
 )
 from vb_node.dicom.provenance import Provenance
-from vb_node.errors import Unfit
+from vb_node.errors import BadResult, Unfit
 from vb_node.pipeline.application import Case
 from vb_node.pipeline.measure import measure
 from vb_node.pipeline.resample import labels_to_grid, soft_mask
@@ -36,7 +36,6 @@ PAGE_TITLE = "AI tumour report, investigational"
 NO_CONTRAST_NOTE = (
     "The header holds no evidence of contrast; the series was analysed because the site or an operator asked for it."
 )
-NO_MAP_NOTE = "The Parametric Map would be larger than the site's limit: none was written."
 Objects = list[tuple[str, Dataset]]
 
 
@@ -55,23 +54,21 @@ def write(
     """Write what was found in a series, and check each object before it may leave; raise ``BadResult``."""
     labels = labels_to_grid(prior.labels, standard.grid, series.grid)
     findings = measure(labels, series.grid, prior.regions, standard.atlas_from_patient)
+    if lost := set(np.unique(prior.labels)) - set(np.unique(labels)):
+        raise BadResult(f"lesions {sorted(map(int, lost))} have no voxel on the grid of the source")
     provenance = _tracked(_provenance(case), labels, series)
-    is_mapped = bool(findings) and _has_room(case, series)
     notes = [*standard.flags, *prior.notes, *_contrast_note(series)]
-    if findings and not is_mapped and ParametricMapStorage not in case.left_out:
-        notes.append(NO_MAP_NOTE)
     objects = _results(series, labels, findings, prior, diagnosis, provenance, notes)
     said = sentence.analysed(findings, prior, diagnosis, provenance)
-    lines = [_localisation_line(prior), _diagnosis_line(diagnosis)]
-    objects += _pages(case, series, key_image.draw(series, volume.voxels, findings), lines, said, provenance)
+    objects += _pages(case, series, key_image.draw(series, volume.voxels, findings), said, provenance)
     if findings:
-        objects += _maps(case, series, _soft(prior, standard, series, labels), provenance, is_mapped=is_mapped)
+        objects += _maps(case, series, _soft(prior, standard, series, labels), provenance)
     return Report(objects, findings, said)
 
 
 def refuse(case: Case, headers: Sequence[Dataset], error: Unfit) -> Report:
     """Write the report "not analysed", and its pages; they need headers that can be read, and no more."""
-    provenance = _provenance(case)
+    provenance = _provenance(case).of_refusal(codes.reason_for(error).value)
     said = sentence.not_analysed(codes.reason_for(error).meaning, provenance)
     report = sr.write_not_analysed(headers, error, provenance)
     check.check_not_analysed(headers, report)
@@ -103,13 +100,11 @@ def _results(
     return [*first, (sr.ROLE, report)]
 
 
-def _pages(
-    case: Case, series: Series, drawing: key_image.Drawing, lines: Sequence[str], said: str, provenance: Provenance
-) -> Objects:
+def _pages(case: Case, series: Series, drawing: key_image.Drawing, said: str, provenance: Provenance) -> Objects:
     """Write the pages for systems that show neither SEG nor SR, as far as a destination takes them."""
     pages: Objects = []
     if SecondaryCaptureImageStorage not in case.left_out:
-        page = key_image.write_page(series, drawing, lines, provenance)
+        page = key_image.write_page(series, drawing, [said], provenance)
         check.check_key_image(series, page)
         pages.append((key_image.ROLE, page))
     if EncapsulatedPDFStorage not in case.left_out:
@@ -126,24 +121,18 @@ def _document(
     return document.ROLE, page
 
 
-def _maps(case: Case, series: Series, soft: Floats, provenance: Provenance, *, is_mapped: bool) -> Objects:
-    """Write the soft prior in bands, and as it is where a destination takes it."""
+def _maps(case: Case, series: Series, soft: Floats, provenance: Provenance) -> Objects:
+    """Write the soft prior in bands, and as it is where a destination takes it and the site's limit has room."""
     maps: Objects = []
     if case.plan["probability_bands"]:
         banded = bands.write_bands(series, soft, provenance)
         check_companions.check_bands(series, soft, banded)
         maps.append((bands.ROLE, banded))
-    if is_mapped:
+    if ParametricMapStorage not in case.left_out and soft.nbytes <= 1e6 * case.plan["parametric_map_mb"]:
         parametric = parametric_map.write_parametric_map(series, soft, provenance)
         check_companions.check_parametric_map(series, soft, parametric)
         maps.append((parametric_map.ROLE, parametric))
     return maps
-
-
-def _has_room(case: Case, series: Series) -> bool:
-    """Say whether a destination takes a Parametric Map, and it is not larger than the site's limit."""
-    size_mb = 4 * np.prod(series.grid.shape) / 1e6
-    return ParametricMapStorage not in case.left_out and bool(size_mb <= case.plan["parametric_map_mb"])
 
 
 def _soft(prior: Prior, standard: StandardVolume, series: Series, labels: Labels) -> Floats:
@@ -179,14 +168,3 @@ def _tracked(provenance: Provenance, labels: Labels, series: Series) -> Provenan
 def _contrast_note(series: Series) -> list[str]:
     header = summarise(series.headers[0], len(series.headers))
     return [] if select([header])[0].is_taken else [NO_CONTRAST_NOTE]
-
-
-def _localisation_line(prior: Prior) -> str:
-    return f"Tumour prior: {prior.state}, confidence {sentence.shown(prior.confidence):.2f} (not calibrated)"
-
-
-def _diagnosis_line(diagnosis: Diagnosis) -> str:
-    if not diagnosis.is_determined:
-        return "Class: not determined"
-    name, probability = max(diagnosis.probabilities.items(), key=lambda item: item[1])
-    return f"Class by synthetic-data weights: {name} {100 * probability:.0f} %"
