@@ -37,8 +37,8 @@ class Lease:
 
 
 def enqueue(session: Session, job: Job, results: Iterable[Result], destination: str, *, now: float) -> None:
-    """Put the results of a job on the shelf for one destination, each after the one before it."""
-    before: int | None = None
+    """Put the results of a job on the shelf for one destination, a report after the segmentation that it names."""
+    segmentation: int | None = None
     for result in results:
         query = select(Delivery).filter_by(sop_instance_uid=result.sop_instance_uid, destination=destination)
         delivery = session.scalar(query)
@@ -47,13 +47,14 @@ def enqueue(session: Session, job: Job, results: Iterable[Result], destination: 
                 sop_instance_uid=result.sop_instance_uid,
                 job_id=job.id,
                 destination=destination,
-                after_id=before,
+                after_id=segmentation if result.role == "SR" else None,
                 created_at=now,
                 due_at=now,
             )
             session.add(delivery)
             session.flush()
-        before = delivery.id
+        if result.role == "SEG":
+            segmentation = delivery.id
 
 
 def claim(session: Session, destination: str, *, lease_s: float, now: float) -> tuple[Delivery, Lease] | None:

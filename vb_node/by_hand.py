@@ -34,7 +34,8 @@ def process_folder(
     application = find(installed(), name)
     study = read_folder(folder) if folder.is_dir() else {}
     if not study:
-        raise ConfigError(f"a folder with DICOM files expected, {folder} holds none")
+        count = sum(path.is_file() for path in folder.rglob("*")) if folder.is_dir() else 0
+        raise ConfigError(f"a folder with DICOM files expected, {folder} holds {count} files and none that can be read")
     plan = application.plan(settings)
     choices, plan = _choose(application, study, plan)
     show.table(
@@ -90,14 +91,15 @@ def _run(
     ]
     series_instance_uid = str(instances[0].header.SeriesInstanceUID)
     key = job_key(series_instance_uid, inputs, application, plan)
+    created = _created(out, key)
     with show.progress() as bar:
         task = bar.add_task("starting", total=100)
         case = Case(
             paths=tuple(instance.path for instance in instances),
             plan=plan,
-            job_key=key,
+            job_key=f"{key} {created.isoformat()}",  # no ledger dates a run by hand: each run has instances of its own
             lineage_key=lineage_key(series_instance_uid, application.name),
-            created=_created(out, key),
+            created=created,
             device=settings.work.device,
             progress=lambda step, fraction: bar.update(task, description=step, completed=int(100 * fraction)),
             device_serial_number=settings.node.ae_title,

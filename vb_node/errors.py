@@ -52,6 +52,10 @@ class TooFewSlices(BadGeometry):
     """Not enough planes for a volume."""
 
 
+class NoFrameOfReference(BadGeometry):
+    """The series is placed nowhere: nothing could be laid over it."""
+
+
 class UnreadablePixels(Unfit):
     """Pixel data is missing, damaged, of an unknown transfer syntax or not a grey image."""
 

@@ -110,6 +110,7 @@ REASONS: Final = {
     "MixedOrientations": Code("ORIENTATIONS", PRIVATE_SCHEME, "Mixed orientations in one series"),
     "DuplicatedPositions": Code("DUPLICATED", PRIVATE_SCHEME, "Duplicated slice positions"),
     "TooFewSlices": Code("TOO_FEW_SLICES", PRIVATE_SCHEME, "Too few slices for a volume"),
+    "NoFrameOfReference": Code("NO_FRAME_OF_REF", PRIVATE_SCHEME, "No frame of reference"),
     "UnreadablePixels": Code("PIXELS", PRIVATE_SCHEME, "Pixel data not readable"),
     "NoBrain": Code("NO_BRAIN", PRIVATE_SCHEME, "No brain recognised"),
     "OutOfCoverage": Code("COVERAGE", PRIVATE_SCHEME, "Brain not covered"),

@@ -51,7 +51,7 @@ def draw(series: Series, voxels: Floats, findings: Sequence[Finding]) -> Drawing
     panels = []
     for k, name in shown:
         outlined = np.logical_or.reduce([finding.mask[k] for finding in findings] or [np.zeros(voxels[k].shape, bool)])
-        panels.append(panel(voxels[k], outlined, series.grid, f"{name}, slice {k + 1} of {len(voxels)}{more}"))
+        panels.append(panel(voxels[k], outlined, series.grid, f"{name}, {_place(series, k)}{more}"))
     return Drawing(_tile(panels), tuple(sorted({k for k, _ in shown})))
 
 
@@ -124,6 +124,23 @@ def _direction(axis_lps: Matrix) -> Direction:
 def _hung(plane: NDArray[Any], grid: Grid) -> NDArray[Any]:
     right, down = display(grid)
     return np.ascontiguousarray(plane[:: -1 if down.is_flipped else 1, :: -1 if right.is_flipped else 1])
+
+
+def _place(series: Series, k: int) -> str:
+    """Name a slice as viewers do: by its image or frame number and its series; by its place where it has no number."""
+    plane = series.planes[k]
+    header = _behind(series, k)
+    number = header.get("InstanceNumber")
+    counted = f"image {number}" if number is not None else f"slice {k + 1} of {len(series.planes)}"
+    shown = counted if plane.frame_number is None else f"frame {plane.frame_number}"
+    series_number = header.get("SeriesNumber")
+    return shown if series_number is None else f"{shown} of series {series_number}"
+
+
+def _behind(series: Series, k: int) -> Dataset:
+    uid = series.planes[k].sop_instance_uid
+    header: Dataset = next(header for header in series.headers if header.SOPInstanceUID == uid)
+    return header
 
 
 def _largest(mask: Mask) -> int:
@@ -203,9 +220,7 @@ def _shown(series: Series, k: int) -> Dataset:
     plane = series.planes[k]
     reference = Dataset()
     reference.ReferencedSOPInstanceUID = plane.sop_instance_uid
-    reference.ReferencedSOPClassUID = next(
-        header.SOPClassUID for header in series.headers if header.SOPInstanceUID == plane.sop_instance_uid
-    )
+    reference.ReferencedSOPClassUID = _behind(series, k).SOPClassUID
     if plane.frame_number is not None:
         reference.ReferencedFrameNumber = plane.frame_number
     return reference

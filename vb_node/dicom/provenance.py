@@ -14,7 +14,7 @@ MANUFACTURER = "Virtual Biopsy node"
 MODEL_NAME = "vb-node"
 REPORT_ROLE = "SR"
 # Every name that a version of this software has ever written: a result of an old version is no input either.
-OUR_EQUIPMENT = frozenset({(MANUFACTURER, MODEL_NAME)})
+OUR_EQUIPMENT = frozenset({(MANUFACTURER.casefold(), MODEL_NAME.casefold())})
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Provenance:
     one source series and application: result series derive from it. ``created`` comes from the ledger, never from
     the clock, so that the same job writes the same bytes; it is in the zone of the site and is written as it is where
     the source names no zone. ``weights`` pairs names with SHA-256 digests.
+    ``series_number`` is the source's, for people.
     """
 
     job_key: str
@@ -52,6 +53,7 @@ class Provenance:
     is_trained_on_synthetic_data: bool = True
     predecessor: Predecessor | None = None
     carried: Mapping[int, str] = field(default_factory=dict)
+    series_number: str = ""
 
     @property
     def revision(self) -> int:
@@ -105,5 +107,6 @@ def is_ours(header: Dataset) -> bool:
     return any(_equipment(item) in OUR_EQUIPMENT for item in (header, *contributors))
 
 
-def _equipment(item: Dataset) -> tuple[Any, Any]:
-    return str(item.get("Manufacturer", "")).strip(), str(item.get("ManufacturerModelName", "")).strip()
+def _equipment(item: Dataset) -> tuple[str, ...]:
+    """Read who made an object; archives that change the case of a text leave it recognisable."""
+    return tuple(str(item.get(keyword, "")).strip().casefold() for keyword in ("Manufacturer", "ManufacturerModelName"))

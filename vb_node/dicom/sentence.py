@@ -9,7 +9,7 @@ from vb_node.types import Diagnosis, Finding, Prior
 
 def analysed(findings: Sequence[Finding], prior: Prior, diagnosis: Diagnosis, provenance: Provenance) -> str:
     """Put a result into one sentence."""
-    claims = f"{_lesions(findings, prior)}; {_classes(diagnosis, provenance)}"
+    claims = f"{_lesions(findings, prior)}; {_classes(findings, diagnosis, provenance)}"
     return f"{_opening(provenance)}: {claims}."
 
 
@@ -53,14 +53,20 @@ def lower_first(text: str) -> str:
 
 
 def _opening(provenance: Provenance) -> str:
-    return f"Investigational AI output, not verified, not a diagnosis ({MODEL_NAME} {provenance.software_version})"
+    facts = [f"{MODEL_NAME} {provenance.software_version}"]
+    if provenance.series_number:
+        facts.append(f"series {provenance.series_number}")
+    if provenance.revision > 1:
+        facts.append(f"revision {provenance.revision}, supersedes revision {provenance.revision - 1}")
+    return f"Investigational AI output, not verified, not a diagnosis ({', '.join(facts)})"
 
 
 def _lesions(findings: Sequence[Finding], prior: Prior) -> str:
-    confidence = f"localisation confidence {degree(prior.confidence)} ({shown(prior.confidence):.2f}, not calibrated)"
     if not findings:
         doubt = "the localisation is unreliable and no lesion is reported" if prior.state == "unreliable" else ""
-        return f"{doubt or 'no lesion was localised'}, which does not exclude a tumour ({confidence})"
+        score = f"the best candidate scores {shown(prior.confidence):.2f} of 1, not calibrated"
+        return f"{doubt or 'no lesion was localised'}, which does not exclude a tumour ({score})"
+    confidence = f"localisation confidence {degree(prior.confidence)} ({shown(prior.confidence):.2f}, not calibrated)"
     if len(findings) == 1:
         return f"one lesion ({_size(findings[0])}), {confidence}"
     listed = "; ".join(f"{finding.label}: {_size(finding)}" for finding in findings)
@@ -68,13 +74,13 @@ def _lesions(findings: Sequence[Finding], prior: Prior) -> str:
 
 
 def _size(finding: Finding) -> str:
-    size = f"{finding.volume_mm3 / 1000:.1f} mL, longest diameter {finding.long_axis_mm:.0f} mm"
-    return f"{place(finding)}, {size}"
+    size = f"outlined volume {finding.volume_mm3 / 1000:.1f} mL, longest diameter {finding.diameter_mm:.0f} mm"
+    return f"{place(finding)} by atlas, {size}"
 
 
-def _classes(diagnosis: Diagnosis, provenance: Provenance) -> str:
+def _classes(findings: Sequence[Finding], diagnosis: Diagnosis, provenance: Provenance) -> str:
     if not diagnosis.is_determined:
-        return f"tumour class not determined ({diagnosis.reason})"
+        return f"tumour class not determined ({diagnosis.reason})" if findings else "tumour class not determined"
     ranked = sorted(diagnosis.probabilities.items(), key=lambda item: -item[1])
     listed = ", ".join(f"{name} {percent_of(probability):.1f} %" for name, probability in ranked)
     weights = " by weights trained on generated phantoms only" if provenance.is_trained_on_synthetic_data else ""

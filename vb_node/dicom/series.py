@@ -12,7 +12,14 @@ import numpy as np
 
 from vb_node.dicom.frames import Frame, frames_of
 from vb_node.dicom.read import Instance, read_instances, value
-from vb_node.errors import BadGeometry, DuplicatedPositions, MissingSlices, MixedOrientations, TooFewSlices
+from vb_node.errors import (
+    BadGeometry,
+    DuplicatedPositions,
+    MissingSlices,
+    MixedOrientations,
+    NoFrameOfReference,
+    TooFewSlices,
+)
 from vb_node.types import Grid, Matrix, Series
 
 MIN_SLICES = 16
@@ -53,7 +60,7 @@ def arrange_instances(instances: Sequence[Instance], min_slices: int = MIN_SLICE
     if len(frames) < min_slices:
         raise TooFewSlices(f"expected at least {min_slices} slices, came {len(frames)}: send the whole series")
     if not grid.frame_of_reference_uid:
-        raise BadGeometry("FrameOfReferenceUID is missing: results cannot be tied to the patient (PS3.3 C.7.4.1)")
+        raise NoFrameOfReference("FrameOfReferenceUID is missing: nothing can be laid over the series (PS3.3 C.7.4.1)")
     return _series(frames, grid)
 
 
@@ -142,8 +149,9 @@ def _check_steps(frames: Sequence[Frame]) -> None:
     if wide.size:
         after = int(wide[0])
         missing = sum(round(float(steps[gap]) / expected) - 1 for gap in wide)
+        gaps = f"{_counted(missing, 'slice')} missing in {_counted(wide.size, 'place')}"
         raise MissingSlices(
-            f"{missing} slices missing in {wide.size} places, the first after slice {after + 1} of {len(frames)}: "
+            f"{gaps}, the first after slice {after + 1} of {len(frames)}: "
             f"expected a step of {expected:.2f} mm, came {steps[after]:.2f} mm; send the whole series"
         )
 
@@ -157,6 +165,10 @@ def _grid(frames: Sequence[Frame]) -> Grid:
     affine_lps[:3, 3] = first.position_lps
     frame_of_reference_uid = str(value(first.instance.header, "FrameOfReferenceUID") or "")
     return Grid((len(frames), *first.shape), affine_lps, frame_of_reference_uid)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _check_upright(frames: Sequence[Frame], grid: Grid) -> None:

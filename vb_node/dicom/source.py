@@ -169,9 +169,12 @@ def pin_dimensions(result: Dataset, role: str, provenance: Provenance) -> None:
 def sign(result: Dataset, header: Dataset, provenance: Provenance) -> None:
     """Put the source's patient and study, and the ledger's date, into a finished result; nothing of the clock stays.
 
-    Dates of source and result share one zone (PS3.3 C.12.1.1.8): ours follow where the source names its zone.
+    Its Series Number is never the source's. Dates of source and result share one zone (PS3.3 C.12.1.1.8): ours follow
+    where the source names its zone.
     """
     result.update(identity(header))
+    if str(result.SeriesNumber) == str(header.get("SeriesNumber")):
+        result.SeriesNumber += 100
     created, zone = provenance.created, _zone(header)
     if created.tzinfo is not None and zone is not None:
         created = created.astimezone(zone)

@@ -152,9 +152,11 @@ def not_analysed(error: Unfit, provenance: Provenance) -> Group:
 
 
 def _localisation_in_words(prior: Prior) -> str:
+    score = f"{shown(prior.confidence):.2f} on a scale 0 to 1"
+    is_found = prior.state == "localised"
+    how = f"with {degree(prior.confidence)} confidence ({score})" if is_found else f"the best candidate has {score}"
     return (
-        f"Localisation: {prior.state}, with {degree(prior.confidence)} confidence "
-        f"({shown(prior.confidence):.2f} on a scale 0 to 1). "
+        f"Localisation: {prior.state}, {how}. "
         "The figure is an uncalibrated score, not a probability: it does not say how often such a result is right."
     )
 

@@ -41,6 +41,22 @@ def test_a_result_that_others_changed_is_still_known_by_its_contributors() -> No
     assert is_ours(changed)
 
 
+def test_an_archive_that_writes_in_capitals_cannot_make_a_job_of_a_result() -> None:
+    report, _ = written(oblique(), two_lesions(), provenance())
+
+    report.Manufacturer, report.ManufacturerModelName = report.Manufacturer.upper(), "VB-NODE"
+
+    assert is_ours(report)
+
+
+def test_a_result_never_has_the_series_number_of_its_source() -> None:
+    series = oblique(SeriesNumber=9001)
+
+    report, segmentation = written(series, two_lesions(), provenance())
+
+    assert (segmentation.SeriesNumber, report.SeriesNumber) == (9101, 9002)
+
+
 def test_the_scanner_is_named_as_contributor() -> None:
     _, segmentation = written(oblique(), two_lesions(), provenance())
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from results import DETERMINED, NOTHING, UNDETERMINED, analysis_of, oblique, provenance, two_lesions
 
+from vb_node.dicom.provenance import Predecessor
 from vb_node.dicom.sentence import analysed, not_analysed
 from vb_node.types import Diagnosis
 
@@ -21,7 +22,7 @@ def test_a_lesion_is_told_with_place_volume_diameter_confidence_and_classes() ->
 
     said = _said(ONE, DETERMINED)
 
-    assert f"{findings[0].volume_mm3 / 1000:.1f} mL, longest diameter {findings[0].long_axis_mm:.0f} mm" in said
+    assert f"{findings[0].volume_mm3 / 1000:.1f} mL, longest diameter {findings[0].diameter_mm:.0f} mm" in said
     assert findings[0].site in said
     assert "localisation confidence moderate (0.41, not calibrated)" in said
     assert "Glioma 71.5 %, PCNSL 20.0 %, Germinoma 5.0 %, Rare 3.5 %" in said
@@ -38,7 +39,16 @@ def test_nothing_localised_excludes_no_tumour() -> None:
     said = _said(np.zeros_like(LABELS), NOTHING, "not localised")
 
     assert "no lesion was localised, which does not exclude a tumour" in said
+    assert "the best candidate scores 0.41 of 1" in said
     assert "%" not in said
+
+
+def test_the_series_and_the_revision_are_named() -> None:
+    before = Predecessor("1.2", "1.2.3", "1.2.4", "1.2.5", revision=2)
+
+    said = not_analysed("No brain recognised", provenance(series_number="7", predecessor=before))
+
+    assert "(vb-node 0.1.0, series 7, revision 3, supersedes revision 2)" in said
 
 
 def test_an_unreliable_localisation_is_told_as_such() -> None:

@@ -10,7 +10,14 @@ from pydicom import Dataset
 
 from vb_node.dicom.read import Instance, read_folder
 from vb_node.dicom.series import arrange, arrange_instances
-from vb_node.errors import BadGeometry, DuplicatedPositions, MissingSlices, MixedOrientations, TooFewSlices
+from vb_node.errors import (
+    BadGeometry,
+    DuplicatedPositions,
+    MissingSlices,
+    MixedOrientations,
+    NoFrameOfReference,
+    TooFewSlices,
+)
 from vb_node.types import Series
 
 PLACES = {
@@ -77,7 +84,7 @@ def test_a_missing_slice_is_refused_with_its_place() -> None:
     datasets = mr_series(head(), affine((1.5, 1, 1)))
 
     with pytest.raises(
-        MissingSlices, match=r"1 slices missing in 1 places, the first after slice 10 of 23.*1\.50 mm, came 3\.00"
+        MissingSlices, match=r"1 slice missing in 1 place, the first after slice 10 of 23.*1\.50 mm, came 3\.00"
     ):
         arranged(datasets[:10] + datasets[11:])
 
@@ -274,3 +281,8 @@ def test_a_real_series_of_two_echoes_with_phase_is_refused_by_name(real_data: Pa
 
     with pytest.raises(DuplicatedPositions, match="2 volumes by echo time"):
         arrange(instance.path for instance in dual_echo)
+
+
+def test_a_series_that_stands_in_no_frame_of_reference_is_refused_for_that() -> None:
+    with pytest.raises(NoFrameOfReference, match="nothing can be laid over"):
+        arranged(mr_series(head(), FrameOfReferenceUID=None))

@@ -72,6 +72,20 @@ def test_a_lost_lease_is_claimed_again_and_the_zombie_is_fenced_off(
         assert jobs.get(session, heir.job_id).results == []
 
 
+def test_a_key_image_waits_for_no_other_object(database: Database, schedule: Callable[..., int | None]) -> None:
+    schedule()
+    lease = _claim(database)
+    roles = ("SEG", "SR", "KEY")
+    results = [_result(lease.job_id, f"2.25.{rank}", rank, role) for rank, role in enumerate(roles)]
+
+    with database.write() as session:
+        jobs.finish(session, lease, "COMPLETED", results, now=300.0, outcome={})
+
+    with database.read() as session:
+        segmentation, report, picture = jobs.deliveries_of(session, lease.job_id)
+        assert (segmentation.after_id, report.after_id, picture.after_id) == (None, segmentation.id, None)
+
+
 def test_a_destination_is_not_sent_the_classes_that_it_leaves_out(
     database: Database, schedule: Callable[..., int | None]
 ) -> None:

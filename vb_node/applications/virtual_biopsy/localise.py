@@ -77,7 +77,7 @@ def localise(
     regions = describe(pieces, labels, standard)
     state, confidence = judge(regions, boxes, detector.claim_score)
     soft = _soften(probability, coarse, labels > 0)
-    return Prior(soft, labels, regions, confidence, state, _notes(boxes, state))
+    return Prior(soft, labels, regions, confidence, state, _notes(state))
 
 
 def classify(standard: StandardVolume, boxes: list[Box], coarse: Floats, settings: LocaliserSettings) -> Floats:
@@ -138,13 +138,11 @@ def _soften(probability: Floats, coarse: Floats, lesions: Mask) -> Floats:
     return np.where(lesions, inside, outside).astype(np.float32)
 
 
-def _notes(boxes: list[Box], state: str) -> tuple[str, ...]:
-    found = f"{len(boxes)} boxes on {len({box.k for box in boxes})} slices"
-    doubt = ("the detector's boxes are not borne out by the image",) if state == "unreliable" else ()
-    return (found, *doubt)
+def _notes(state: str) -> tuple[str, ...]:
+    return ("the detector's boxes are not borne out by the image",) if state == "unreliable" else ()
 
 
 def _nothing(standard: StandardVolume) -> Prior:
     shape = standard.grid.shape
     labels = np.zeros(shape, dtype=np.uint8)
-    return Prior(np.zeros(shape, dtype=np.float32), labels, (), 0.0, "not localised", ("no boxes",))
+    return Prior(np.zeros(shape, dtype=np.float32), labels, (), 0.0, "not localised")

@@ -56,7 +56,7 @@ def write(
     findings = measure(labels, series.grid, prior.regions, standard.atlas_from_patient)
     if lost := set(np.unique(prior.labels)) - set(np.unique(labels)):
         raise BadResult(f"lesions {sorted(map(int, lost))} have no voxel on the grid of the source")
-    provenance = _tracked(_provenance(case), labels, series)
+    provenance = _tracked(_provenance(case, series.headers[0]), labels, series)
     notes = [*standard.flags, *prior.notes, *_contrast_note(series)]
     objects = _results(series, labels, findings, prior, diagnosis, provenance, notes)
     said = sentence.analysed(findings, prior, diagnosis, provenance)
@@ -68,7 +68,7 @@ def write(
 
 def refuse(case: Case, headers: Sequence[Dataset], error: Unfit) -> Report:
     """Write the report "not analysed", and its pages; they need headers that can be read, and no more."""
-    provenance = _provenance(case).of_refusal(codes.reason_for(error).value)
+    provenance = _provenance(case, headers[0]).of_refusal(codes.reason_for(error).value)
     said = sentence.not_analysed(codes.reason_for(error).meaning, provenance)
     report = sr.write_not_analysed(headers, error, provenance)
     check.check_not_analysed(headers, report)
@@ -141,7 +141,7 @@ def _soft(prior: Prior, standard: StandardVolume, series: Series, labels: Labels
     return np.where(labels > 0, np.maximum(soft, 0.5), np.minimum(soft, 0.49)).astype(np.float32)
 
 
-def _provenance(case: Case) -> Provenance:
+def _provenance(case: Case, header: Dataset) -> Provenance:
     settings = {key: value for key, value in case.plan.items() if key != "weights"}
     return Provenance(
         job_key=case.job_key,
@@ -154,6 +154,7 @@ def _provenance(case: Case) -> Provenance:
         weights=tuple(sorted(case.plan["weights"].items())),
         parameters=json.dumps(settings, sort_keys=True),
         predecessor=case.predecessor,
+        series_number=str(header.get("SeriesNumber") or ""),
     )
 
 
