@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+import ssl
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -62,14 +63,15 @@ def instance() -> Dataset:
 
 
 class ListenerProcess:
-    """A listener that runs alone, on a ledger and a spool of its own."""
+    """A listener that runs alone, on a ledger and a spool of its own; ``context`` is how a good peer comes by TLS."""
 
-    def __init__(self, home: Path, tls: str = "", peers: str = "") -> None:
+    def __init__(self, home: Path, tls: str = "", peers: str = "", context: ssl.SSLContext | None = None) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.home, self.port = home, free_port()
         self.config = home / "node.toml"
         self.config.write_text(TOML.format(port=self.port, tls=tls, peers=peers))
         self.log = home / "node.log"
+        self.context = context
         self.database = Database(f"sqlite:///{home / 'data' / 'ledger.db'}")
 
     def start(self) -> "ListenerProcess":
@@ -97,6 +99,8 @@ class ListenerProcess:
         """Say whether a C-ECHO and a C-STORE of a new instance are answered Success."""
         dataset = instance()
         with Raw(self.port) as peer:
+            if self.context is not None:
+                peer.secure(self.context)
             peer.associate()
             is_echoed = peer.send(echo_rq()).status() == 0
             stored = peer.send(*store_rq(dataset, dataset.SOPClassUID, dataset.SOPInstanceUID)).status()

@@ -1,6 +1,7 @@
 """A peer that writes every byte itself: PDUs, right and wrong, over a raw socket (PS3.8 9.3, PS3.7 6.3)."""
 
 import socket
+import ssl
 import time
 from collections.abc import Sequence
 from struct import pack, unpack
@@ -113,6 +114,11 @@ class Raw:
 
     def __init__(self, port: int, source: str = HOST) -> None:
         self.socket = socket.create_connection((HOST, port), timeout=30, source_address=(source, 0))
+
+    def secure(self, context: ssl.SSLContext) -> "Raw":
+        """Go on by TLS."""
+        self.socket = context.wrap_socket(self.socket, server_hostname=HOST)
+        return self
 
     def __enter__(self) -> "Raw":
         return self

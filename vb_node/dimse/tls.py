@@ -87,20 +87,21 @@ class ServerTls:
         return secured, hashlib.sha256(shown).hexdigest() if shown else None
 
 
-def client_context(files: TlsFiles, *, checks_host: bool) -> ssl.SSLContext:
-    """Make the sender's side: the peer must show a certificate of the authorities, for its host name if asked.
+@dataclass(frozen=True)
+class ClientTls:
+    """The sender's side: the peer shows a certificate of the authorities, for its host name if that is checked."""
 
-    Raises
-    ------
-    ConfigError
-        A file is missing or is not what it should be.
-    """
-    try:
-        context = _context(ssl.PROTOCOL_TLS_CLIENT, files)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"destination's tls: ca, certificate and key as PEM files expected: {error}") from error
-    context.check_hostname = checks_host
-    return context
+    files: TlsFiles
+    checks_host: bool = True
+
+    def context(self) -> ssl.SSLContext:
+        """Read the files; raise ``ConfigError`` where one is missing or is not what it should be."""
+        try:
+            context = _context(ssl.PROTOCOL_TLS_CLIENT, self.files)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"destinations.tls: ca, certificate and key as PEM files expected: {error}") from error
+        context.check_hostname = self.checks_host
+        return context
 
 
 def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:

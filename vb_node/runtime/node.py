@@ -198,6 +198,8 @@ def _work(database: Database, settings: Settings, stop: threading.Event) -> None
 def _deliver(database: Database, settings: Settings, stop: threading.Event) -> None:
     """Turn one deliverer a destination, so that one that is down does not hold up the others."""
     known = [destination.name for destination in settings.destinations]
+    for secured in filter(None, map(deliver.tls_of, settings.destinations)):
+        secured.context()  # a wrong file is a matter of configuration, told at the start
     steps = [
         Deliverer(database, results_of(settings), destination, settings.node.ae_title).step
         for destination in settings.destinations
