@@ -1,0 +1,104 @@
+"""Chaos: random SIGKILLs over a real node, then every invariant checked by script (RELIABILITY.md 5.1).
+
+Run ``python tests/chaos/kill.py --kills 1000 --seed 1``; with ``--control`` one promise is broken from outside and
+the run must fail. Exit status: 0 everything holds, 1 something fails.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import invariants
+from invariants import Ledger, Seen
+from peers import HOST, Pacs, Sender
+from processes import free_port
+from victim import Victim
+
+BETWEEN_S, KILLS_A_STORM, CALM_S, FREEZE_SHARE = (0.2, 1.2), 12, 9.0, 0.15
+DRAIN_S = 240.0
+CONTROLS = ("answer-before-commit", "no-fencing", "random-uids", "no-gate")
+
+
+def storm(victim: Victim, kills: int, chance: random.Random, retried: set[int]) -> tuple[Counter[str], int]:
+    """Kill so many processes, with a calm after every dozen in which studies can close; give kills by name, freezes."""
+    killed: Counter[str] = Counter()
+    freezes = 0
+    while killed.total() < kills:
+        time.sleep(chance.uniform(*BETWEEN_S))
+        if chance.random() < FREEZE_SHARE:
+            victim.freeze_a_worker(chance)
+            freezes += 1
+        name = victim.kill_one(chance)
+        if name is None:
+            continue
+        killed[name] += 1
+        if killed.total() % KILLS_A_STORM == 0:
+            victim.retry_refused(retried)
+            time.sleep(CALM_S)
+    return killed, freezes
+
+
+def drain(victim: Victim, senders: list[Sender], retried: set[int]) -> float:
+    """Wait until nothing is left to do; give the seconds that it took."""
+    begun = time.monotonic()
+    for sender in senders:
+        sender.enough.set()
+    while time.monotonic() - begun < DRAIN_S:
+        victim.retry_refused(retried)
+        if not any(sender.is_alive() for sender in senders) and victim.is_at_rest():
+            break
+        time.sleep(0.5)
+    return time.monotonic() - begun
+
+
+def run(home: Path, kills: int, seed: int, control: str | None) -> int:
+    """Make one chaos and judge it; give the exit status."""
+    chance, retried, begun = random.Random(seed), set[int](), time.monotonic()
+    pacs_port = free_port()
+    pacs = Pacs(pacs_port, home / "pacs.jsonl", seed)
+    victim = Victim(home, pacs_port, control)
+    senders = [Sender(victim.port) for _ in range(2)]
+    for sender in senders:
+        sender.start()
+    time.sleep(CALM_S)
+    killed, freezes = storm(victim, kills, chance, retried)
+    drain_s = drain(victim, senders, retried)
+    victim.stop()
+    victim.start()  # the listener sweeps at its start
+    time.sleep(CALM_S / 2)
+    victim.close()
+    pacs.close()
+    answered = {uid: digest for sender in senders for uid, digest in sender.answered.items()}
+    series = {uid: sent for sender in senders for uid, sent in sender.series.items()}
+    findings = invariants.check(Ledger(home / "data"), Seen(answered, series, pacs.stored(), drain_s))
+    print(f"seed {seed}, control {control or 'none'}, {time.monotonic() - begun:.0f} s, node {HOST}:{victim.port}")
+    print(f"{killed.total()} kills ({dict(killed)}), {freezes} freezes, {len(retried)} jobs retried")
+    print(*findings, sep="\n")
+    print(f"chance of a loss a kill: at most {3 / max(1, killed.total()):.2%} (95 %), where I1 holds")
+    return int(any(finding.wrong for finding in findings))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--control", choices=CONTROLS)
+    parser.add_argument(
+        "--keep", type=Path, help="an empty folder for ledger, spool and log, kept for a look afterwards"
+    )
+    words = parser.parse_args()
+    if words.keep:
+        words.keep.mkdir(parents=True)
+        return run(words.keep, words.kills, words.seed, words.control)
+    with tempfile.TemporaryDirectory() as home:
+        return run(Path(home), words.kills, words.seed, words.control)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
