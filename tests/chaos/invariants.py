@@ -4,9 +4,11 @@ import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from sqlalchemy import select
 
@@ -83,16 +85,21 @@ def data_set_digest(path: Path) -> str:
 
 
 def answered_is_kept(ledger: Ledger, answered: Mapping[str, str]) -> Finding:
-    on_disk = {
-        (str(read_file_meta_info(path).MediaStorageSOPInstanceUID), data_set_digest(path))
-        for path in (ledger.home / "spool").rglob("*.dcm")
-    }
+    on_disk = {_identity(path) for path in (ledger.home / "spool").rglob("*.dcm")}
     wrong = [
         uid
         for uid, sha256 in answered.items()
         if uid not in ledger.instances or ledger.instances[uid].sha256 != sha256 or (uid, sha256) not in on_disk
     ]
     return Finding("I1 answered is kept", wrong, f"{len(answered)} answered")
+
+
+def _identity(path: Path) -> tuple[str, str] | None:
+    """Give (UID, SHA-256 of the data set) of a spool file; None for one that a cut has emptied."""
+    try:
+        return str(read_file_meta_info(path).MediaStorageSOPInstanceUID), data_set_digest(path)
+    except InvalidDicomError:
+        return None
 
 
 def one_current_result(ledger: Ledger, series: Mapping[str, Collection[str]]) -> Finding:
@@ -138,14 +145,16 @@ def pacs_has_what_was_sent(ledger: Ledger, stored: Sequence[tuple[str, str]]) ->
 
 def one_content_a_uid(ledger: Ledger, stored: Sequence[tuple[str, str]]) -> Finding:
     results = ledger.home / "results"
-    content = {uid: data_set_digest(results / one.path) for uid, one in ledger.results.items()}
-    whole = {uid for uid, one in ledger.results.items() if _digest(results / one.path) == one.sha256}
+    whole = {uid: one for uid, one in ledger.results.items() if _is_whole(results / one.path, one.sha256)}
+    content = {uid: data_set_digest(results / one.path) for uid, one in whole.items()}
     wrong = [uid for uid, sha256 in set(stored) if content.get(uid) != sha256]
-    return Finding("I4 one content a UID", wrong + sorted(set(ledger.results) - whole), f"{len(set(stored))} pairs")
+    return Finding(
+        "I4 one content a UID", wrong + sorted(set(ledger.results) - set(whole)), f"{len(set(stored))} pairs"
+    )
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _is_whole(path: Path, sha256: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
 def few_sends(ledger: Ledger, stored: Sequence[tuple[str, str]]) -> Finding:
@@ -190,6 +199,6 @@ def audit_is_whole(ledger: Ledger, answered: Mapping[str, str]) -> Finding:
 
 
 def ledger_is_sound(ledger: Ledger) -> Finding:
-    with sqlite3.connect(ledger.file) as connection:
+    with closing(sqlite3.connect(ledger.file)) as connection:
         words = [row[0] for row in connection.execute("PRAGMA integrity_check")]
     return Finding("I9 ledger is sound", [] if words == ["ok"] else words)

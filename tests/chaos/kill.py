@@ -20,28 +20,29 @@ from peers import HOST, Pacs, Sender
 from processes import free_port
 from victim import Victim
 
-BETWEEN_S, KILLS_A_STORM, CALM_S, FREEZE_SHARE = (0.2, 1.2), 12, 9.0, 0.15
+BETWEEN_S, KILLS_A_STORM, CALM_S = (0.1, 0.8), 12, 7.0
 DRAIN_S = 240.0
 CONTROLS = ("answer-before-commit", "no-fencing", "random-uids", "no-gate")
 
 
 def storm(victim: Victim, kills: int, chance: random.Random, retried: set[int]) -> tuple[Counter[str], int]:
-    """Kill so many processes, with a calm after every dozen in which studies can close; give kills by name, freezes."""
+    """Kill so many processes, with a calm after every dozen; give kills by name, and zombies.
+
+    In the calm studies can close, an operator retries what was refused, and one worker becomes a zombie.
+    """
     killed: Counter[str] = Counter()
-    freezes = 0
+    zombies = int(victim.make_a_zombie())
     while killed.total() < kills:
         time.sleep(chance.uniform(*BETWEEN_S))
-        if chance.random() < FREEZE_SHARE:
-            victim.freeze_a_worker(chance)
-            freezes += 1
         name = victim.kill_one(chance)
         if name is None:
             continue
         killed[name] += 1
         if killed.total() % KILLS_A_STORM == 0:
             victim.retry_refused(retried)
+            zombies += victim.make_a_zombie()
             time.sleep(CALM_S)
-    return killed, freezes
+    return killed, zombies
 
 
 def drain(victim: Victim, senders: list[Sender], retried: set[int]) -> float:
@@ -63,11 +64,12 @@ def run(home: Path, kills: int, seed: int, control: str | None) -> int:
     pacs_port = free_port()
     pacs = Pacs(pacs_port, home / "pacs.jsonl", seed)
     victim = Victim(home, pacs_port, control)
+    victim.wait_until_up()
     senders = [Sender(victim.port) for _ in range(2)]
     for sender in senders:
         sender.start()
     time.sleep(CALM_S)
-    killed, freezes = storm(victim, kills, chance, retried)
+    killed, zombies = storm(victim, kills, chance, retried)
     drain_s = drain(victim, senders, retried)
     victim.stop()
     victim.start()  # the listener sweeps at its start
@@ -78,7 +80,7 @@ def run(home: Path, kills: int, seed: int, control: str | None) -> int:
     series = {uid: sent for sender in senders for uid, sent in sender.series.items()}
     findings = invariants.check(Ledger(home / "data"), Seen(answered, series, pacs.stored(), drain_s))
     print(f"seed {seed}, control {control or 'none'}, {time.monotonic() - begun:.0f} s, node {HOST}:{victim.port}")
-    print(f"{killed.total()} kills ({dict(killed)}), {freezes} freezes, {len(retried)} jobs retried")
+    print(f"{killed.total()} kills ({dict(killed)}), {zombies} zombies, {len(retried)} jobs retried")
     print(*findings, sep="\n")
     print(f"chance of a loss a kill: at most {3 / max(1, killed.total()):.2%} (95 %), where I1 holds")
     return int(any(finding.wrong for finding in findings))

@@ -6,9 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,10 +16,12 @@ from processes import HOST, free_port
 
 from storage import arrivals, jobs
 from storage.database import Database
+from storage.schema import Job
 
 PLUGIN, ROOT = Path(__file__).parent / "plugin", Path(__file__).parents[2]
-QUIET_S, LEASE_S, FROZEN_S = 1.5, 3.0, 4.5
-SUPERVISOR_SHARE = 0.06
+QUIET_S, LEASE_S = 1.5, 3.0
+PATIENCE_S, STEP_S, MIDDLE = 12.0, 0.1, (0.1, 0.7)
+SUPERVISOR_SHARE, START_S = 0.06, 60.0
 TOML = """\
 [receive]
 port = {port}
@@ -80,6 +81,13 @@ class Victim:
         with socket.socket() as probe:
             return probe.connect_ex((HOST, self.port)) == 0
 
+    def wait_until_up(self) -> None:
+        deadline = time.monotonic() + START_S
+        while not self.answers():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the node does not listen after {START_S:g} s: see {self._log.name}")
+            time.sleep(0.1)
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Stop every process of the node while the block runs."""
@@ -88,7 +96,7 @@ class Victim:
             process.send_signal(signal.SIGSTOP)
         yield
         for process in everyone:
-            _thaw(process)
+            _go_on(process)
 
     def stations(self) -> list[psutil.Process]:
         try:
@@ -106,14 +114,32 @@ class Victim:
             return "supervisor"
         return _kill(chance.choice(stations)) if stations else None
 
-    def freeze_a_worker(self, chance: random.Random) -> None:
-        """Stop a worker for longer than its lease: it comes back as a zombie that believes it holds its job."""
-        workers = [one for one in self.stations() if _name(one) == "work"]
-        if not workers:
-            return
-        frozen = chance.choice(workers)
-        frozen.send_signal(signal.SIGSTOP)
-        threading.Timer(FROZEN_S, _thaw, [frozen]).start()
+    def make_a_zombie(self) -> bool:
+        """Freeze a worker in mid-job until another one has taken the job over, then let both go on.
+
+        Give False if no job was in the middle, or nobody took it over, within some seconds.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            for job in self._running():
+                worker = next((one for one in self.stations() if str(one.pid) == str(job.owner).split()[-1]), None)
+                if worker is not None and MIDDLE[0] <= job.progress <= MIDDLE[1]:
+                    return self._freeze_until_taken_over(worker, job)
+            time.sleep(STEP_S)
+        return False
+
+    def _running(self) -> Sequence[Job]:
+        with self.database.read() as session:
+            return jobs.listing(session, state="IN PROGRESS")
+
+    def _freeze_until_taken_over(self, worker: psutil.Process, job: Job) -> bool:
+        worker.send_signal(signal.SIGSTOP)
+        deadline, is_taken_over = time.monotonic() + PATIENCE_S, False
+        while time.monotonic() < deadline and not is_taken_over:
+            time.sleep(STEP_S)
+            is_taken_over = any(one.id == job.id and one.owner != job.owner for one in self._running())
+        _go_on(worker)
+        return is_taken_over
 
     def retry_refused(self, retried: set[int]) -> None:
         """Do what an operator does: retry each refused job once."""
@@ -148,6 +174,6 @@ def _kill(station: psutil.Process) -> str | None:
     return name
 
 
-def _thaw(frozen: psutil.Process) -> None:
+def _go_on(frozen: psutil.Process) -> None:
     if frozen.is_running():
         frozen.send_signal(signal.SIGCONT)
