@@ -60,7 +60,7 @@ class Pacs:
     """Stores every object as one fsynced line, answers A700 in 5 % and aborts after storing in 5 %."""
 
     def __init__(self, port: int, log: Path, seed: int) -> None:
-        self._chance, self._log = random.Random(seed), log.open("a")
+        self._chance, self._log = random.Random(seed), log.open("w")
         self._one_writes = threading.Lock()
         self.log = log
         ae = AE("PACS")

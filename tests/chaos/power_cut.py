@@ -126,7 +126,9 @@ def run(scratch: Path, cuts: int, seed: int, control: str | None) -> int:
             findings = judge(cut, scratch, goes_on=cut is made[-1])
             done, answered = done + 1, answered + len(cut.answered)
             failed += Counter(finding.name for finding in findings if finding.wrong)
-            print(*(f"cut {done}: {finding}" for finding in findings if finding.wrong), sep="\n", end="", flush=True)
+            for finding in findings:
+                if finding.wrong:
+                    print(f"cut {done}: {finding}", flush=True)
     print(f"seed {seed}, control {control or 'none'}, {done} cuts, {time.monotonic() - begun:.0f} s")
     print(f"{answered} instances answered before a cut, what failed in how many cuts: {dict(failed) or 'nothing'}")
     print(f"chance of a loss a cut: at most {3 / done:.2%} (95 %), where none failed")
