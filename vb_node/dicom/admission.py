@@ -13,7 +13,6 @@ from typing import Literal
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
-from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
@@ -25,6 +24,10 @@ MOST_ELEMENTS, MOST_DEPTH = 100_000, 32
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END, PIXEL_DATA = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD, 0x7FE00010
 _LONG_VR = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+# what pydicom was seen to raise over garbage (tests/chaos/fuzz.py)
+_UNREADABLE = (AttributeError, LookupError, NotImplementedError, OSError, RecursionError, TypeError, ValueError)
+_SHORT_VR = b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
+_VR = _LONG_VR.union(_SHORT_VR)  # of any other VR readers take the length differently (PS3.5 6.2)
 _OPEN_VR = {b"OB", b"OW", b"SQ", b"UN"}  # these may be of undefined length
 
 IDENTITY = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
@@ -112,8 +115,8 @@ def _is_in_place(tag: int, vr: bytes, length: int, level: _Level) -> bool:
         return level.is_open and length == 0 and (tag == ITEM_END) == (level.kind == "data set")
     if tag == ITEM:
         return level.kind == "sequence" or (level.kind == "fragments" and length != UNDEFINED)
-    is_nameable = tag >> 16 not in (0x0002, 0xFFFE) and (not vr or vr.isalpha())
-    return level.kind == "data set" and is_nameable and (length != UNDEFINED or not vr or vr in _OPEN_VR)
+    is_known = 0x0008 <= tag >> 16 != 0xFFFE and (not vr or vr in _VR)
+    return level.kind == "data set" and is_known and (length != UNDEFINED or not vr or vr in _OPEN_VR)
 
 
 def _inner(tag: int, vr: bytes, length: int, level: _Level) -> Literal["data set", "sequence", "fragments"] | None:
@@ -152,7 +155,7 @@ def _read(data: bytes, syntax: UID) -> Dataset:
         header = read_dataset(BytesIO(data), syntax.is_implicit_VR, True, stop_when=is_pixel_data)
         for keyword in IDENTITY + PIXEL_SHAPE:
             header.get(keyword)  # pydicom reads a value when it is asked for
-    except (ValueError, OSError, KeyError, NotImplementedError, RecursionError, BytesLengthException) as error:
+    except _UNREADABLE as error:
         raise Refused(f"the data set cannot be read: {type(error).__name__}", CANNOT_PARSE) from error
     return header
 
