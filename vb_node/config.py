@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from vb_node.errors import ConfigError
@@ -19,6 +19,10 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 SQLITE = "sqlite:///"
 ViewerProfile = Literal["standard", "heat-map", "pdf", "objects", "key-images", "everything"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+# As `openssl x509 -fingerprint -sha256` prints it, or without colons.
+Fingerprint = Annotated[
+    str, BeforeValidator(lambda text: str(text).replace(":", "").lower()), Field(pattern=r"^[0-9a-f]{64}$")
+]
 
 
 class Section(BaseModel):
@@ -37,10 +41,37 @@ class NodeSettings(Section):
 
 
 class PeerSettings(Section):
-    """Who may send; no ``hosts`` means from any address."""
+    """Who may send; no ``hosts`` means from any address, ``certificate`` is the SHA-256 of its TLS certificate."""
 
     ae_title: AeTitle
     hosts: tuple[str, ...] = ()
+    certificate: Fingerprint | None = None
+    max_associations: Annotated[int, Field(ge=1)] | None = None
+
+
+class ReceiveTlsSettings(Section):
+    """The listener's TLS: PEM files."""
+
+    certificate: Path
+    key: Path
+    ca: Path | None = None
+    crl: Path | None = None
+    require_peer: bool = True
+
+    @model_validator(mode="after")
+    def _can_know_peers(self) -> Self:
+        if self.require_peer and self.ca is None:
+            raise ValueError("require_peer needs ca, the authorities that sign the peers' certificates")
+        return self
+
+
+class DestinationTlsSettings(Section):
+    """The sender's TLS to one destination: PEM files; ``certificate`` and ``key`` where it asks who we are."""
+
+    ca: Path
+    certificate: Path | None = None
+    key: Path | None = None
+    check_host: bool = True
 
 
 class ReceiveSettings(Section):
@@ -51,7 +82,21 @@ class ReceiveSettings(Section):
     processes: Literal["auto", 1] = "auto"
     max_associations: Annotated[int, Field(ge=1)] = 64
     max_pdu: Annotated[int, Field(ge=4096, le=1 << 20)] = 131072
+    max_connections: Annotated[int, Field(ge=1)] = 256
+    max_connections_per_host: Annotated[int, Field(ge=1)] = 20
+    max_instance_mb: Annotated[int, Field(ge=1)] = 512
+    stall_s: Annotated[float, Field(gt=0)] = 10.0
+    idle_s: Annotated[float, Field(gt=0)] = 60.0
+    min_free_mb: Annotated[int, Field(ge=0)] = 2048
+    tls: ReceiveTlsSettings | None = None
     peers: tuple[PeerSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _certificates_can_be_seen(self) -> Self:
+        bound = [peer.ae_title for peer in self.peers if peer.certificate is not None]
+        if bound and (self.tls is None or self.tls.ca is None):
+            raise ValueError(f"peers {bound} are bound to a certificate: that needs [receive.tls] with ca")
+        return self
 
 
 class AssembleSettings(Section):
@@ -93,6 +138,7 @@ class DestinationSettings(Section):
     viewer_profile: ViewerProfile = "standard"
     retry_for_h: Annotated[float, Field(gt=0)] = 72.0
     timeout_s: Annotated[float, Field(gt=0)] = 30.0
+    tls: DestinationTlsSettings | None = None
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -220,9 +266,15 @@ def _place_at(home: Path, values: dict[str, Any]) -> None:
             node["database_file"] = str(home / str(node["database_file"]))
         if str(node.get("database", "")).startswith(SQLITE):
             node["database"] = SQLITE + str(home / node["database"].removeprefix(SQLITE))
-    for destination in values.get("destinations", ()):
-        if isinstance(destination, dict) and "folder" in destination:
-            destination["folder"] = str(home / str(destination["folder"]))
+    for section in (values.get("receive"), *values.get("destinations", ())):
+        if isinstance(section, dict):
+            _place_files(home, section)
+            _place_files(home, section.get("tls"))
+
+
+def _place_files(home: Path, section: Any) -> None:
+    for name in {"folder", "certificate", "key", "ca", "crl"} & set(section or ()):
+        section[name] = str(home / str(section[name]))
 
 
 def build(values: dict[str, Any], source: str = "settings") -> Settings:
@@ -259,10 +311,24 @@ port = 11112
 processes = "auto"              # one process in this version
 max_associations = 64
 max_pdu = 131072
+max_connections = 256           # before anything is read of them, in all
+max_connections_per_host = 20   # and from one address
+max_instance_mb = 512           # a larger instance is answered A702
+stall_s = 10                    # silence within a message or before the first, then the association is aborted
+idle_s = 60                     # silence between two messages
+min_free_mb = 2048              # with less on the disk no association is accepted, until there is room again
+# [receive.tls]                 # nobody is answered without TLS then; PEM files, read again when they are renewed
+# certificate = "node.pem"      # ours, with its chain
+# key = "node.key"              # its key
+# ca = "peers-ca.pem"           # who signs the peers' certificates
+# crl = "peers-crl.pem"         # what they revoked
+# require_peer = true           # false: a peer need not show a certificate
 
 [[receive.peers]]               # nobody else is answered; without any peer nobody is
 ae_title = "PACS"
 hosts = ["127.0.0.1"]           # leave out to allow any address
+# certificate = "9f86d081..."   # its only certificate: openssl x509 -fingerprint -sha256 -noout -in peer.pem
+# max_associations = 4          # of this AE title at once
 
 [assemble]
 quiet_s = 60                    # a study without a new instance for so long is whole
@@ -291,6 +357,11 @@ port = 4242
 viewer_profile = "standard"
 retry_for_h = 72                # patience with a destination that is down; then the delivery is parked, never dropped
 timeout_s = 30
+# [destinations.tls]            # send by TLS; PEM files
+# ca = "pacs-ca.pem"            # who signs the destination's certificate
+# certificate = "node.pem"      # ours, where the destination asks who we are
+# key = "node.key"              # its key
+# check_host = true             # false: its certificate need not name its host
 
 [work]
 engine = "local"

@@ -1,5 +1,6 @@
 """The configuration: read once, wrong keys refused by name, the example true."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ def test_the_example_is_a_valid_configuration_of_defaults(tmp_path: Path) -> Non
 def test_the_example_names_every_key() -> None:
     sections = {"node": config.NodeSettings, "assemble": config.AssembleSettings, "work": config.WorkSettings}
     sections |= {"virtual_biopsy": config.VirtualBiopsySettings, "routes": config.RouteSettings}
+    sections |= {"peers": config.PeerSettings, "receive.tls": config.ReceiveTlsSettings}
+    sections |= {"destinations.tls": config.DestinationTlsSettings}
 
     missing = [key for section in sections.values() for key in section.model_fields if f"{key} =" not in config.EXAMPLE]
 
@@ -42,13 +45,16 @@ def test_the_example_names_every_key() -> None:
         ('[[routes]]\nname = "r"\ndestinations = ["nowhere"]', "nowhere"),
         ('[[destinations]]\nname = "d"\nkind = "folder"', "needs folder"),
         ('[[destinations]]\nname = "d"\nkind = "dimse"', "needs ae_title"),
+        ('[receive.tls]\ncertificate = "c.pem"\nkey = "c.key"', "needs ca"),
+        ('[[receive.peers]]\nae_title = "CT"\ncertificate = "' + "0" * 64 + '"', "needs [receive.tls]"),
+        ('[[receive.peers]]\nae_title = "CT"\ncertificate = "0123"', "receive.peers.0.certificate"),
         ('[work]\nengine = "magic"', "work.engine"),
         ("[node\n", "TOML"),
         ("node = 3", "node"),
     ],
 )
 def test_a_wrong_key_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
-    with pytest.raises(ConfigError, match=named.replace(".", r"\.")):
+    with pytest.raises(ConfigError, match=re.escape(named)):
         _load(tmp_path, text)
 
 
@@ -71,6 +77,20 @@ def test_every_path_is_relative_to_the_file(tmp_path: Path) -> None:
 
     assert settings.database_url == f"sqlite:///{tmp_path / 'x' / 'l.db'}"
     assert settings.destinations[0].folder == tmp_path / "out"
+
+
+def test_certificates_lie_relative_to_the_file_and_a_fingerprint_may_have_colons(tmp_path: Path) -> None:
+    tls = '[receive.tls]\ncertificate = "node.pem"\nkey = "node.key"\nca = "ca.pem"\n'
+    peer = f'[[receive.peers]]\nae_title = "CT"\ncertificate = "{":".join(["AB"] * 32)}"\n'
+    destination = '[[destinations]]\nname = "d"\nae_title = "D"\n[destinations.tls]\nca = "d.pem"\n'
+
+    settings = _load(tmp_path, tls + peer + destination)
+
+    assert settings.receive.tls is not None
+    assert settings.receive.tls.ca == tmp_path / "ca.pem"
+    assert settings.receive.peers[0].certificate == "ab" * 32
+    assert settings.destinations[0].tls is not None
+    assert settings.destinations[0].tls.ca == tmp_path / "d.pem"
 
 
 def test_a_secret_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,15 @@ from processes import HOST, free_port
 from pydicom.uid import UID, MRImageStorage
 from pynetdicom import AE
 from pynetdicom.association import Association
-from pynetdicom.transport import ThreadedAssociationServer
 
 from vb_node.config import EXAMPLE, build, load
 from vb_node.conformance import content, example, network, origin
 from vb_node.conformance.statement import statement
 from vb_node.dicom import admission, codes
 from vb_node.dimse import contexts, implementation, scp
+from vb_node.dimse.guard import Limits
+from vb_node.dimse.listener import Listener
+from vb_node.dimse.negotiation import Rejection
 from vb_node.runtime import receive
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "conformance.md"
@@ -31,17 +33,17 @@ def printed() -> str:
 
 
 @pytest.fixture
-def listener() -> Iterator[ThreadedAssociationServer]:
-    limits = scp.Limits(max_associations=1)
+def listener() -> Iterator[Listener]:
+    limits = Limits(max_associations=1)
     server = scp.listen("NODE", (HOST, free_port()), lambda _: None, peers=[scp.Peer("PEER")], limits=limits)
     yield server
     server.shutdown()
 
 
-def _associate(server: ThreadedAssociationServer, calling: str, called: str, *syntaxes: UID) -> Association:
+def _associate(server: Listener, calling: str, called: str, *syntaxes: UID) -> Association:
     ae = AE(ae_title=calling)
     ae.add_requested_context(MRImageStorage, list(syntaxes) or None)
-    return ae.associate(HOST, server.server_address[1], ae_title=called)
+    return ae.associate(HOST, server.address[1], ae_title=called)
 
 
 def test_the_document_is_what_this_version_prints(printed: str) -> None:
@@ -81,27 +83,24 @@ def test_every_status_that_refuses_stands_in_it(module: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(
-    ("calling", "called", "numbers"),
-    [
-        ("PEER", "OTHER", (scp.PERMANENT, scp.SERVICE_USER, scp.CALLED_AE_UNKNOWN)),
-        ("OTHER", "NODE", (scp.PERMANENT, scp.SERVICE_USER, scp.CALLING_AE_UNKNOWN)),
-    ],
+    ("calling", "called", "stated"),
+    [("PEER", "OTHER", scp.CALLED_AE_UNKNOWN), ("OTHER", "NODE", scp.CALLING_AE_UNKNOWN)],
 )
 def test_the_listener_rejects_a_stranger_as_stated(
-    listener: ThreadedAssociationServer, calling: str, called: str, numbers: tuple[int, int, int]
+    listener: Listener, calling: str, called: str, stated: Rejection
 ) -> None:
     association = _associate(listener, calling, called)
 
-    assert _rejection(association) == numbers
-    assert numbers in network.REJECTED
+    assert _rejection(association) == stated.numbers
+    assert stated in network.REJECTED
 
 
-def test_the_listener_rejects_one_association_too_many_as_stated(listener: ThreadedAssociationServer) -> None:
+def test_the_listener_rejects_one_association_too_many_as_stated(listener: Listener) -> None:
     first, second = _associate(listener, "PEER", "NODE"), _associate(listener, "PEER", "NODE")
     first.release()
 
-    assert _rejection(second) == network.LOCAL_LIMIT
-    assert network.LOCAL_LIMIT in network.REJECTED
+    assert _rejection(second) == scp.LIMIT_EXCEEDED.numbers
+    assert scp.LIMIT_EXCEEDED in network.REJECTED
 
 
 def _rejection(association: Association) -> tuple[int, int, int]:
@@ -111,7 +110,7 @@ def _rejection(association: Association) -> tuple[int, int, int]:
     return answer.result, answer.result_source, answer.diagnostic
 
 
-def test_the_listener_takes_the_first_transfer_syntax_of_its_table(listener: ThreadedAssociationServer) -> None:
+def test_the_listener_takes_the_first_transfer_syntax_of_its_table(listener: Listener) -> None:
     association = _associate(listener, "PEER", "NODE", *reversed((*contexts.NATIVE, *contexts.COMPRESSED)))
     accepted = association.accepted_contexts[0].transfer_syntax
     association.release()
@@ -119,14 +118,14 @@ def test_the_listener_takes_the_first_transfer_syntax_of_its_table(listener: Thr
     assert accepted == [contexts.NATIVE[0]]
 
 
-def test_the_listener_names_the_implementation_as_stated(listener: ThreadedAssociationServer, printed: str) -> None:
+def test_the_listener_names_the_implementation_as_stated(listener: Listener, printed: str) -> None:
     association = _associate(listener, "PEER", "NODE")
     acceptor = association.acceptor
     association.release()
 
     assert acceptor.implementation_class_uid == implementation.CLASS_UID
     assert acceptor.implementation_version_name == implementation.VERSION_NAME
-    assert acceptor.maximum_length == scp.Limits().max_pdu
+    assert acceptor.maximum_length == Limits().max_pdu
     assert f"`{implementation.CLASS_UID}`" in printed
     assert f"`{implementation.VERSION_NAME}`" in printed
 

@@ -16,6 +16,10 @@ from vb_node.dimse import contexts, scp, status
 ANSWERED: Final = {
     status.SUCCESS: "the instance is on disk and in the ledger; also when the same content came before",
     status.DUPLICATE: "the SOP Instance UID is known with other content: the first is kept",
+    status.CLASS_NOT_SUPPORTED: "the SOP Class UID of the request is not that of the presentation context",
+    status.UNRECOGNISED_OPERATION: "a request other than C-STORE and C-ECHO",
+    status.MISTYPED_ARGUMENT: "Message ID, Affected SOP Class UID or Affected SOP Instance UID is missing",
+    status.TOO_LARGE: "the instance is larger than the node's configuration allows",
     status.OUT_OF_RESOURCES: "the disk or the ledger cannot be written, or an unexpected failure: send it again",
     admission.CLASS_MISMATCH: "the SOP Class UID of the data set is not that of the request",
     admission.INSTANCE_MISMATCH: "the SOP Instance UID of the data set is not that of the request",
@@ -26,12 +30,15 @@ ANSWERED: Final = {
     admission.MISSING_UID: "no SOP Class, SOP Instance, Series Instance or Study Instance UID",
     admission.ILLEGAL_UID: "one of these UIDs breaks the rules of PS3.5 9.1",
 }
-LOCAL_LIMIT: Final = (0x02, 0x03, 0x02)  # pynetdicom answers it of itself (PS3.8 9.3.4)
-REJECTED: Final = {
-    (scp.PERMANENT, scp.SERVICE_USER, scp.CALLED_AE_UNKNOWN): "the called AE title is not the node's",
-    (scp.PERMANENT, scp.SERVICE_USER, scp.CALLING_AE_UNKNOWN): "the calling AE title or its address is no known peer",
-    LOCAL_LIMIT: "as many associations are open as are configured: try again",
-}
+REJECTED: Final = (
+    scp.VERSION_UNKNOWN,
+    scp.CALLED_AE_UNKNOWN,
+    scp.CALLING_AE_UNKNOWN,
+    scp.OTHER_CERTIFICATE,
+    scp.CONTEXT_UNKNOWN,
+    scp.CONGESTED,
+    scp.LIMIT_EXCEEDED,
+)
 FOLLOWS: Final = {
     "stored": "the object is there: the delivery ends",
     "busy": "tried again, slower and slower, for as long as the destination's `retry_for_h`; then parked",
@@ -69,7 +76,7 @@ def proposed_contexts(written: Iterable[Written]) -> str:
 
 def rejections() -> str:
     """List how the listener rejects an association."""
-    rows = [(" / ".join(map(str, numbers)), why) for numbers, why in REJECTED.items()]
+    rows = [(" / ".join(map(str, one.numbers)), one.why) for one in REJECTED]
     return table(["Result / source / reason", "When"], rows)
 
 

@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 from vb_node.config import EXAMPLE, Settings
 from vb_node.conformance.markdown import code, table
 
-SECTION = re.compile(r"\[+([a-z_.]+)\]+")
+SECTION = re.compile(r"(?:# )?\[+([a-z_.]+)\]+")
 KEY = re.compile(r"(?:# )?(\w+) = .*?\s#\s(.+)")
 
 

@@ -17,7 +17,8 @@ from vb_node.conformance.markdown import code
 from vb_node.dicom import codes, source
 from vb_node.dicom.provenance import MANUFACTURER, MODEL_NAME
 from vb_node.dicom.sr import SOP_CLASSES
-from vb_node.dimse import implementation, scp, scu, status
+from vb_node.dimse import implementation, scu, status
+from vb_node.dimse.guard import Limits
 from vb_node.pipeline.select import IMAGE_CLASSES
 
 DEFAULTS = "the defaults; `--config node.toml` gives the AE titles and addresses of a node"
@@ -77,13 +78,16 @@ def _configuration(configured: Settings) -> dict[str, str]:
 
 
 def _associations() -> dict[str, str]:
-    limits = scp.Limits()
+    limits = Limits()
     return {
         "class_uid": implementation.CLASS_UID,
         "version_name": implementation.VERSION_NAME,
         "max_pdu_scu": str(implementation.entity(MODEL_NAME).maximum_pdu_size),
-        "silent_s": f"{limits.timeout_s:g}",
-        "answer_s": f"{limits.answer_s:g}",
+        "idle_s": f"{limits.idle_s:g}",
+        "stall_s": f"{limits.stall_s:g}",
+        "handshake_s": f"{limits.handshake_s:g}",
+        "least_rate": f"{limits.least_rate:g}",
+        "window_s": f"{limits.rate_window_s:g}",
         "connect_s": f"{scu.Timeouts().connect_s:g}",
         "second_try": f"{deliveries.SECOND_TRY_S:g}",
         "longest_wait": f"{deliveries.LONGEST_WAIT_S:g}",

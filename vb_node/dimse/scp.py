@@ -1,33 +1,57 @@
 """The listener: C-ECHO and C-STORE as provider (PS3.4 annexes A and B).
 
 Nobody is answered who is not a known peer: the called AE title, the calling AE title and, where given, the peer's
-address must fit (A-ASSOCIATE-RJ 1/1/7 and 1/1/3, PS3.8 9.3.4). pynetdicom keeps negotiation and messages.
+address and certificate must fit (A-ASSOCIATE-RJ, PS3.8 9.3.4). One thread serves a connection from its first byte to
+its last, so closing the one ends the other.
 """
 
 import logging
 import socket
-from collections.abc import Callable, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from pynetdicom import evt
-from pynetdicom.transport import ThreadedAssociationServer
-
-from vb_node.dimse import contexts, implementation, status
-from vb_node.errors import ConfigError, Refused
+from vb_node.dimse import contexts, message, negotiation, status
+from vb_node.dimse.guard import A_ABORT, UNEXPECTED_PDU, Broken, Limits, Stop, Wire
+from vb_node.dimse.listener import Listener
+from vb_node.dimse.message import Message
+from vb_node.dimse.negotiation import (
+    ACSE_PROVIDER,
+    PERMANENT,
+    PRESENTATION_PROVIDER,
+    SERVICE_USER,
+    TRANSIENT,
+    Rejection,
+    Request,
+)
+from vb_node.dimse.tls import ServerTls
+from vb_node.errors import Refused
 
 log = logging.getLogger(__name__)
 
-PERMANENT, SERVICE_USER = 0x01, 0x01
-CALLING_AE_UNKNOWN, CALLED_AE_UNKNOWN = 0x03, 0x07
+PROTOCOL_VERSION_1 = 0x0001  # a bit, the only one that is looked at (PS3.8 9.3.2)
+CALLED_AE_UNKNOWN = Rejection(PERMANENT, SERVICE_USER, 7, "called AE title is not ours")
+CALLING_AE_UNKNOWN = Rejection(PERMANENT, SERVICE_USER, 3, "calling AE title or its address is not a known peer")
+OTHER_CERTIFICATE = Rejection(PERMANENT, SERVICE_USER, 1, "the certificate is not the one of this calling AE title")
+CONTEXT_UNKNOWN = Rejection(PERMANENT, SERVICE_USER, 2, "application context name is not DICOM's")
+VERSION_UNKNOWN = Rejection(TRANSIENT, ACSE_PROVIDER, 2, "protocol version 1 is not offered")
+CONGESTED = Rejection(TRANSIENT, PRESENTATION_PROVIDER, 1, "the disk is nearly full, or the node stops")
+LIMIT_EXCEEDED = Rejection(TRANSIENT, PRESENTATION_PROVIDER, 2, "as many associations are open as are configured")
 
 
 @dataclass(frozen=True)
 class Peer:
-    """Who may send; no ``hosts`` means from any address."""
+    """Who may send; no ``hosts``: from any address. ``certificate`` is the SHA-256 of its certificate, in hex."""
 
     ae_title: str
     hosts: tuple[str, ...] = ()
+    certificate: str | None = None
+    max_associations: int | None = None
+
+    def is_at(self, host: str) -> bool:
+        return not self.hosts or host in self.hosts
 
 
 @dataclass(frozen=True)
@@ -43,13 +67,12 @@ class StoreRequest:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What the listener takes at most; ``timeout_s`` is for a silent association, ``answer_s`` for an open exchange."""
+class Caller:
+    """Who speaks on an established association."""
 
-    max_associations: int = 64
-    max_pdu: int = 131072
-    timeout_s: float = 60.0
-    answer_s: float = 30.0
+    ae_title: str
+    host: str
+    max_pdu: int
 
 
 OnStore = Callable[[StoreRequest], None]
@@ -64,76 +87,182 @@ def listen(
     peers: Sequence[Peer] | None,
     on_reject: OnReject | None = None,
     limits: Limits | None = None,
-) -> ThreadedAssociationServer:
+    tls: ServerTls | None = None,
+    is_full: Callable[[], bool] = lambda: False,
+    shares_port: bool = False,
+) -> Listener:
     """Start to listen in threads of this process; stop it with ``shutdown()``.
 
     ``on_store`` returns when the instance is safe and raises ``Refused`` with a status when it is not taken.
-    ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why).
+    ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why). While ``is_full()`` no
+    association is accepted. ``shares_port`` lets several processes listen on one port.
     """
     limits = limits or Limits()
-    ae = implementation.entity(ae_title)
-    ae.supported_contexts = contexts.accepted_as_scp()
-    ae.maximum_associations = limits.max_associations
-    ae.maximum_pdu_size = limits.max_pdu
-    ae.acse_timeout = ae.dimse_timeout = limits.answer_s
-    ae.network_timeout = limits.timeout_s
-    handlers: list[Any] = [
-        (evt.EVT_CONN_OPEN, _send_at_once),
-        (evt.EVT_REQUESTED, _check_peer, [ae_title, peers, on_reject]),
-        (evt.EVT_C_ECHO, lambda _event: status.SUCCESS),
-        (evt.EVT_C_STORE, _store, [on_store]),
-    ]
-    try:
-        server: Any = ae.start_server(address, block=False, evt_handlers=handlers)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {address[0]}:{address[1]} ({error.strerror}): choose a free port and address"
-        ) from error
-    started: ThreadedAssociationServer = server
-    return started
+    stop = Stop()
+    door = _Door(ae_title, peers, limits, stop, is_full)
+    service = _Service(door, on_store, on_reject or (lambda *_: None), limits, stop, tls)
+    return Listener(address, service.serve, limits, stop, shares_port=shares_port)
 
 
-def _send_at_once(event: Any) -> None:
-    """Switch Nagle's algorithm off: each answer is one small segment."""
-    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+class _Door:
+    """Says who may come in, and counts who is inside."""
+
+    def __init__(
+        self, ae_title: str, peers: Sequence[Peer] | None, limits: Limits, stop: Stop, is_full: Callable[[], bool]
+    ) -> None:
+        self._ae_title, self._peers, self._limits, self._stop, self._is_full = ae_title, peers, limits, stop, is_full
+        self._lock = threading.Lock()
+        self._inside: Counter[str] = Counter()
+
+    def check(self, request: Request, host: str, certificate: str | None) -> Rejection | None:
+        """Give the first reason not to accept, in the order of SECURITY 2.2."""
+        known = [peer for peer in self._named(request.calling) if peer.is_at(host)]
+        refusals = (
+            (VERSION_UNKNOWN, not request.protocol_version & PROTOCOL_VERSION_1),
+            (CALLED_AE_UNKNOWN, request.called != self._ae_title),
+            (CALLING_AE_UNKNOWN, not known),
+            (OTHER_CERTIFICATE, not any(peer.certificate in (None, certificate) for peer in known)),
+            (CONTEXT_UNKNOWN, request.application_context != negotiation.APPLICATION_CONTEXT),
+            (CONGESTED, self._stop.is_set or self._is_full()),
+        )
+        return next((rejection for rejection, is_so in refusals if is_so), None)
+
+    def _named(self, calling: str) -> Sequence[Peer]:
+        if self._peers is None:
+            return [Peer(calling)] if calling and "\ufffd" not in calling else []
+        return [peer for peer in self._peers if peer.ae_title == calling]
+
+    @contextmanager
+    def place(self, calling: str) -> Iterator[bool]:
+        """Hold one of the places inside for a block; gives False when none is free."""
+        most = [peer.max_associations for peer in self._named(calling) if peer.max_associations is not None]
+        with self._lock:
+            is_free = self._inside.total() < self._limits.max_associations
+            is_free &= all(self._inside[calling] < number for number in most)
+            self._inside[calling] += is_free
+        try:
+            yield is_free
+        finally:
+            with self._lock:
+                self._inside[calling] -= is_free
+                self._inside += Counter()  # drops those of whom nobody is left
 
 
-def _check_peer(event: Any, ae_title: str, peers: Sequence[Peer] | None, on_reject: OnReject | None) -> None:
-    requestor = event.assoc.requestor
-    calling, called = requestor.primitive.calling_ae_title.strip(), requestor.primitive.called_ae_title.strip()
-    if called != ae_title:
-        diagnostic, why = CALLED_AE_UNKNOWN, "called AE title is not ours"
-    elif peers is not None and not any(_is_peer(peer, calling, requestor.address) for peer in peers):
-        diagnostic, why = CALLING_AE_UNKNOWN, "calling AE title or its address is not a known peer"
-    else:
-        return
-    event.assoc.acse.send_reject(PERMANENT, SERVICE_USER, diagnostic)
-    event.assoc.kill()  # waits until the rejection is on its way
-    log.warning("association rejected", extra={"peer": calling, "host": requestor.address, "why": why})
-    if on_reject is not None:
-        on_reject(calling, str(requestor.address), why)
+class _Service:
+    """Serves one connection after the other in threads: negotiates, takes messages, answers them."""
+
+    def __init__(
+        self,
+        door: _Door,
+        on_store: OnStore,
+        on_reject: OnReject,
+        limits: Limits,
+        stop: Stop,
+        tls: ServerTls | None,
+    ) -> None:
+        self._door, self._on_store, self._on_reject = door, on_store, on_reject
+        self._limits, self._stop, self._tls = limits, stop, tls
+        self._accepted = {str(one.abstract_syntax): tuple(one.transfer_syntax) for one in contexts.accepted_as_scp()}
+
+    def serve(self, connection: socket.socket, host: str) -> None:
+        """Serve one connection until it ends."""
+        certificate = None
+        if self._tls is not None:
+            try:
+                connection, certificate = self._tls.shake_hands(connection, self._limits.handshake_s)
+            except OSError as error:
+                why = getattr(error, "reason", None) or type(error).__name__
+                log.warning("TLS handshake failed", extra={"host": host, "why": why})
+                self._on_reject("", host, f"TLS handshake failed: {why}")
+                return
+        with connection:
+            wire = Wire(connection, self._limits, self._stop)
+            try:
+                self._associate(wire, host, certificate)
+            except Broken as broken:
+                log.info("association broken", extra={"host": host, "why": str(broken)})
+                if broken.reason is not None:
+                    wire.abort(broken.reason)
+
+    def _associate(self, wire: Wire, host: str, certificate: str | None) -> None:
+        kind, content = wire.pdu(self._limits.first_pdu)
+        if kind == A_ABORT:
+            raise Broken("the peer aborted")
+        if kind != negotiation.A_ASSOCIATE_RQ:
+            raise Broken(f"an A-ASSOCIATE-RQ expected, PDU type {kind:02X} came", UNEXPECTED_PDU)
+        request = negotiation.read(content)
+        rejection = self._door.check(request, host, certificate)
+        if rejection is not None:
+            self._reject(wire, request, host, rejection)
+            return
+        with self._door.place(request.calling) as is_free:
+            if not is_free:
+                self._reject(wire, request, host, LIMIT_EXCEEDED)
+                return
+            wire.send(negotiation.acceptance(request, self._accepted, self._limits.max_pdu))
+            wire.opened()
+            self._converse(wire, request, host)
+
+    def _reject(self, wire: Wire, request: Request, host: str, rejection: Rejection) -> None:
+        log.warning("association rejected", extra={"peer": request.calling, "host": host, "why": rejection.why})
+        wire.part(rejection.pdu())
+        self._on_reject(request.calling, host, rejection.why)
+
+    def _converse(self, wire: Wire, request: Request, host: str) -> None:
+        agreed = negotiation.agree(request, self._accepted)
+        caller = Caller(request.calling, host, request.max_pdu)
+        longest = self._limits.max_instance_bytes
+        for one in message.messages(wire, agreed, self._limits.max_pdu, longest):
+            value, comment = self._act(one, agreed[one.context_id], caller)
+            if value is not None:
+                wire.send(message.answer(one, value, comment, caller.max_pdu))
+
+    def _act(self, one: Message, context: negotiation.Context, caller: Caller) -> tuple[int | None, str]:
+        """Do what a message asks; give the status to answer, None for no answer, and a comment for people."""
+        number = one.number(message.COMMAND_FIELD)
+        if number is None or (number & message.RESPONSE):
+            raise Broken("a DIMSE request expected", UNEXPECTED_PDU)
+        if number == message.C_CANCEL_RQ:
+            return None, ""
+        if number not in (message.C_ECHO_RQ, message.C_STORE_RQ):
+            return status.UNRECOGNISED_OPERATION, ""
+        if one.number(message.MESSAGE_ID) is None or not one.uid(message.CLASS_UID):
+            return status.MISTYPED_ARGUMENT, "Message ID and Affected SOP Class UID expected"
+        if one.uid(message.CLASS_UID) != context.abstract_syntax:
+            return status.CLASS_NOT_SUPPORTED, "the SOP class is not that of the presentation context"
+        if number == message.C_ECHO_RQ:
+            return (
+                status.SUCCESS if context.abstract_syntax == contexts.VERIFICATION else status.CLASS_NOT_SUPPORTED
+            ), ""
+        return self._store(one, context, caller)
+
+    def _store(self, one: Message, context: negotiation.Context, caller: Caller) -> tuple[int, str]:
+        if context.abstract_syntax == contexts.VERIFICATION:
+            return status.CLASS_NOT_SUPPORTED, ""
+        if not one.uid(message.INSTANCE_UID):
+            return status.MISTYPED_ARGUMENT, "Affected SOP Instance UID expected"
+        ids = {"peer": caller.ae_title, "sop_instance_uid": one.uid(message.INSTANCE_UID)[:64]}
+        try:
+            if one.is_too_long:
+                raise Refused(
+                    f"an instance of {self._limits.max_instance_bytes} bytes at most expected", status.TOO_LARGE
+                )
+            self._on_store(_request(one, context, caller))
+        except Refused as refused:
+            log.warning("instance refused", extra=ids | {"status": f"{refused.status:04X}", "why": str(refused)})
+            return refused.status, str(refused)
+        except Exception:
+            log.exception("instance not stored", extra=ids)
+            return status.OUT_OF_RESOURCES, "an unexpected failure: send it again"
+        return status.SUCCESS, ""
 
 
-def _is_peer(peer: Peer, calling: str, host: str | None) -> bool:
-    return peer.ae_title == calling and (not peer.hosts or host in peer.hosts)
-
-
-def _store(event: Any, on_store: OnStore) -> int:
-    request = StoreRequest(
-        sop_class_uid=str(event.request.AffectedSOPClassUID),
-        sop_instance_uid=str(event.request.AffectedSOPInstanceUID),
-        transfer_syntax_uid=str(event.context.transfer_syntax),
-        data=event.request.DataSet.getvalue() if event.request.DataSet else b"",
-        calling_ae_title=event.assoc.requestor.ae_title.strip(),
-        host=str(event.assoc.requestor.address),
+def _request(one: Message, context: negotiation.Context, caller: Caller) -> StoreRequest:
+    return StoreRequest(
+        sop_class_uid=context.abstract_syntax,
+        sop_instance_uid=one.uid(message.INSTANCE_UID),
+        transfer_syntax_uid=context.transfer_syntax,
+        data=bytes(one.data),
+        calling_ae_title=caller.ae_title,
+        host=caller.host,
     )
-    ids = {"peer": request.calling_ae_title, "sop_instance_uid": request.sop_instance_uid[:64]}
-    try:
-        on_store(request)
-    except Refused as refused:
-        log.warning("instance refused", extra=ids | {"status": f"{refused.status:04X}", "why": str(refused)})
-        return refused.status
-    except Exception:
-        log.exception("instance not stored", extra=ids)
-        return status.OUT_OF_RESOURCES
-    return status.SUCCESS

@@ -6,6 +6,7 @@ for ever; ``_guard`` sets it again.
 
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
 from vb_node.dimse import contexts, implementation, status
-from vb_node.errors import Later, NodeError
+from vb_node.dimse.tls import ClientTls
+from vb_node.errors import ConfigError, Later, NodeError
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +39,12 @@ class NotAccepted(NodeError):
 
 @dataclass(frozen=True)
 class Address:
-    """Where an AE listens."""
+    """Where an AE listens, and with ``tls`` how it is to be known and what we show it."""
 
     ae_title: str
     host: str
     port: int
+    tls: ClientTls | None = None
 
     def __str__(self) -> str:
         return f"{self.ae_title}@{self.host}:{self.port}"
@@ -149,7 +152,10 @@ def _association(
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeouts.answer_s
     offered = [build_context(sop_class_uid, list(syntaxes)) for sop_class_uid, syntaxes in offers]
     guard = (evt.EVT_CONN_OPEN, _guard, [timeouts.answer_s])
-    association = ae.associate(peer.host, peer.port, contexts=offered, ae_title=peer.ae_title, evt_handlers=[guard])
+    tls_args = _tls_args(peer)
+    association = ae.associate(
+        peer.host, peer.port, contexts=offered, ae_title=peer.ae_title, evt_handlers=[guard], tls_args=tls_args
+    )
     if not association.is_established:
         raise _why_not(association, peer)
     try:
@@ -158,6 +164,16 @@ def _association(
         yield association
     finally:
         association.release() if association.is_established else association.abort()
+
+
+def _tls_args(peer: Address) -> tuple[ssl.SSLContext, str] | None:
+    """Give what pynetdicom secures a connection with; the files are read each time, so that they may be renewed."""
+    if peer.tls is None:
+        return None
+    try:
+        return peer.tls.context(), peer.host
+    except ConfigError as error:
+        raise Later(str(error)) from error
 
 
 def _guard(event: evt.Event, timeout_s: float) -> None:

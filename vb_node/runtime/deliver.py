@@ -15,6 +15,7 @@ from storage.spool import write_durably
 from vb_node.config import DestinationSettings
 from vb_node.dicom import sr
 from vb_node.dimse import scu, status
+from vb_node.dimse.tls import ClientTls, TlsFiles
 from vb_node.errors import Later
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class Deliverer:
 
     def _to_ae(self, path: Path, _delivery: Delivery) -> tuple[int, str | None]:
         settings = self.destination
-        peer = scu.Address(settings.ae_title or "", settings.host, settings.port)
+        peer = scu.Address(settings.ae_title or "", settings.host, settings.port, tls_of(settings))
         detail: str | None = None
         with TemporaryDirectory() as scratch:
 
@@ -108,3 +109,11 @@ def park_lost(database: Database, known: list[str], now: float) -> None:
                 if claimed is None:
                     break
                 deliveries.settle(session, claimed[1], "impossible", now=now, patience_s=0.0, detail=GONE)
+
+
+def tls_of(destination: DestinationSettings) -> ClientTls | None:
+    """Give how a destination is known and what it is shown, where it is reached by TLS."""
+    asked = destination.tls
+    if asked is None:
+        return None
+    return ClientTls(TlsFiles(asked.certificate, asked.key, asked.ca), asked.check_host)

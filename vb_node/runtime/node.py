@@ -7,6 +7,7 @@ its supervisor.
 import ctypes
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,9 @@ from storage.database import Database, SchemaMismatch
 from storage.spool import Spool
 from vb_node.config import Settings
 from vb_node.dimse import scp
+from vb_node.dimse.guard import Limits
+from vb_node.dimse.listener import Listener
+from vb_node.dimse.tls import ServerTls, TlsFiles
 from vb_node.errors import ConfigError
 from vb_node.pipeline.application import installed
 from vb_node.runtime import assemble, deliver, receive, work
@@ -132,20 +136,38 @@ def turn(station: str, step: Step, stop: threading.Event) -> None:
             stop.wait(IDLE_S)
 
 
+def listen(settings: Settings, receiver: Receiver) -> Listener:
+    """Start the listener that a configuration describes."""
+    asked = settings.receive
+    limits = Limits(
+        max_associations=asked.max_associations,
+        max_pdu=asked.max_pdu,
+        max_connections=asked.max_connections,
+        max_connections_per_host=asked.max_connections_per_host,
+        max_instance_bytes=asked.max_instance_mb << 20,
+        stall_s=asked.stall_s,
+        idle_s=asked.idle_s,
+    )
+    files = asked.tls and TlsFiles(asked.tls.certificate, asked.tls.key, asked.tls.ca, asked.tls.crl)
+    return scp.listen(
+        settings.node.ae_title,
+        (asked.host, asked.port),
+        receiver.store,
+        peers=[scp.Peer(one.ae_title, one.hosts, one.certificate, one.max_associations) for one in asked.peers],
+        on_reject=receiver.tell_rejection,
+        limits=limits,
+        tls=ServerTls(files, asked.tls.require_peer) if files and asked.tls else None,
+        is_full=lambda: shutil.disk_usage(settings.data).free < asked.min_free_mb << 20,
+    )
+
+
 def _receive(database: Database, settings: Settings, stop: threading.Event) -> None:
     spool = spool_of(settings)
     receiver = Receiver(database, spool)
     with database.write() as session:
         stations.start(session, receive.STATION, now=time.time())
     spool.sweep()
-    server = scp.listen(
-        settings.node.ae_title,
-        (settings.receive.host, settings.receive.port),
-        receiver.store,
-        peers=[scp.Peer(peer.ae_title, peer.hosts) for peer in settings.receive.peers],
-        on_reject=receiver.tell_rejection,
-        limits=scp.Limits(settings.receive.max_associations, settings.receive.max_pdu),
-    )
+    server = listen(settings, receiver)
     if rebuilt := receiver.recover():
         log.info("arrivals rebuilt from the spool", extra={"instances": rebuilt})
 
@@ -176,6 +198,8 @@ def _work(database: Database, settings: Settings, stop: threading.Event) -> None
 def _deliver(database: Database, settings: Settings, stop: threading.Event) -> None:
     """Turn one deliverer a destination, so that one that is down does not hold up the others."""
     known = [destination.name for destination in settings.destinations]
+    for secured in filter(None, map(deliver.tls_of, settings.destinations)):
+        secured.context()  # a wrong file is a matter of configuration, told at the start
     steps = [
         Deliverer(database, results_of(settings), destination, settings.node.ae_title).step
         for destination in settings.destinations
