@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from pynetdicom import evt
 from pynetdicom.transport import ThreadedAssociationServer
@@ -32,7 +33,10 @@ class Peer:
 
 @dataclass(frozen=True)
 class StoreRequest:
-    """One C-STORE request: ``data`` is the data set as it came, in ``transfer_syntax_uid``."""
+    """One C-STORE request: ``data`` is the data set as it came, in ``transfer_syntax_uid``.
+
+    ``association_id`` is the same for all requests of one association, and never that of another.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -40,6 +44,7 @@ class StoreRequest:
     data: bytes
     calling_ae_title: str
     host: str
+    association_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Limits:
 
 OnStore = Callable[[StoreRequest], None]
 OnReject = Callable[[str, str, str], None]
+OnEnd = Callable[[str, bool], None]
 
 
 def listen(
@@ -63,12 +69,14 @@ def listen(
     *,
     peers: Sequence[Peer] | None,
     on_reject: OnReject | None = None,
+    on_end: OnEnd | None = None,
     limits: Limits | None = None,
 ) -> ThreadedAssociationServer:
     """Start to listen in threads of this process; stop it with ``shutdown()``.
 
     ``on_store`` returns when the instance is safe and raises ``Refused`` with a status when it is not taken.
-    ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why).
+    ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why); ``on_end`` hears
+    (association id, whether it was released).
     """
     limits = limits or Limits()
     ae = implementation.entity(ae_title)
@@ -83,6 +91,11 @@ def listen(
         (evt.EVT_C_ECHO, lambda _event: status.SUCCESS),
         (evt.EVT_C_STORE, _store, [on_store]),
     ]
+    if on_end is not None:
+        handlers += [
+            (evt.EVT_RELEASED, lambda event: on_end(_id_of(event.assoc), True)),
+            (evt.EVT_ABORTED, lambda event: on_end(_id_of(event.assoc), False)),
+        ]
     try:
         server: Any = ae.start_server(address, block=False, evt_handlers=handlers)
     except OSError as error:
@@ -96,6 +109,11 @@ def listen(
 def _send_at_once(event: Any) -> None:
     """Switch Nagle's algorithm off: each answer is one small segment."""
     event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _id_of(association: Any) -> str:
+    made: str = association.__dict__.setdefault("vb_node_id", uuid4().hex)
+    return made
 
 
 def _check_peer(event: Any, ae_title: str, peers: Sequence[Peer] | None, on_reject: OnReject | None) -> None:
@@ -126,6 +144,7 @@ def _store(event: Any, on_store: OnStore) -> int:
         data=event.request.DataSet.getvalue() if event.request.DataSet else b"",
         calling_ae_title=event.assoc.requestor.ae_title.strip(),
         host=str(event.assoc.requestor.address),
+        association_id=_id_of(event.assoc),
     )
     ids = {"peer": request.calling_ae_title, "sop_instance_uid": request.sop_instance_uid[:64]}
     try:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from storage import stations
+from storage import associations, stations
 from storage.database import Database, SchemaMismatch
 from storage.spool import Spool
 from vb_node.config import Settings
@@ -31,7 +31,7 @@ from vb_node.runtime.work import Worker
 log = logging.getLogger(__name__)
 
 STATIONS = ("receive", "assemble", "work", "deliver")
-IDLE_S, BEAT_S, RESTART_S, STOP_S = 0.2, 2.0, 1.0, 15.0
+IDLE_S, LOOK_S, BEAT_S, RESTART_S, STOP_S = 0.2, 0.05, 2.0, 1.0, 15.0
 SUPERVISED = "VBNODE_SUPERVISED"
 WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
 PR_SET_PDEATHSIG = 1
@@ -118,10 +118,14 @@ def run_station(name: str, settings: Settings) -> int:
     return 0
 
 
-def turn(station: str, step: Step, stop: threading.Event) -> None:
-    """Call a station's step until told to stop; a bug in one step does not stop the line."""
+def turn(station: str, step: Step, stop: threading.Event, changes: Callable[[], int] = int) -> None:
+    """Call a station's step until told to stop; a bug in one step does not stop the line.
+
+    A step that finds nothing is called again when ``changes`` gives another number, at the latest after ``IDLE_S``.
+    """
     log.info("station ready", extra={"station": station})
     while not stop.is_set():
+        seen = changes()
         try:
             is_busy = step(time.time())
         except Exception:
@@ -129,7 +133,13 @@ def turn(station: str, step: Step, stop: threading.Event) -> None:
             is_busy = False
             stop.wait(BEAT_S)
         if not is_busy:
-            stop.wait(IDLE_S)
+            _rest(stop, changes, seen)
+
+
+def _rest(stop: threading.Event, changes: Callable[[], int], seen: int) -> None:
+    deadline = time.monotonic() + IDLE_S
+    while not stop.wait(LOOK_S) and time.monotonic() < deadline and changes() == seen:
+        pass
 
 
 def _receive(database: Database, settings: Settings, stop: threading.Event) -> None:
@@ -137,6 +147,7 @@ def _receive(database: Database, settings: Settings, stop: threading.Event) -> N
     receiver = Receiver(database, spool)
     with database.write() as session:
         stations.start(session, receive.STATION, now=time.time())
+        associations.interrupt(session, now=time.time())
     spool.sweep()
     server = scp.listen(
         settings.node.ae_title,
@@ -144,6 +155,7 @@ def _receive(database: Database, settings: Settings, stop: threading.Event) -> N
         receiver.store,
         peers=[scp.Peer(peer.ae_title, peer.hosts) for peer in settings.receive.peers],
         on_reject=receiver.tell_rejection,
+        on_end=receiver.end,
         limits=scp.Limits(settings.receive.max_associations, settings.receive.max_pdu),
     )
     if rebuilt := receiver.recover():
@@ -161,7 +173,7 @@ def _receive(database: Database, settings: Settings, stop: threading.Event) -> N
 
 def _assemble(database: Database, settings: Settings, stop: threading.Event) -> None:
     assembler = Assembler(database, spool_of(settings), settings, installed())
-    turn(assemble.STATION, assembler.step, stop)
+    turn(assemble.STATION, assembler.step, stop, database.changes)
 
 
 def _work(database: Database, settings: Settings, stop: threading.Event) -> None:
@@ -170,7 +182,7 @@ def _work(database: Database, settings: Settings, stop: threading.Event) -> None
     worker = Worker(
         database, spool_of(settings), results_of(settings), installed(), settings.work, serial_number, stop, profiles
     )
-    turn(work.STATION, worker.step, stop)
+    turn(work.STATION, worker.step, stop, database.changes)
 
 
 def _deliver(database: Database, settings: Settings, stop: threading.Event) -> None:
@@ -181,7 +193,7 @@ def _deliver(database: Database, settings: Settings, stop: threading.Event) -> N
         for destination in settings.destinations
     ]
     threads = [
-        threading.Thread(target=turn, args=(f"deliver {name}", step, stop))
+        threading.Thread(target=turn, args=(f"deliver {name}", step, stop, database.changes))
         for name, step in zip(known, steps, strict=True)
     ]
     for thread in threads:
