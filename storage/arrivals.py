@@ -55,12 +55,13 @@ def record(session: Session, instance: Instance, series: Series, *, actor: str) 
     return True
 
 
-def see_again(session: Session, sop_instance_uid: str, *, now: float) -> None:
-    """Open the series of a known instance that came again, so that it is judged again.
+def see_again(session: Session, sop_instance_uid: str, *, now: float, association_id: str | None = None) -> None:
+    """Open the series of a known instance that came again, so that it is judged again, by who brought it now.
 
     The job of the same content has the same key and is not run twice; what could make no job before may make one now.
     """
     instance = session.get_one(Instance, sop_instance_uid)
+    instance.association_id = association_id
     _open(session.get_one(Series, instance.series_instance_uid), now=now)
 
 

@@ -155,9 +155,17 @@ def give_up(session: Session, lease: Lease, *, now: float, reason: str, detail: 
     _move(session, job, "FAILED", now=now, actor=job.owner or "work", reason=reason, detail=detail)
 
 
+def hold(session: Session, job: Job, *, now: float, reason: str, detail: str) -> None:
+    """End a job before it begins, for good: no worker claims it, and no retry."""
+    job.is_held = True
+    _move(session, job, "FAILED", now=now, actor="assemble", reason=reason, detail=detail)
+
+
 def retry(session: Session, job_id: int, *, now: float, user: str) -> Job:
     """Put a failed or cancelled job on the shelf again, and resume what of its results is parked; raise ``NotNow``."""
     job = get(session, job_id)
+    if job.is_held:
+        raise NotNow(f"job {job_id} is held ({job.reason}): {job.detail}")
     parked = [delivery for delivery in deliveries_of(session, job_id) if delivery.state == "parked"]
     for delivery in parked:
         deliveries.send_again(session, delivery, now=now, user=user)

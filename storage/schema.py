@@ -39,6 +39,20 @@ class Instance(Table):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     peer: Mapped[str] = mapped_column(String(64))
     received_at: Mapped[float]
+    association_id: Mapped[str | None] = mapped_column(String(32), default=None)
+
+
+class Association(Table):
+    """One association that brought instances: open while ``ended_at`` is empty."""
+
+    __tablename__ = "associations"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    peer: Mapped[str] = mapped_column(String(64))
+    host: Mapped[str] = mapped_column(String(64))
+    began_at: Mapped[float]
+    ended_at: Mapped[float | None] = mapped_column(default=None, index=True)
+    is_released: Mapped[bool] = mapped_column(default=False)
 
 
 class Series(Table):
@@ -77,6 +91,7 @@ class Job(Table):
     closed_by: Mapped[str] = mapped_column(String(200))
     supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"), default=None)
     state: Mapped[str] = mapped_column(String(16), default="SCHEDULED")
+    is_held: Mapped[bool] = mapped_column(default=False)
     reason: Mapped[str | None] = mapped_column(String(64), default=None)
     detail: Mapped[str | None] = mapped_column(String(1000), default=None)
     priority: Mapped[int] = mapped_column(default=0)

@@ -220,6 +220,7 @@ class Orthanc:
             "DicomPort": dicom_port,
             "HttpPort": http_port,
             "DicomAlwaysAllowStore": True,
+            "DicomAlwaysAllowFind": True,
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "Plugins": ["/usr/share/orthanc/plugins/libOrthancDicomWeb.so"],

@@ -102,12 +102,16 @@ class ReceiveSettings(Section):
 class AssembleSettings(Section):
     """When a series is whole: ``quiet_s`` after the last instance of its study, at the latest after ``force_after_s``.
 
-    After a restart of the listener in mid-series it must have been up for ``gate_s`` (3 x quiet_s if not given) first.
+    Evidence shortens the wait: a count, by ``ask`` (the name of a destination) or by headers, and unbroken geometry
+    after ``settle_s`` without anything new. After a restart of the listener in mid-series it must have been up for
+    ``gate_s`` (3 x quiet_s if not given) first.
     """
 
     quiet_s: Annotated[float, Field(gt=0)] = 60.0
     force_after_s: Annotated[float, Field(gt=0)] = 3600.0
     gate_s: Annotated[float, Field(ge=0)] | None = None
+    settle_s: Annotated[float, Field(ge=0)] = 5.0
+    ask: Name | None = None
 
     @property
     def restart_gate_s(self) -> float:
@@ -216,6 +220,9 @@ class Settings(BaseSettings):
             if doubled := {name for name in names if names.count(name) > 1}:
                 raise ValueError(f"each {kind} needs a name of its own, {sorted(doubled)} came twice")
         known = {destination.name for destination in self.destinations}
+        asked = self.assemble.ask
+        if asked is not None and asked not in {one.name for one in self.destinations if one.kind == "dimse"}:
+            raise ValueError(f"assemble.ask is {asked!r}: expected the name of a destination of kind 'dimse'")
         for route in self.routes:
             if unknown := set(route.destinations) - known:
                 raise ValueError(
@@ -333,6 +340,8 @@ hosts = ["127.0.0.1"]           # leave out to allow any address
 [assemble]
 quiet_s = 60                    # a study without a new instance for so long is whole
 force_after_s = 3600            # a series that never falls quiet is closed after this
+settle_s = 5                    # a released study whose slices stand at one step is whole after so long
+# ask = "pacs"                  # the destination that is asked by C-FIND how many instances a study has
 # gate_s = 180                  # up-time the listener needs after a restart in mid-series; default 3 x quiet_s
 
 [[routes]]

@@ -32,6 +32,10 @@ class Unfit(NodeError):
     """This series will never work: the job ends FAILED and the report says why."""
 
 
+class IdentityConflict(NodeError):
+    """A study names more than one patient: the job is held, and nothing of it leaves the node."""
+
+
 class BadGeometry(Unfit):
     """The planes do not make one volume: spacing, size or position do not fit together."""
 

@@ -12,7 +12,7 @@ from factories import head, mr_series, write
 from processes import HOST, free_port, storescp, tool
 from pydicom import dcmread
 
-from vb_node.dimse import scp, scu
+from vb_node.dimse import door, scp, scu
 from vb_node.dimse.scp import StoreRequest
 from vb_node.errors import ConfigError, Later, Refused
 
@@ -29,7 +29,7 @@ def _never(path: Path, _sop_class_uid: str) -> Path:
 def test_dcmtk_stores_and_echoes(files: list[Path]) -> None:
     taken: list[StoreRequest] = []
     port = free_port()
-    server = scp.listen("NODE", (HOST, port), taken.append, peers=[scp.Peer("SCU", (HOST,))])
+    server = scp.listen("NODE", (HOST, port), taken.append, peers=[door.Peer("SCU", (HOST,))])
 
     echo = subprocess.run([tool("echoscu"), "-aet", "SCU", "-aec", "NODE", HOST, str(port)], check=False)
     store = subprocess.run(
@@ -52,7 +52,7 @@ def test_who_is_no_peer_is_rejected_and_told_of(calling: str, called: str, hosts
         "NODE",
         (HOST, port),
         lambda _: None,
-        peers=[scp.Peer("SCU", hosts)],
+        peers=[door.Peer("SCU", hosts)],
         on_reject=lambda *words: told.append(words[0]),
     )
 

@@ -17,7 +17,7 @@ from vb_node.config import EXAMPLE, build, load
 from vb_node.conformance import content, example, network, origin
 from vb_node.conformance.statement import statement
 from vb_node.dicom import admission, codes
-from vb_node.dimse import contexts, implementation, scp
+from vb_node.dimse import contexts, door, implementation, scp
 from vb_node.dimse.guard import Limits
 from vb_node.dimse.listener import Listener
 from vb_node.dimse.negotiation import Rejection
@@ -35,7 +35,7 @@ def printed() -> str:
 @pytest.fixture
 def listener() -> Iterator[Listener]:
     limits = Limits(max_associations=1)
-    server = scp.listen("NODE", (HOST, free_port()), lambda _: None, peers=[scp.Peer("PEER")], limits=limits)
+    server = scp.listen("NODE", (HOST, free_port()), lambda _: None, peers=[door.Peer("PEER")], limits=limits)
     yield server
     server.shutdown()
 
@@ -84,7 +84,7 @@ def test_every_status_that_refuses_stands_in_it(module: ModuleType) -> None:
 
 @pytest.mark.parametrize(
     ("calling", "called", "stated"),
-    [("PEER", "OTHER", scp.CALLED_AE_UNKNOWN), ("OTHER", "NODE", scp.CALLING_AE_UNKNOWN)],
+    [("PEER", "OTHER", door.CALLED_AE_UNKNOWN), ("OTHER", "NODE", door.CALLING_AE_UNKNOWN)],
 )
 def test_the_listener_rejects_a_stranger_as_stated(
     listener: Listener, calling: str, called: str, stated: Rejection
@@ -99,8 +99,8 @@ def test_the_listener_rejects_one_association_too_many_as_stated(listener: Liste
     first, second = _associate(listener, "PEER", "NODE"), _associate(listener, "PEER", "NODE")
     first.release()
 
-    assert _rejection(second) == scp.LIMIT_EXCEEDED.numbers
-    assert scp.LIMIT_EXCEEDED in network.REJECTED
+    assert _rejection(second) == door.LIMIT_EXCEEDED.numbers
+    assert door.LIMIT_EXCEEDED in network.REJECTED
 
 
 def _rejection(association: Association) -> tuple[int, int, int]:

@@ -11,7 +11,7 @@ from storage import deliveries
 from vb_node.conformance.markdown import code, table
 from vb_node.conformance.origin import Written
 from vb_node.dicom import admission
-from vb_node.dimse import contexts, scp, status
+from vb_node.dimse import contexts, door, status
 
 ANSWERED: Final = {
     status.SUCCESS: "the instance is on disk and in the ledger; also when the same content came before",
@@ -31,13 +31,13 @@ ANSWERED: Final = {
     admission.ILLEGAL_UID: "one of these UIDs breaks the rules of PS3.5 9.1",
 }
 REJECTED: Final = (
-    scp.VERSION_UNKNOWN,
-    scp.CALLED_AE_UNKNOWN,
-    scp.CALLING_AE_UNKNOWN,
-    scp.OTHER_CERTIFICATE,
-    scp.CONTEXT_UNKNOWN,
-    scp.CONGESTED,
-    scp.LIMIT_EXCEEDED,
+    door.VERSION_UNKNOWN,
+    door.CALLED_AE_UNKNOWN,
+    door.CALLING_AE_UNKNOWN,
+    door.OTHER_CERTIFICATE,
+    door.CONTEXT_UNKNOWN,
+    door.CONGESTED,
+    door.LIMIT_EXCEEDED,
 )
 FOLLOWS: Final = {
     "stored": "the object is there: the delivery ends",

@@ -1,62 +1,32 @@
 """The listener: C-ECHO and C-STORE as provider (PS3.4 annexes A and B).
 
-Nobody is answered who is not a known peer: the called AE title, the calling AE title and, where given, the peer's
-address and certificate must fit (A-ASSOCIATE-RJ, PS3.8 9.3.4). One thread serves a connection from its first byte to
-its last, so closing the one ends the other.
+One thread serves a connection from its first byte to its last, so closing the one ends the other.
 """
 
 import logging
 import socket
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from uuid import uuid4
 
 from vb_node.dimse import contexts, message, negotiation, status
+from vb_node.dimse.door import LIMIT_EXCEEDED, Door, Peer
 from vb_node.dimse.guard import A_ABORT, UNEXPECTED_PDU, Broken, Limits, Stop, Wire
 from vb_node.dimse.listener import Listener
 from vb_node.dimse.message import Message
-from vb_node.dimse.negotiation import (
-    ACSE_PROVIDER,
-    PERMANENT,
-    PRESENTATION_PROVIDER,
-    SERVICE_USER,
-    TRANSIENT,
-    Rejection,
-    Request,
-)
+from vb_node.dimse.negotiation import Rejection, Request
 from vb_node.dimse.tls import ServerTls
 from vb_node.errors import Refused
 
 log = logging.getLogger(__name__)
 
-PROTOCOL_VERSION_1 = 0x0001  # a bit, the only one that is looked at (PS3.8 9.3.2)
-CALLED_AE_UNKNOWN = Rejection(PERMANENT, SERVICE_USER, 7, "called AE title is not ours")
-CALLING_AE_UNKNOWN = Rejection(PERMANENT, SERVICE_USER, 3, "calling AE title or its address is not a known peer")
-OTHER_CERTIFICATE = Rejection(PERMANENT, SERVICE_USER, 1, "the certificate is not the one of this calling AE title")
-CONTEXT_UNKNOWN = Rejection(PERMANENT, SERVICE_USER, 2, "application context name is not DICOM's")
-VERSION_UNKNOWN = Rejection(TRANSIENT, ACSE_PROVIDER, 2, "protocol version 1 is not offered")
-CONGESTED = Rejection(TRANSIENT, PRESENTATION_PROVIDER, 1, "the disk is nearly full, or the node stops")
-LIMIT_EXCEEDED = Rejection(TRANSIENT, PRESENTATION_PROVIDER, 2, "as many associations are open as are configured")
-
-
-@dataclass(frozen=True)
-class Peer:
-    """Who may send; no ``hosts``: from any address. ``certificate`` is the SHA-256 of its certificate, in hex."""
-
-    ae_title: str
-    hosts: tuple[str, ...] = ()
-    certificate: str | None = None
-    max_associations: int | None = None
-
-    def is_at(self, host: str) -> bool:
-        return not self.hosts or host in self.hosts
-
 
 @dataclass(frozen=True)
 class StoreRequest:
-    """One C-STORE request: ``data`` is the data set as it came, in ``transfer_syntax_uid``."""
+    """One C-STORE request: ``data`` is the data set as it came, in ``transfer_syntax_uid``.
+
+    ``association_id`` is the same for all requests of one association, and never that of another.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -64,6 +34,7 @@ class StoreRequest:
     data: bytes
     calling_ae_title: str
     host: str
+    association_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,10 +44,12 @@ class Caller:
     ae_title: str
     host: str
     max_pdu: int
+    association_id: str
 
 
 OnStore = Callable[[StoreRequest], None]
 OnReject = Callable[[str, str, str], None]
+OnEnd = Callable[[str, bool], None]
 
 
 def listen(
@@ -86,6 +59,7 @@ def listen(
     *,
     peers: Sequence[Peer] | None,
     on_reject: OnReject | None = None,
+    on_end: OnEnd | None = None,
     limits: Limits | None = None,
     tls: ServerTls | None = None,
     is_full: Callable[[], bool] = lambda: False,
@@ -94,58 +68,19 @@ def listen(
     """Start to listen in threads of this process; stop it with ``shutdown()``.
 
     ``on_store`` returns when the instance is safe and raises ``Refused`` with a status when it is not taken.
-    ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why). While ``is_full()`` no
-    association is accepted. ``shares_port`` lets several processes listen on one port.
+    ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why); ``on_end`` hears
+    (association id, whether it was released). While ``is_full()`` no association is accepted. ``shares_port`` lets
+    several processes listen on one port.
     """
     limits = limits or Limits()
     stop = Stop()
-    door = _Door(ae_title, peers, limits, stop, is_full)
-    service = _Service(door, on_store, on_reject or (lambda *_: None), limits, stop, tls)
+    door = Door(ae_title, peers, limits, stop, is_full)
+    service = _Service(door, on_store, on_reject or _ignore, on_end or _ignore, limits, stop, tls)
     return Listener(address, service.serve, limits, stop, shares_port=shares_port)
 
 
-class _Door:
-    """Says who may come in, and counts who is inside."""
-
-    def __init__(
-        self, ae_title: str, peers: Sequence[Peer] | None, limits: Limits, stop: Stop, is_full: Callable[[], bool]
-    ) -> None:
-        self._ae_title, self._peers, self._limits, self._stop, self._is_full = ae_title, peers, limits, stop, is_full
-        self._lock = threading.Lock()
-        self._inside: Counter[str] = Counter()
-
-    def check(self, request: Request, host: str, certificate: str | None) -> Rejection | None:
-        """Give the first reason not to accept, in the order of SECURITY 2.2."""
-        known = [peer for peer in self._named(request.calling) if peer.is_at(host)]
-        refusals = (
-            (VERSION_UNKNOWN, not request.protocol_version & PROTOCOL_VERSION_1),
-            (CALLED_AE_UNKNOWN, request.called != self._ae_title),
-            (CALLING_AE_UNKNOWN, not known),
-            (OTHER_CERTIFICATE, not any(peer.certificate in (None, certificate) for peer in known)),
-            (CONTEXT_UNKNOWN, request.application_context != negotiation.APPLICATION_CONTEXT),
-            (CONGESTED, self._stop.is_set or self._is_full()),
-        )
-        return next((rejection for rejection, is_so in refusals if is_so), None)
-
-    def _named(self, calling: str) -> Sequence[Peer]:
-        if self._peers is None:
-            return [Peer(calling)] if calling and "\ufffd" not in calling else []
-        return [peer for peer in self._peers if peer.ae_title == calling]
-
-    @contextmanager
-    def place(self, calling: str) -> Iterator[bool]:
-        """Hold one of the places inside for a block; gives False when none is free."""
-        most = [peer.max_associations for peer in self._named(calling) if peer.max_associations is not None]
-        with self._lock:
-            is_free = self._inside.total() < self._limits.max_associations
-            is_free &= all(self._inside[calling] < number for number in most)
-            self._inside[calling] += is_free
-        try:
-            yield is_free
-        finally:
-            with self._lock:
-                self._inside[calling] -= is_free
-                self._inside += Counter()  # drops those of whom nobody is left
+def _ignore(*_: object) -> None:
+    """Stand in for what nobody wants to hear."""
 
 
 class _Service:
@@ -153,14 +88,15 @@ class _Service:
 
     def __init__(
         self,
-        door: _Door,
+        door: Door,
         on_store: OnStore,
         on_reject: OnReject,
+        on_end: OnEnd,
         limits: Limits,
         stop: Stop,
         tls: ServerTls | None,
     ) -> None:
-        self._door, self._on_store, self._on_reject = door, on_store, on_reject
+        self._door, self._on_store, self._on_reject, self._on_end = door, on_store, on_reject, on_end
         self._limits, self._stop, self._tls = limits, stop, tls
         self._accepted = {str(one.abstract_syntax): tuple(one.transfer_syntax) for one in contexts.accepted_as_scp()}
 
@@ -210,12 +146,16 @@ class _Service:
 
     def _converse(self, wire: Wire, request: Request, host: str) -> None:
         agreed = negotiation.agree(request, self._accepted)
-        caller = Caller(request.calling, host, request.max_pdu)
-        longest = self._limits.max_instance_bytes
-        for one in message.messages(wire, agreed, self._limits.max_pdu, longest):
-            value, comment = self._act(one, agreed[one.context_id], caller)
-            if value is not None:
-                wire.send(message.answer(one, value, comment, caller.max_pdu))
+        caller = Caller(request.calling, host, request.max_pdu, uuid4().hex)
+        is_released = False
+        try:
+            for one in message.messages(wire, agreed, self._limits.max_pdu, self._limits.max_instance_bytes):
+                value, comment = self._act(one, agreed[one.context_id], caller)
+                if value is not None:
+                    wire.send(message.answer(one, value, comment, caller.max_pdu))
+            is_released = True
+        finally:
+            self._on_end(caller.association_id, is_released)
 
     def _act(self, one: Message, context: negotiation.Context, caller: Caller) -> tuple[int | None, str]:
         """Do what a message asks; give the status to answer, None for no answer, and a comment for people."""
@@ -265,4 +205,5 @@ def _request(one: Message, context: negotiation.Context, caller: Caller) -> Stor
         data=bytes(one.data),
         calling_ae_title=caller.ae_title,
         host=caller.host,
+        association_id=caller.association_id,
     )

@@ -60,8 +60,8 @@ class Timeouts:
 
 def echo(peer: Address, calling: str, timeouts: Timeouts | None = None) -> None:
     """Send a C-ECHO; raise ``Later`` or ``NotAccepted`` when it is not answered with Success."""
-    with _association(peer, calling, [(contexts.VERIFICATION, contexts.NATIVE)], timeouts or Timeouts()) as association:
-        _expect_status(association.send_c_echo(), peer)
+    with association(peer, calling, [(contexts.VERIFICATION, contexts.NATIVE)], timeouts or Timeouts()) as opened:
+        _expect_status(opened.send_c_echo(), peer)
 
 
 def store(
@@ -83,11 +83,11 @@ def store(
     sop_class_uid = str(meta.MediaStorageSOPClassUID)
     wanted = (sop_class_uid, *contexts.FALL_BACK.get(sop_class_uid, ()))
     syntaxes = (str(meta.TransferSyntaxUID),)
-    with _association(peer, calling, [(wish, syntaxes) for wish in wanted], timeouts or Timeouts()) as association:
-        accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
+    with association(peer, calling, [(wish, syntaxes) for wish in wanted], timeouts or Timeouts()) as opened:
+        accepted = {str(context.abstract_syntax) for context in opened.accepted_contexts}
         chosen = next(wish for wish in wanted if wish in accepted)
         sent = path if chosen == sop_class_uid else convert(path, chosen)
-        return _expect_status(association.send_c_store(sent), peer)
+        return _expect_status(opened.send_c_store(sent), peer)
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,10 @@ def _store_lane(paths: Sequence[Path], peer: Address, calling: str, told: "Queue
         metas = {path: meta for path in paths if (meta := _meta(path)) is not None}
         wanted = {(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)) for meta in metas.values()}
         offers = [(sop_class_uid, (syntax,)) for sop_class_uid, syntax in sorted(wanted)[:MOST_CONTEXTS]]
-        with _association(peer, calling, offers, Timeouts()) as association:
+        with association(peer, calling, offers, Timeouts()) as opened:
             while waiting:
                 path = waiting[0]
-                told.put(_store_one(association, path, peer) if path in metas else Sent(path, None, NO_META))
+                told.put(_store_one(opened, path, peer) if path in metas else Sent(path, None, NO_META))
                 waiting.pop(0)
     except Exception as error:
         why = str(error) if isinstance(error, Later | NotAccepted) else f"unexpected {type(error).__name__}"
@@ -136,34 +136,39 @@ def _meta(path: Path) -> FileMetaDataset | None:
         return None
 
 
-def _store_one(association: Association, path: Path, peer: Address) -> Sent:
+def _store_one(opened: Association, path: Path, peer: Address) -> Sent:
     try:
-        return Sent(path, _expect_status(association.send_c_store(path), peer))
+        return Sent(path, _expect_status(opened.send_c_store(path), peer))
     except (ValueError, RuntimeError, Later) as error:
         return Sent(path, None, str(error))
 
 
 @contextmanager
-def _association(
+def association(
     peer: Address, calling: str, offers: Sequence[tuple[str, Sequence[str]]], timeouts: Timeouts
 ) -> Iterator[Association]:
+    """Open an association; release it at the end. Raise ``Later`` or ``NotAccepted`` where there is none."""
     ae = implementation.entity(calling)
     ae.connection_timeout = timeouts.connect_s
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeouts.answer_s
     offered = [build_context(sop_class_uid, list(syntaxes)) for sop_class_uid, syntaxes in offers]
     guard = (evt.EVT_CONN_OPEN, _guard, [timeouts.answer_s])
-    tls_args = _tls_args(peer)
-    association = ae.associate(
-        peer.host, peer.port, contexts=offered, ae_title=peer.ae_title, evt_handlers=[guard], tls_args=tls_args
+    opened = ae.associate(
+        peer.host,
+        peer.port,
+        contexts=offered,
+        ae_title=peer.ae_title,
+        evt_handlers=[guard],
+        tls_args=_tls_args(peer),
     )
-    if not association.is_established:
-        raise _why_not(association, peer)
+    if not opened.is_established:
+        raise _why_not(opened, peer)
     try:
-        if not association.accepted_contexts:
+        if not opened.accepted_contexts:
             raise NotAccepted(f"{peer} accepts none of the presentation contexts {[offer[0] for offer in offers]}")
-        yield association
+        yield opened
     finally:
-        association.release() if association.is_established else association.abort()
+        opened.release() if opened.is_established else opened.abort()
 
 
 def _tls_args(peer: Address) -> tuple[ssl.SSLContext, str] | None:

@@ -5,25 +5,26 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from storage import arrivals, audit, jobs, stations
+from storage import arrivals, audit, jobs
 from storage.database import Database
 from storage.schema import Instance, Job, Series
 from storage.spool import Spool
 from vb_node.config import RouteSettings, Settings
 from vb_node.dicom.read import read_header
-from vb_node.errors import Unfit
+from vb_node.dimse.scu import Address, Timeouts
+from vb_node.errors import IdentityConflict, Unfit
 from vb_node.pipeline import rule
 from vb_node.pipeline.application import Application, Candidate, find
 from vb_node.pipeline.rule import Rule
 from vb_node.pipeline.select import IMAGE_CLASSES, Choice
-from vb_node.runtime import receive
 from vb_node.runtime.evidence import OpenStudy, evidences
+from vb_node.runtime.identity import conflict
+from vb_node.runtime.inquiry import Inquiry
+from vb_node.runtime.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class WholeStudy:
     instances: Mapping[str, Sequence[Instance]]
     closing: frozenset[str]
     evidence: str
+    conflict: IdentityConflict | None = None
 
 
 class Assembler:
@@ -60,15 +62,20 @@ class Assembler:
         self.database = database
         self.spool = spool
         self.evidences = evidences(settings.assemble)
+        self.watch = Watch(database, spool, _inquiry(settings))
         by_priority = sorted(settings.routes, key=lambda route: -route.priority)
         self._resting: dict[str, float] = {}  # studies that failed, so that they do not hold up the others
         self.routes = [_route(route, find(applications, route.application), settings) for route in by_priority]
 
     def step(self, now: float) -> bool:
         """Close one study that is whole; give False if there is none."""
-        for open_study in self._open_studies():
+        for open_study in self.watch.open_studies(now):
             evidence = next((words for speak in self.evidences if (words := speak(open_study, now))), None)
-            if evidence is None or self._resting.get(open_study.study_instance_uid, 0.0) > now:
+            if (
+                evidence is None
+                or not open_study.is_seen
+                or self._resting.get(open_study.study_instance_uid, 0.0) > now
+            ):
                 continue
             try:
                 self._assemble(self._gather(open_study, evidence), now)
@@ -79,20 +86,13 @@ class Assembler:
             return True
         return False
 
-    def _open_studies(self) -> list[OpenStudy]:
-        with self.database.read() as session:
-            listener = stations.get(session, receive.STATION)
-            since, heard_at = (listener.started_at, listener.beat_at) if listener else (0.0, 0.0)
-            by_study = groupby(arrivals.open_series(session), attrgetter("study_instance_uid"))
-            return [OpenStudy(list(series), since, heard_at) for _, series in by_study]
-
     def _gather(self, open_study: OpenStudy, evidence: str) -> WholeStudy:
         with self.database.read() as session:
             study = arrivals.series_of_study(session, open_study.study_instance_uid)
             series = {one.series_instance_uid: one for one in study}
             instances = {uid: list(arrivals.instances_of_series(session, uid)) for uid in series}
         closing = frozenset(one.series_instance_uid for one in open_study.series)
-        return WholeStudy(series, instances, closing, evidence)
+        return WholeStudy(series, instances, closing, evidence, conflict(study, open_study.glances))
 
     def _assemble(self, study: WholeStudy, now: float) -> None:
         choices = list(self._choices(study))  # reads files: not while the ledger is held
@@ -139,6 +139,15 @@ def _route(route: RouteSettings, application: Application, settings: Settings) -
     return Route(route, rule.parse(route.when), application, application.plan(settings))
 
 
+def _inquiry(settings: Settings) -> Inquiry | None:
+    for destination in settings.destinations:
+        if destination.name == settings.assemble.ask:
+            peer = Address(destination.ae_title or "", destination.host, destination.port)
+            timeouts = Timeouts(min(10.0, destination.timeout_s), destination.timeout_s)
+            return Inquiry(peer, destination.calling_ae_title or settings.node.ae_title, timeouts)
+    return None
+
+
 def _is_unchanged(session: Session, study: WholeStudy) -> bool:
     uid = next(iter(study.series.values())).study_instance_uid
     current = {series.series_instance_uid: series.instances for series in arrivals.series_of_study(session, uid)}
@@ -180,8 +189,12 @@ def _schedule(
         **audit.keys_of(study.series[uid]),
     )
     scheduled = jobs.schedule(session, job, inputs)
-    if scheduled is not None:
-        log.info("job scheduled", extra={"job": job.id, "series_instance_uid": uid, "instances": len(inputs)})
+    ids = {"job": job.id, "series_instance_uid": uid, "instances": len(inputs)}
+    if scheduled is not None and study.conflict is not None:
+        log.error("identity conflict", extra=ids | {"why": str(study.conflict)})
+        jobs.hold(session, job, now=now, reason=study.conflict.reason, detail=str(study.conflict))
+    elif scheduled is not None:
+        log.info("job scheduled", extra=ids)
     return scheduled
 
 

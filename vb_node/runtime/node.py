@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from storage import stations
+from storage import associations, stations
 from storage.database import Database, SchemaMismatch
 from storage.spool import Spool
 from vb_node.config import Settings
-from vb_node.dimse import scp
+from vb_node.dimse import door, scp
 from vb_node.dimse.guard import Limits
 from vb_node.dimse.listener import Listener
 from vb_node.dimse.tls import ServerTls, TlsFiles
@@ -35,7 +35,7 @@ from vb_node.runtime.work import Worker
 log = logging.getLogger(__name__)
 
 STATIONS = ("receive", "assemble", "work", "deliver")
-IDLE_S, BEAT_S, RESTART_S, STOP_S = 0.2, 2.0, 1.0, 15.0
+IDLE_S, LOOK_S, BEAT_S, RESTART_S, STOP_S = 0.2, 0.05, 2.0, 1.0, 15.0
 SUPERVISED = "VBNODE_SUPERVISED"
 WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
 PR_SET_PDEATHSIG = 1
@@ -122,10 +122,14 @@ def run_station(name: str, settings: Settings) -> int:
     return 0
 
 
-def turn(station: str, step: Step, stop: threading.Event) -> None:
-    """Call a station's step until told to stop; a bug in one step does not stop the line."""
+def turn(station: str, step: Step, stop: threading.Event, changes: Callable[[], int] = int) -> None:
+    """Call a station's step until told to stop; a bug in one step does not stop the line.
+
+    A step that finds nothing is called again when ``changes`` gives another number, at the latest after ``IDLE_S``.
+    """
     log.info("station ready", extra={"station": station})
     while not stop.is_set():
+        seen = changes()
         try:
             is_busy = step(time.time())
         except Exception:
@@ -133,7 +137,13 @@ def turn(station: str, step: Step, stop: threading.Event) -> None:
             is_busy = False
             stop.wait(BEAT_S)
         if not is_busy:
-            stop.wait(IDLE_S)
+            _rest(stop, changes, seen)
+
+
+def _rest(stop: threading.Event, changes: Callable[[], int], seen: int) -> None:
+    deadline = time.monotonic() + IDLE_S
+    while not stop.wait(LOOK_S) and time.monotonic() < deadline and changes() == seen:
+        pass
 
 
 def listen(settings: Settings, receiver: Receiver) -> Listener:
@@ -153,8 +163,9 @@ def listen(settings: Settings, receiver: Receiver) -> Listener:
         settings.node.ae_title,
         (asked.host, asked.port),
         receiver.store,
-        peers=[scp.Peer(one.ae_title, one.hosts, one.certificate, one.max_associations) for one in asked.peers],
+        peers=[door.Peer(one.ae_title, one.hosts, one.certificate, one.max_associations) for one in asked.peers],
         on_reject=receiver.tell_rejection,
+        on_end=receiver.end,
         limits=limits,
         tls=ServerTls(files, asked.tls.require_peer) if files and asked.tls else None,
         is_full=lambda: shutil.disk_usage(settings.data).free < asked.min_free_mb << 20,
@@ -166,6 +177,7 @@ def _receive(database: Database, settings: Settings, stop: threading.Event) -> N
     receiver = Receiver(database, spool)
     with database.write() as session:
         stations.start(session, receive.STATION, now=time.time())
+        associations.interrupt(session, now=time.time())
     spool.sweep()
     server = listen(settings, receiver)
     if rebuilt := receiver.recover():
@@ -183,7 +195,7 @@ def _receive(database: Database, settings: Settings, stop: threading.Event) -> N
 
 def _assemble(database: Database, settings: Settings, stop: threading.Event) -> None:
     assembler = Assembler(database, spool_of(settings), settings, installed())
-    turn(assemble.STATION, assembler.step, stop)
+    turn(assemble.STATION, assembler.step, stop, database.changes)
 
 
 def _work(database: Database, settings: Settings, stop: threading.Event) -> None:
@@ -192,7 +204,7 @@ def _work(database: Database, settings: Settings, stop: threading.Event) -> None
     worker = Worker(
         database, spool_of(settings), results_of(settings), installed(), settings.work, serial_number, stop, profiles
     )
-    turn(work.STATION, worker.step, stop)
+    turn(work.STATION, worker.step, stop, database.changes)
 
 
 def _deliver(database: Database, settings: Settings, stop: threading.Event) -> None:
@@ -205,7 +217,7 @@ def _deliver(database: Database, settings: Settings, stop: threading.Event) -> N
         for destination in settings.destinations
     ]
     threads = [
-        threading.Thread(target=turn, args=(f"deliver {name}", step, stop))
+        threading.Thread(target=turn, args=(f"deliver {name}", step, stop, database.changes))
         for name, step in zip(known, steps, strict=True)
     ]
     for thread in threads:

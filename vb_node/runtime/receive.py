@@ -16,8 +16,9 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
-from storage import arrivals, audit
+from storage import arrivals, associations, audit
 from storage.database import Database
 from storage.schema import Instance, Series
 from storage.spool import Spool
@@ -38,6 +39,7 @@ class Receiver:
     def __init__(self, database: Database, spool: Spool) -> None:
         self.database = database
         self.spool = spool
+        self._open: set[str] = set()  # associations that brought instances
 
     def store(self, request: StoreRequest) -> None:
         """Take one instance; return when it is safe.
@@ -59,11 +61,14 @@ class Receiver:
         is_known = self._is_known(request.sop_instance_uid, sha256)
         if is_known and is_intact(self.spool.path_of(request.sop_instance_uid, sha256), sha256):
             with self.database.write() as session:
-                arrivals.see_again(session, request.sop_instance_uid, now=time.time())
+                self._note(session, request)
+                arrivals.see_again(
+                    session, request.sop_instance_uid, now=time.time(), association_id=request.association_id
+                )
             return
         try:
             self.spool.put(request.sop_instance_uid, sha256, part10(request), request.data)
-            self._record(header, sha256, len(request.data), request.calling_ae_title)
+            self._record(header, sha256, len(request.data), request.calling_ae_title, request)
         except arrivals.Conflict as conflict:
             self.spool.path_of(request.sop_instance_uid, sha256).unlink(missing_ok=True)
             raise Refused(str(conflict), status.DUPLICATE) from conflict
@@ -79,7 +84,9 @@ class Receiver:
             )
         return known is not None
 
-    def _record(self, header: Dataset, sha256: str, size_bytes: int, peer: str) -> None:
+    def _record(
+        self, header: Dataset, sha256: str, size_bytes: int, peer: str, request: StoreRequest | None = None
+    ) -> None:
         now = time.time()
         instance = Instance(
             sop_instance_uid=str(header.SOPInstanceUID),
@@ -90,6 +97,7 @@ class Receiver:
             size_bytes=size_bytes,
             peer=peer,
             received_at=now,
+            association_id=request and request.association_id,
         )
         series = Series(
             series_instance_uid=instance.series_instance_uid,
@@ -100,7 +108,22 @@ class Receiver:
             last_arrival_at=now,
         )
         with self.database.write() as session:
+            if request is not None:
+                self._note(session, request)
             arrivals.record(session, instance, series, actor=STATION)
+
+    def _note(self, session: Session, request: StoreRequest) -> None:
+        if request.association_id is not None:
+            associations.note(session, request.association_id, request.calling_ae_title, request.host, now=time.time())
+            self._open.add(request.association_id)
+
+    def end(self, association_id: str, is_released: bool) -> None:
+        """Write down that an association that brought instances has ended, and how."""
+        if association_id not in self._open:
+            return
+        self._open.discard(association_id)
+        with self.database.write() as session:
+            associations.end(session, association_id, is_released=is_released, now=time.time())
 
     def tell_rejection(self, calling_ae_title: str, host: str, why: str) -> None:
         """Write down that an association was rejected."""

@@ -1,0 +1,44 @@
+"""Over which associations instances came, and how those ended: what the shelf ARRIVALS says of its senders."""
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from storage.schema import Association, Instance
+
+
+def note(session: Session, association_id: str, peer: str, host: str, *, now: float) -> None:
+    """Write an association down, once, with the first instance that it brings."""
+    if session.get(Association, association_id) is None:
+        association = Association(id=association_id, peer=peer[:64], host=host[:64], began_at=now, is_released=False)
+        session.add(association)
+
+
+def end(session: Session, association_id: str, *, is_released: bool, now: float) -> None:
+    """Write down how an association ended: by its release (PS3.8 7.2), or by an abort or a broken connection."""
+    association = session.get_one(Association, association_id)
+    association.ended_at, association.is_released = now, is_released
+
+
+def interrupt(session: Session, *, now: float) -> None:
+    """End those that are open, unreleased: their listener is gone."""
+    session.execute(update(Association).where(Association.ended_at.is_(None)).values(ended_at=now))
+
+
+def by_series(session: Session, series_instance_uids: Collection[str]) -> Mapping[str, Mapping[str | None, int]]:
+    """Count the instances of each series by the association that brought them last; None: unknown."""
+    query = (
+        select(Instance.series_instance_uid, Instance.association_id, func.count())
+        .where(Instance.series_instance_uid.in_(series_instance_uids))
+        .group_by(Instance.series_instance_uid, Instance.association_id)
+    )
+    found: dict[str, dict[str | None, int]] = {uid: {} for uid in series_instance_uids}
+    for uid, association_id, count in session.execute(query):
+        found[uid][association_id] = count
+    return found
+
+
+def get(session: Session, association_ids: Collection[str]) -> list[Association]:
+    """Give associations by their ids."""
+    return list(session.scalars(select(Association).where(Association.id.in_(association_ids))))

@@ -1,0 +1,141 @@
+"""One look at an instance: who it is of, where it stands, and what it says of how many there are.
+
+Patient with damage: what cannot be read is not there. Nothing here judges: that is for evidence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset, dcmread
+
+from vb_node.dicom.read import DAMAGE, value
+
+KEYWORDS = (
+    "SOPInstanceUID",
+    "SOPClassUID",
+    "PatientID",
+    "PatientName",
+    "SpecificCharacterSet",
+    "Rows",
+    "NumberOfFrames",
+    "AcquisitionNumber",
+    "ImagesInAcquisition",
+    "ConcatenationUID",
+    "InConcatenationTotalNumber",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
+    "SpacingBetweenSlices",
+    "SliceThickness",
+)
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What assembling needs to know of one instance.
+
+    ``images_in_acquisition`` is of the acquisition ``acquisition`` (PS3.3 C.7.6.1); ``concatenation`` names one and its
+    number of instances (PS3.3 C.7.6.16.2.2.4). ``orientation`` are the six cosines, ``position_lps`` is in mm;
+    ``thickness_mm`` is SpacingBetweenSlices, else SliceThickness.
+    """
+
+    patient_id: str = ""
+    patient_name: str = ""
+    is_image: bool = False
+    is_multi_frame: bool = False
+    acquisition: str = ""
+    images_in_acquisition: int | None = None
+    concatenation: tuple[str, int] | None = None
+    orientation: tuple[float, ...] | None = None
+    position_lps: tuple[float, ...] | None = None
+    thickness_mm: float | None = None
+
+
+def glance(path: Path) -> Glance:
+    """Look at the file of one instance; what is damaged says nothing."""
+    try:
+        header = dcmread(path, stop_before_pixels=True, specific_tags=list(KEYWORDS))
+    except DAMAGE:
+        return Glance()
+    frames = _whole(header, "NumberOfFrames") or 1
+    uid, total = value(header, "ConcatenationUID"), _whole(header, "InConcatenationTotalNumber")
+    spacing = _numbers(header, "SpacingBetweenSlices", 1) or _numbers(header, "SliceThickness", 1) or (None,)
+    return Glance(
+        patient_id=str(value(header, "PatientID") or "").strip(),
+        patient_name=str(value(header, "PatientName") or "").upper().rstrip(" ^="),
+        is_image=_whole(header, "Rows") is not None,
+        is_multi_frame=frames > 1,
+        acquisition=str(value(header, "AcquisitionNumber") or ""),
+        images_in_acquisition=_whole(header, "ImagesInAcquisition"),
+        concatenation=(str(uid), total) if uid and total else None,
+        orientation=_numbers(header, "ImageOrientationPatient", 6),
+        position_lps=_numbers(header, "ImagePositionPatient", 3),
+        thickness_mm=spacing[0],
+    )
+
+
+def expected_instances(glances: Sequence[Glance]) -> int | None:
+    """Say how many instances a series has by its own headers; None where they do not say it, or disagree.
+
+    A multi-frame instance is all of itself, a concatenation counts its parts; classic images count those of their
+    acquisition, which is that of the series if there is one.
+    """
+    if not glances or not all(seen.is_image for seen in glances):
+        return None
+    if all(seen.is_multi_frame for seen in glances):
+        parts = {seen.concatenation for seen in glances}
+        return len(glances) if parts == {None} else _only({part[1] if part else None for part in parts})
+    if len({seen.acquisition for seen in glances}) > 1:
+        return None
+    return _only({seen.images_in_acquisition for seen in glances})
+
+
+def is_unbroken(glances: Sequence[Glance]) -> bool | None:
+    """Say whether planes stand at one step with none missing between them; None where geometry cannot tell.
+
+    Planes are taken by their orientation. Every place must be taken equally often, and a step about twice the stated
+    thickness or more may be every other slice of an interleaved series: it tells nothing.
+    """
+    if not glances or any(seen.orientation is None or seen.position_lps is None for seen in glances):
+        return None
+    stacks: dict[tuple[float, ...], list[Glance]] = {}
+    for seen in glances:
+        stacks.setdefault(tuple(round(cosine, 2) for cosine in seen.orientation or ()), []).append(seen)
+    verdicts = {_is_unbroken_stack(stack) for stack in stacks.values()}
+    if False in verdicts:
+        return False
+    return None if None in verdicts else True
+
+
+def _is_unbroken_stack(stack: Sequence[Glance]) -> bool | None:
+    cosines = np.array(stack[0].orientation).reshape(2, 3)
+    places = np.round(np.array([seen.position_lps for seen in stack]) @ np.cross(*cosines), 2)
+    taken, times = np.unique(places, return_counts=True)
+    if len(taken) < 3:
+        return None
+    steps = np.diff(taken)
+    step_mm = float(np.median(steps))
+    if np.abs(steps - step_mm).max() > 0.1 * step_mm or len(set(times)) > 1:
+        return False
+    stated = [seen.thickness_mm for seen in stack if seen.thickness_mm]
+    return True if stated and step_mm < 1.9 * max(stated) else None
+
+
+def _only(values: set[int | None]) -> int | None:
+    return values.pop() if len(values) == 1 else None
+
+
+def _whole(header: Dataset, keyword: str) -> int | None:
+    found = _numbers(header, keyword, 1)
+    return int(found[0]) if found and found[0] >= 1 else None
+
+
+def _numbers(header: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    found: Any = value(header, keyword)
+    try:
+        numbers = np.array(found, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        return None
+    return tuple(float(number) for number in numbers) if len(numbers) == count and np.isfinite(numbers).all() else None
