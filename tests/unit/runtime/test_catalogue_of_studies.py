@@ -87,7 +87,7 @@ def test_d_07_a_missing_slice_ends_in_a_job_that_says_so(make_house: Callable[[]
 
     (job,) = house.jobs()
     assert (job.state, job.reason) == ("FAILED", "MissingSlices")
-    assert "1 slices missing" in str(job.detail)
+    assert "1 slice missing" in str(job.detail)
     assert [result.role for result in job.results] == ["SR", "KEY"]
 
 
