@@ -5,13 +5,11 @@ structure is walked here to its last byte: iteratively, in place, and with limit
 """
 
 import re
-from io import BytesIO
+from collections.abc import Mapping
+from dataclasses import dataclass
 from struct import unpack_from
 
-from pydicom import Dataset
-from pydicom.errors import BytesLengthException
-from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag
+from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.uid import UID
 
 from vb_node.errors import Refused
@@ -26,8 +24,32 @@ CLASS_MISMATCH, INSTANCE_MISMATCH, PIXEL_LENGTH = 0xA901, 0xA902, 0xA903
 CANNOT_PARSE, TRUNCATED, TOO_MUCH, MISSING_UID, ILLEGAL_UID = 0xC000, 0xC001, 0xC002, 0xC004, 0xC005
 
 
-def admit(data: bytes, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Dataset:
-    """Check one data set against its C-STORE request and give its header (no pixels).
+CHARACTER_SET, SOP_CLASS, SOP_INSTANCE, ACCESSION, PATIENT = 0x00080005, 0x00080016, 0x00080018, 0x00080050, 0x00100020
+STUDY, SERIES, SAMPLES, PHOTOMETRIC, FRAMES = 0x0020000D, 0x0020000E, 0x00280002, 0x00280004, 0x00280008
+ROWS, COLUMNS, BITS_ALLOCATED = 0x00280010, 0x00280011, 0x00280100
+UIDS = {
+    SOP_CLASS: "SOPClassUID",
+    SOP_INSTANCE: "SOPInstanceUID",
+    SERIES: "SeriesInstanceUID",
+    STUDY: "StudyInstanceUID",
+}
+_READ = {CHARACTER_SET, ACCESSION, PATIENT, SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS, BITS_ALLOCATED, *UIDS}
+
+
+@dataclass(frozen=True)
+class Header:
+    """By what an instance is kept and found."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    patient_id: str
+    accession_number: str
+
+
+def admit(data: bytes, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Header:
+    """Check one data set against its C-STORE request and give its header.
 
     Raises
     ------
@@ -35,26 +57,27 @@ def admit(data: bytes, transfer_syntax_uid: str, sop_class_uid: str, sop_instanc
         With the status of the first thing that is wrong (PS3.4 table B.2-1).
     """
     syntax = UID(transfer_syntax_uid)
-    pixel_length = walk(data, syntax.is_implicit_VR)
-    header = _read(data, syntax)
-    _check_identity(header, sop_class_uid, sop_instance_uid)
+    pixel_length, found = walk(data, syntax.is_implicit_VR)
+    uids = _identity(found, sop_class_uid, sop_instance_uid)
     if pixel_length is None and UID(sop_class_uid).name.endswith("Image Storage"):
         raise Refused("an image with Pixel Data expected, none came: the data set may be cut", TRUNCATED)
     if pixel_length is not None and not syntax.is_encapsulated:
-        _check_pixel_length(header, pixel_length)
-    return header
+        _check_pixel_length(found, pixel_length)
+    sop_class, sop_instance, series, study = uids
+    return Header(sop_class, sop_instance, series, study, _text(found, PATIENT), _text(found, ACCESSION))
 
 
-def walk(data: bytes, is_implicit: bool) -> int | None:
-    """Follow every length to the last byte and give that of the Pixel Data, if there is any.
+def walk(data: bytes, is_implicit: bool) -> tuple[int | None, dict[int, bytes]]:
+    """Follow every length to the last byte; give that of the Pixel Data, if there is any, and the values we read.
 
     Raises
     ------
     Refused
-        C001 when an element runs past the end, C000 when there is no structure, C002 past the limits of depth and
-        count.
+        C001 when an element runs past the end, C000 when there is no structure or a value comes twice that parsers
+        would choose from, C002 past the limits of depth and count.
     """
     position, elements, pixel_length = 0, 0, None
+    found: dict[int, bytes] = {}
     nested = [is_implicit]  # one entry a level: is it implicit VR (UN of undefined length is, PS3.5 6.2.2)
     while position < len(data):
         tag, vr, length, start = _element(data, position, nested[-1])
@@ -63,6 +86,10 @@ def walk(data: bytes, is_implicit: bool) -> int | None:
             raise Refused(f"more than {MOST_ELEMENTS} elements or {MOST_DEPTH} levels", TOO_MUCH)
         if tag == PIXEL_DATA and len(nested) == 1:
             pixel_length = length
+        if tag in _READ and len(nested) == 1 and length != UNDEFINED:
+            if tag in found:
+                raise Refused(f"element {tag:08X} expected once, it came twice", CANNOT_PARSE)
+            found[tag] = data[start : start + length]
         if tag in (ITEM_END, SEQUENCE_END):
             nested.pop()
         elif length == UNDEFINED:
@@ -74,7 +101,7 @@ def walk(data: bytes, is_implicit: bool) -> int | None:
         position = start
     if position != len(data) or len(nested) != 1:
         raise Refused(f"the data set has {len(data)} bytes, its lengths ask for more", TRUNCATED)
-    return pixel_length
+    return pixel_length, found
 
 
 def _element(data: bytes, position: int, is_implicit: bool) -> tuple[int, bytes, int, int]:
@@ -91,42 +118,53 @@ def _element(data: bytes, position: int, is_implicit: bool) -> tuple[int, bytes,
         raise Refused(f"the data set ends within an element at byte {position}", TRUNCATED) from error
 
 
-def _read(data: bytes, syntax: UID) -> Dataset:
-    def is_pixel_data(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-        return int(tag) >= PIXEL_DATA
-
-    try:
-        return read_dataset(BytesIO(data), syntax.is_implicit_VR, True, stop_when=is_pixel_data)
-    except (ValueError, OSError, KeyError, NotImplementedError, RecursionError, BytesLengthException) as error:
-        raise Refused(f"the data set cannot be read: {type(error).__name__}", CANNOT_PARSE) from error
-
-
-def _check_identity(header: Dataset, sop_class_uid: str, sop_instance_uid: str) -> None:
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
-        value = header.get(keyword)
+def _identity(found: Mapping[int, bytes], sop_class_uid: str, sop_instance_uid: str) -> list[str]:
+    values = []
+    for tag, keyword in UIDS.items():
+        value = found.get(tag, b"").rstrip(b"\0 ").decode("latin-1")
         if not value:
             raise Refused(f"{keyword} expected, none came", MISSING_UID)
-        if not isinstance(value, str) or len(value) > 64 or not LEGAL_UID.fullmatch(value):
+        if len(value) > 64 or not LEGAL_UID.fullmatch(value):
             raise Refused(f"{keyword} is no legal UID (PS3.5 9.1)", ILLEGAL_UID)
-    if header.SOPClassUID != sop_class_uid:
-        raise Refused(f"SOP class {sop_class_uid} announced, {header.SOPClassUID} came", CLASS_MISMATCH)
-    if header.SOPInstanceUID != sop_instance_uid:
-        raise Refused(
-            f"SOP instance {sop_instance_uid[:64]} announced, {header.SOPInstanceUID} came", INSTANCE_MISMATCH
-        )
+        values.append(value)
+    if values[0] != sop_class_uid:
+        raise Refused(f"SOP class {sop_class_uid} announced, {values[0]} came", CLASS_MISMATCH)
+    if values[1] != sop_instance_uid:
+        raise Refused(f"SOP instance {sop_instance_uid[:64]} announced, {values[1]} came", INSTANCE_MISMATCH)
+    return values
 
 
-def _check_pixel_length(header: Dataset, length: int) -> None:
+def _text(found: Mapping[int, bytes], tag: int) -> str:
+    """Read a text for finding by, in its character set (PS3.5 6.1.2); what cannot be read is replaced."""
+    value = found.get(tag, b"")
+    if value.isascii():
+        text = value.decode("ascii")
+    else:
+        terms = found.get(CHARACTER_SET, b"").decode("ascii", "replace").split("\\")
+        text = decode_bytes(value, convert_encodings([term.strip() for term in terms]), set())
+    return text.strip(" \0")[:64]
+
+
+def _check_pixel_length(found: Mapping[int, bytes], length: int) -> None:
     try:
-        samples = int(header.Rows) * int(header.Columns) * int(header.get("SamplesPerPixel") or 1)
-        frames = int(header.get("NumberOfFrames") or 1)
-        bits = samples * frames * int(header.BitsAllocated)
-    except (AttributeError, TypeError, ValueError) as error:
+        samples = _number(found, ROWS) * _number(found, COLUMNS) * _number(found, SAMPLES, 1)
+        bits = samples * int(found.get(FRAMES) or 1) * _number(found, BITS_ALLOCATED)
+    except ValueError as error:
         raise Refused(
             "Pixel Data without readable Rows, Columns, NumberOfFrames and BitsAllocated", PIXEL_LENGTH
         ) from error
     expected = (bits + 7) // 8
-    if header.get("PhotometricInterpretation") == "YBR_FULL_422":
+    if found.get(PHOTOMETRIC, b"").strip() == b"YBR_FULL_422":
         expected = expected * 2 // 3
     if length not in (expected, expected + expected % 2):
         raise Refused(f"Pixel Data of {expected} bytes expected, {length} came", PIXEL_LENGTH)
+
+
+def _number(found: Mapping[int, bytes], tag: int, default: int | None = None) -> int:
+    """Read one US value."""
+    value = found.get(tag, b"")
+    if not value and default is not None:
+        return default
+    if len(value) != 2:
+        raise ValueError(tag)
+    return int.from_bytes(value, "little")

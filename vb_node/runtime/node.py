@@ -39,6 +39,7 @@ IDLE_S, BEAT_S, RESTART_S, STOP_S = 0.2, 2.0, 1.0, 15.0
 SUPERVISED = "VBNODE_SUPERVISED"
 WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
 PR_SET_PDEATHSIG = 1
+SWITCH_S = 0.0005  # a connection that has to answer waits no longer for one that computes
 
 Step = Callable[[float], bool]
 
@@ -162,10 +163,12 @@ def listen(settings: Settings, receiver: Receiver) -> Listener:
 
 
 def _receive(database: Database, settings: Settings, stop: threading.Event) -> None:
+    sys.setswitchinterval(SWITCH_S)
     spool = spool_of(settings)
     receiver = Receiver(database, spool)
     with database.write() as session:
         stations.start(session, receive.STATION, now=time.time())
+    spool.prepare()
     spool.sweep()
     server = listen(settings, receiver)
     if rebuilt := receiver.recover():
@@ -179,6 +182,7 @@ def _receive(database: Database, settings: Settings, stop: threading.Event) -> N
 
     turn(receive.STATION, beat, stop)
     server.shutdown()
+    receiver.close()
 
 
 def _assemble(database: Database, settings: Settings, stop: threading.Event) -> None:
