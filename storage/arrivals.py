@@ -13,9 +13,14 @@ class Conflict(Exception):
     """The SOP Instance UID is known with other content, or in another series."""
 
 
-# Made once: to put a statement together takes longer than to run it, and these run for each instance.
-_INSTANCE = select(Instance.sha256, Instance.series_instance_uid).where(Instance.sop_instance_uid == bindparam("uid"))
-_STUDY = select(Series.study_instance_uid).where(Series.series_instance_uid == bindparam("uid"))
+_INSTANCES, _SERIES = Instance.__table__.c, Series.__table__.c
+_BY_UID = _INSTANCES.sop_instance_uid == bindparam("uid")
+# Made once, and one for both: to put a statement together takes longer than to run it, and this runs for each instance.
+_KNOWN = select(
+    select(_INSTANCES.sha256).where(_BY_UID).scalar_subquery(),
+    select(_INSTANCES.series_instance_uid).where(_BY_UID).scalar_subquery(),
+    select(_SERIES.study_instance_uid).where(_SERIES.series_instance_uid == bindparam("series")).scalar_subquery(),
+)
 
 
 def record(session: Session, instance: Instance, series: Series, *, actor: str) -> bool:
@@ -30,9 +35,8 @@ def record(session: Session, instance: Instance, series: Series, *, actor: str) 
         The UID is taken by other bytes or another series: the first one is kept.
     """
     place = series.series_instance_uid, series.study_instance_uid
-    with session.no_autoflush:  # the rows of one commit go in together
-        if is_known(session, instance.sop_instance_uid, instance.sha256, *place):
-            return False
+    if is_known(session, instance.sop_instance_uid, instance.sha256, *place):
+        return False
     shelf = _shelf_of(session, series)
     _open(shelf, now=instance.received_at)
     shelf.instances += 1
@@ -54,13 +58,13 @@ def is_known(
     session: Session, sop_instance_uid: str, sha256: str, series_instance_uid: str, study_instance_uid: str
 ) -> bool:
     """Say whether an instance is on the shelf, byte for byte; raise ``Conflict`` like ``record``."""
-    instance = session.execute(_INSTANCE, {"uid": sop_instance_uid}).first()
-    if instance is not None and tuple(instance) != (sha256, series_instance_uid):
+    found = session.connection().execute(_KNOWN, {"uid": sop_instance_uid, "series": series_instance_uid}).one()
+    known_sha256, known_series, known_study = found
+    if known_sha256 is not None and (known_sha256, known_series) != (sha256, series_instance_uid):
         raise Conflict(f"SOP Instance UID {sop_instance_uid} is known with other content; the first is kept")
-    study = session.scalar(_STUDY, {"uid": series_instance_uid})
-    if study not in (None, study_instance_uid):
+    if known_study not in (None, study_instance_uid):
         raise Conflict(f"series {series_instance_uid} is known in another study; the first is kept")
-    return instance is not None
+    return known_sha256 is not None
 
 
 def _shelf_of(session: Session, series: Series) -> Series:
