@@ -148,6 +148,7 @@ def listen(settings: Settings, receiver: Receiver) -> Listener:
         max_instance_bytes=asked.max_instance_mb << 20,
         stall_s=asked.stall_s,
         idle_s=asked.idle_s,
+        is_full=lambda: shutil.disk_usage(settings.data).free < asked.min_free_mb << 20,
     )
     files = asked.tls and TlsFiles(asked.tls.certificate, asked.tls.key, asked.tls.ca, asked.tls.crl)
     return scp.listen(
@@ -158,7 +159,6 @@ def listen(settings: Settings, receiver: Receiver) -> Listener:
         on_reject=receiver.tell_rejection,
         limits=limits,
         tls=ServerTls(files, asked.tls.require_peer) if files and asked.tls else None,
-        is_full=lambda: shutil.disk_usage(settings.data).free < asked.min_free_mb << 20,
     )
 
 
