@@ -46,7 +46,7 @@ class Spool:
         path = self.path_of(sop_instance_uid, sha256)
         if not path.parent.is_dir():
             self.prepare()
-        part = path.with_name(f"{path.name}.{uuid4().hex}{_PART}")
+        part = path.with_name(f"{path.name}.{os.getpid()}.{uuid4().hex}{_PART}")
         try:
             with part.open("xb", buffering=0) as file:
                 _write_all(file.fileno(), pieces)
@@ -62,8 +62,8 @@ class Spool:
         return path
 
     def sweep(self) -> int:
-        """Remove what a crash left half written, and return how many files that were; only while nobody writes."""
-        parts = list(self.root.rglob(f"*{_PART}"))
+        """Remove what processes that are gone left half written, and return how many files that were."""
+        parts = [part for part in self.root.rglob(f"*{_PART}") if not _is_running(part.name.split(".")[-3])]
         for part in parts:
             part.unlink(missing_ok=True)
         return len(parts)
@@ -77,7 +77,7 @@ def write_durably(path: Path, *pieces: bytes) -> None:
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
         _sync_folder(path.parent.parent)
-    part = path.with_name(f"{path.name}.{uuid4().hex}{_PART}")
+    part = path.with_name(f"{path.name}.{os.getpid()}.{uuid4().hex}{_PART}")
     try:
         with part.open("wb") as file:
             file.writelines(pieces)
@@ -88,6 +88,11 @@ def write_durably(path: Path, *pieces: bytes) -> None:
         part.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _is_running(process: str) -> bool:
+    """Say whether a process, by its id, is there and is another one than this."""
+    return process.isdecimal() and int(process) != os.getpid() and Path(f"/proc/{process}").exists()
 
 
 def _write_all(descriptor: int, pieces: Sequence[bytes]) -> None:

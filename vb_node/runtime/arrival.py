@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from storage import arrivals
+from storage import arrivals, audit
 from storage.pen import Write
 from storage.schema import Instance, Series
 from vb_node.dicom.admission import Header
 
 log = logging.getLogger(__name__)
+
+ACTOR = "receive"
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,21 @@ def record_of(arrival: Arrival, size_bytes: int, peer: str) -> Write:
             opened_at=now,
             last_arrival_at=now,
         )
-        arrivals.record(session, instance, series, actor="receive")
+        try:
+            arrivals.record(session, instance, series, actor=ACTOR)
+        except arrivals.Conflict as conflict:  # another process of the listener was first; the file is kept
+            details = {"sha256": arrival.sha256, "why": str(conflict)}
+            uid = header.sop_instance_uid
+            log.error("instance set aside", extra={"sop_instance_uid": uid})
+            audit.record(
+                session,
+                "instance set aside",
+                now=now,
+                actor=ACTOR,
+                outcome="failure",
+                details=details,
+                peer=peer,
+                sop_instance_uid=uid,
+            )
 
     return write

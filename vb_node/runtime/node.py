@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from storage import stations
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 
 STATIONS = ("receive", "assemble", "work", "deliver")
 IDLE_S, BEAT_S, RESTART_S, STOP_S = 0.2, 2.0, 1.0, 15.0
-SUPERVISED = "VBNODE_SUPERVISED"
+SUPERVISED, NUMBER = "VBNODE_SUPERVISED", "VBNODE_NUMBER"
 WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
 PR_SET_PDEATHSIG = 1
 SWITCH_S = 0.0005  # a connection that has to answer waits no longer for one that computes
@@ -64,39 +65,41 @@ def results_of(settings: Settings) -> Path:
 
 def supervise(settings: Settings, config: Path) -> int:
     """Run every station in a process of its own until SIGTERM or SIGINT; give the exit status."""
-    open_ledger(settings).close()
+    with closing(open_ledger(settings)) as database, database.write() as session:
+        stations.forget(session, receive.STATION)  # of an earlier run, perhaps with more processes
     installed()
     for reserved in ("web", "retention"):
         if getattr(settings, reserved) is not None:
             log.warning("section of the configuration is reserved and has no effect yet", extra={"section": reserved})
     stop = _stop_on_signals()
-    names = [name for name in STATIONS for _ in range(settings.work.workers if name == "work" else 1)]
-    children = [(name, _spawn(name, config)) for name in names]
+    counts = {"receive": settings.receive.process_count, "work": settings.work.workers}
+    names = [(name, number + 1) for name in STATIONS for number in range(counts.get(name, 1))]
+    children = [(name, number, _spawn(name, number, config)) for name, number in names]
     log.info(
         "node started",
         extra={"ae_title": settings.node.ae_title, "host": settings.receive.host, "port": settings.receive.port},
     )
     while not stop.wait(RESTART_S):
-        for place, (name, child) in enumerate(children):
+        for place, (name, number, child) in enumerate(children):
             if child.poll() is None:
                 continue
             log.error("station died", extra={"station": name, "exit_status": child.returncode})
             if child.returncode == WRONG_CONFIGURATION:
                 return _end(children, WRONG_CONFIGURATION)
-            children[place] = (name, _spawn(name, config))
+            children[place] = (name, number, _spawn(name, number, config))
     return _end(children, 0)
 
 
-def _spawn(name: str, config: Path) -> subprocess.Popen[bytes]:
+def _spawn(name: str, number: int, config: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "vb_node", "serve", "--config", str(config), "--only", name]
-    return subprocess.Popen(command, env=os.environ | {SUPERVISED: str(os.getpid())})  # noqa: S603  our own program
+    return subprocess.Popen(command, env=os.environ | {SUPERVISED: str(os.getpid()), NUMBER: str(number)})  # noqa: S603  our own program
 
 
-def _end(children: list[tuple[str, subprocess.Popen[bytes]]], status: int) -> int:
-    for _, child in children:
+def _end(children: list[tuple[str, int, subprocess.Popen[bytes]]], status: int) -> int:
+    for _, _, child in children:
         child.terminate()
     deadline = time.monotonic() + STOP_S
-    for _, child in children:
+    for _, _, child in children:
         try:
             child.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -158,6 +161,7 @@ def listen(settings: Settings, receiver: Receiver) -> Listener:
         peers=[scp.Peer(one.ae_title, one.hosts, one.certificate, one.max_associations) for one in asked.peers],
         on_reject=receiver.tell_rejection,
         limits=limits,
+        shares_port=asked.process_count > 1,
         tls=ServerTls(files, asked.tls.require_peer) if files and asked.tls else None,
     )
 
@@ -166,8 +170,9 @@ def _receive(database: Database, settings: Settings, stop: threading.Event) -> N
     sys.setswitchinterval(SWITCH_S)
     spool = spool_of(settings)
     receiver = Receiver(database, spool)
+    name = f"{receive.STATION} {os.environ.get(NUMBER, '1')}"
     with database.write() as session:
-        stations.start(session, receive.STATION, now=time.time())
+        stations.start(session, name, now=time.time())
     spool.prepare()
     spool.sweep()
     server = listen(settings, receiver)
@@ -176,7 +181,7 @@ def _receive(database: Database, settings: Settings, stop: threading.Event) -> N
 
     def beat(now: float) -> bool:
         with database.write() as session:
-            stations.beat(session, receive.STATION, now=now)
+            stations.beat(session, name, now=now)
         stop.wait(BEAT_S)
         return False
 

@@ -141,6 +141,7 @@ class Receiver:
             raise Refused("the digest in the name of the file expected, another content came", CANNOT_PARSE)
         peer = str(meta.get("SendingApplicationEntityTitle", ""))
         with self.database.write() as session:
+            arrivals.is_known(session, uids[1], arrival.sha256, *arrival.place)
             record_of(arrival, len(data), peer)(session)
 
 
