@@ -1,26 +1,28 @@
 """Several processes of the listener on one port: one station, whichever of them takes a connection."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from factories import head, mr_series, write
-from processes import Node, free_port, wait_until
+from processes import TOML, Node, free_port, wait_until
 
 from storage import arrivals, stations
 from storage.schema import Station
 from vb_node.dimse import scu
 
 
-@pytest.fixture
-def node(make_node: Callable[..., Node]) -> Node:
-    made = make_node(free_port(), 3600.0)
-    made.config.write_text(made.config.read_text().replace("[receive]\n", "[receive]\nprocesses = 2\n"))
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    port = free_port()
+    text = TOML.format(port=port, pacs_port=free_port(), quiet_s=3600)
+    made = Node(tmp_path_factory.mktemp("node"), text.replace("[receive]\n", "[receive]\nprocesses = 2\n"), port)
     made.start()
     wait_until(lambda: len(_listeners(made)) == 2, 20, "both processes listen")
-    return made
+    yield made
+    made.stop()
 
 
 def _listeners(node: Node) -> list[psutil.Process]:
