@@ -151,7 +151,7 @@ def _disagreements(waiting: dict[Path, tuple[int, list[str]]]) -> list[str]:
         if line.startswith("# dcmdump"):
             read[line.split(": ", 1)[1]] = values = []
         elif line[1:10] in TAGS and line[10:12] == ") ":  # of the data set itself, not of a sequence in it
-            values.append(line.partition("[")[2].partition("]")[0])
+            values.append(line.partition("[")[2].partition("]")[0].rstrip("\0 "))
     wrong = [
         f"case {number}: admitted, DCMTK reads {read.get(str(path))} instead of {keys}"
         for path, (number, keys) in waiting.items()

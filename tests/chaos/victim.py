@@ -48,7 +48,8 @@ lease_s = {lease_s}
 class Victim:
     """A node whose supervisor is started again whenever it is killed, as systemd would."""
 
-    def __init__(self, home: Path, pacs_port: int, control: str | None) -> None:
+    def __init__(self, home: Path, pacs_port: int, control: str | None, only: str | None = None) -> None:
+        self._station = ["--only", only] if only else []
         self.home, self.port = home, free_port()
         gate = "gate_s = 0" if control == "no-gate" else ""
         words = {"port": self.port, "pacs_port": pacs_port, "quiet_s": QUIET_S, "lease_s": LEASE_S, "gate": gate}
@@ -61,7 +62,7 @@ class Victim:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "vb_node", "serve", "--config", str(self.home / "node.toml")]
+        command = [sys.executable, "-m", "vb_node", "serve", "--config", str(self.home / "node.toml"), *self._station]
         self.supervisor = subprocess.Popen(command, stderr=self._log, env=self._environment)
 
     def stop(self) -> None:
