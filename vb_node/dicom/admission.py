@@ -1,27 +1,24 @@
 """What a data set must hold before it may be answered Success.
 
 That pydicom reads it proves nothing (it takes 300 of 300 random blobs, and Pixel Data of any length), so the
-structure is walked here to its last byte: iteratively, in place, and with limits.
+structure is walked to its last byte first (structure.py), and what is needed of it is read in place.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from struct import unpack_from
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.uid import UID
 
+from vb_node.dicom.structure import TRUNCATED, UNDEFINED, walk
 from vb_node.errors import Refused
 
 LEGAL_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-MOST_ELEMENTS, MOST_DEPTH = 100_000, 32
-UNDEFINED = 0xFFFFFFFF
-ITEM_END, SEQUENCE_END, PIXEL_DATA = 0xFFFEE00D, 0xFFFEE0DD, 0x7FE00010
-_LONG_VR = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+PIXEL_DATA = 0x7FE00010
 
 CLASS_MISMATCH, INSTANCE_MISMATCH, PIXEL_LENGTH = 0xA901, 0xA902, 0xA903
-CANNOT_PARSE, TRUNCATED, TOO_MUCH, MISSING_UID, ILLEGAL_UID = 0xC000, 0xC001, 0xC002, 0xC004, 0xC005
+MISSING_UID, ILLEGAL_UID = 0xC004, 0xC005
 
 
 CHARACTER_SET, SOP_CLASS, SOP_INSTANCE, ACCESSION, PATIENT = 0x00080005, 0x00080016, 0x00080018, 0x00080050, 0x00100020
@@ -57,65 +54,22 @@ def admit(data: bytes, transfer_syntax_uid: str, sop_class_uid: str, sop_instanc
         With the status of the first thing that is wrong (PS3.4 table B.2-1).
     """
     syntax = UID(transfer_syntax_uid)
-    pixel_length, found = walk(data, syntax.is_implicit_VR)
+    places = walk(data, syntax.is_implicit_VR)
+    found = {
+        tag: data[start : start + length]
+        for tag, (start, length) in places.items()
+        if tag in _READ and length != UNDEFINED
+    }
+    _, pixel_length = places.get(PIXEL_DATA, (0, None))
     uids = _identity(found, sop_class_uid, sop_instance_uid)
     if pixel_length is None and UID(sop_class_uid).name.endswith("Image Storage"):
         raise Refused("an image with Pixel Data expected, none came: the data set may be cut", TRUNCATED)
+    if syntax.is_encapsulated and pixel_length not in (None, UNDEFINED):
+        raise Refused(f"Pixel Data in fragments expected (PS3.5 A.4), {pixel_length} bytes in one came", PIXEL_LENGTH)
     if pixel_length is not None and not syntax.is_encapsulated:
         _check_pixel_length(found, pixel_length)
     sop_class, sop_instance, series, study = uids
     return Header(sop_class, sop_instance, series, study, _text(found, PATIENT), _text(found, ACCESSION))
-
-
-def walk(data: bytes, is_implicit: bool) -> tuple[int | None, dict[int, bytes]]:
-    """Follow every length to the last byte; give that of the Pixel Data, if there is any, and the values we read.
-
-    Raises
-    ------
-    Refused
-        C001 when an element runs past the end, C000 when there is no structure or a value comes twice that parsers
-        would choose from, C002 past the limits of depth and count.
-    """
-    position, elements, pixel_length = 0, 0, None
-    found: dict[int, bytes] = {}
-    nested = [is_implicit]  # one entry a level: is it implicit VR (UN of undefined length is, PS3.5 6.2.2)
-    while position < len(data):
-        tag, vr, length, start = _element(data, position, nested[-1])
-        elements += 1
-        if elements > MOST_ELEMENTS or len(nested) > MOST_DEPTH:
-            raise Refused(f"more than {MOST_ELEMENTS} elements or {MOST_DEPTH} levels", TOO_MUCH)
-        if tag == PIXEL_DATA and len(nested) == 1:
-            pixel_length = length
-        if tag in _READ and len(nested) == 1 and length != UNDEFINED:
-            if tag in found:
-                raise Refused(f"element {tag:08X} expected once, it came twice", CANNOT_PARSE)
-            found[tag] = data[start : start + length]
-        if tag in (ITEM_END, SEQUENCE_END):
-            nested.pop()
-        elif length == UNDEFINED:
-            nested.append(nested[-1] or vr == b"UN")
-        else:
-            start += length
-        if not nested or tag >> 16 == 0x0002 or (vr and not vr.isalpha()):
-            raise Refused(f"no DICOM structure at byte {position}", CANNOT_PARSE)
-        position = start
-    if position != len(data) or len(nested) != 1:
-        raise Refused(f"the data set has {len(data)} bytes, its lengths ask for more", TRUNCATED)
-    return pixel_length, found
-
-
-def _element(data: bytes, position: int, is_implicit: bool) -> tuple[int, bytes, int, int]:
-    """Give (tag, VR, length, start of value) of the element at a position (PS3.5 7.1)."""
-    try:
-        group, element = unpack_from("<HH", data, position)
-        tag, vr = group << 16 | element, data[position + 4 : position + 6]
-        if is_implicit or group == 0xFFFE:
-            return tag, b"", unpack_from("<L", data, position + 4)[0], position + 8
-        if vr in _LONG_VR:
-            return tag, vr, unpack_from("<L", data, position + 8)[0], position + 12
-        return tag, vr, unpack_from("<H", data, position + 6)[0], position + 8
-    except Exception as error:
-        raise Refused(f"the data set ends within an element at byte {position}", TRUNCATED) from error
 
 
 def _identity(found: Mapping[int, bytes], sop_class_uid: str, sop_instance_uid: str) -> list[str]:

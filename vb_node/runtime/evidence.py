@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from storage.schema import Series
 from vb_node.config import AssembleSettings
 
-ALIVE_S = 10.0
-
 
 @dataclass(frozen=True)
 class OpenStudy:
@@ -41,12 +39,12 @@ def evidences(settings: AssembleSettings) -> tuple[Evidence, ...]:
     """Give the kinds of evidence that a site's settings ask for."""
 
     def quiet_time(study: OpenStudy, now: float) -> str | None:
-        is_deaf = now - study.heard_at > ALIVE_S  # the silence of a dead listener proves nothing
-        if is_deaf or now - study.last_arrival_at < settings.quiet_s:
+        heard = min(now, study.heard_at)  # the silence of a dead listener proves nothing
+        if heard - study.last_arrival_at < settings.quiet_s:
             return None
         # While the listener was down, nothing could come: quiet says nothing until it has been up for long enough.
         was_interrupted = study.listening_since > study.opened_at
-        if was_interrupted and now - study.listening_since < settings.restart_gate_s:
+        if was_interrupted and heard - study.listening_since < settings.restart_gate_s:
             return None
         return f"quiet for {settings.quiet_s:g} s"
 

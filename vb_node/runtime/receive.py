@@ -21,7 +21,8 @@ from storage.database import Database
 from storage.pen import Dry, Pen, Write
 from storage.schema import Instance
 from storage.spool import Spool
-from vb_node.dicom.admission import CANNOT_PARSE, admit
+from vb_node.dicom.admission import admit
+from vb_node.dicom.structure import CANNOT_PARSE
 from vb_node.dimse import implementation, status
 from vb_node.dimse.scp import StoreRequest
 from vb_node.errors import Refused

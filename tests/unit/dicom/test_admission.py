@@ -112,6 +112,42 @@ def test_a_nest_without_end_is_refused_and_no_stack_overflows() -> None:
     assert refused.value.status == 0xC002
 
 
+_ITEM, _ITEM_END, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0", b"\xfe\xff\xdd\xe0"
+_OPEN, _NONE = b"\xff\xff\xff\xff", b"\0\0\0\0"
+_REFERENCE = b"\x08\x00\x40\x11"
+
+
+@pytest.mark.parametrize(
+    ("element", "status"),
+    [
+        (_REFERENCE + b"SQ\0\0" + b"\x0c\0\0\0" + _ITEM + b"\x04\0\0\0" + b"\x08\0\x50\x11", 0xC000),
+        (_REFERENCE + b"SQ\0\0" + b"\x08\0\0\0" + _ITEM + b"\x40\0\0\0", 0xC001),
+        (_REFERENCE + b"SQ\0\0" + _OPEN + _ITEM + _OPEN + _SEQUENCE_END + _NONE + _ITEM_END + _NONE, 0xC000),
+        (_REFERENCE + b"SQ\0\0" + b"\x08\0\0\0" + b"\x08\0\x50\x11UI\0\0", 0xC000),
+        (b"\x08\0\x18\0UI\x06\x001.2.3\0", 0xC000),
+        (b"\x08\0\x16\0ZZ\0\0", 0xC000),
+        (b"\0\0\0\x01US\x02\0\x01\0", 0xC000),
+    ],
+    ids=["cut item", "item past its sequence", "crossed ends", "no item", "twice", "unknown VR", "command element"],
+)
+def test_d_18_what_readers_take_differently_is_refused(element: bytes, status: int) -> None:
+    instance = _instance()
+
+    with pytest.raises(Refused) as refused:
+        _admit(instance, element + _bytes(instance))
+
+    assert refused.value.status == status
+
+
+def test_compressed_pixels_in_one_piece_are_refused() -> None:
+    instance = _instance()
+
+    with pytest.raises(Refused) as refused:
+        _admit(instance, _bytes(instance), RLELossless)
+
+    assert refused.value.status == 0xA903
+
+
 def test_a_refusal_holds_no_patient_data() -> None:
     instance = _instance()
     instance.PatientName = "CANARY^NAME"

@@ -41,6 +41,11 @@ def test_the_silence_of_a_dead_listener_proves_nothing() -> None:
     assert _spoken(_study(last_arrival_at=110.0, heard_at=112.0), 140.0) is None
 
 
+def test_only_silence_that_the_listener_lived_to_hear_counts() -> None:
+    assert _spoken(_study(last_arrival_at=110.0, heard_at=119.0), 121.0) is None
+    assert _spoken(_study(last_arrival_at=110.0, heard_at=120.5), 121.0) is not None
+
+
 def test_a_series_that_never_falls_quiet_is_forced_and_says_so() -> None:
     study = _study(last_arrival_at=1099.0)
 

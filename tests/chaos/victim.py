@@ -1,0 +1,181 @@
+"""A real node to be killed, frozen and cut off: ``vb-node serve`` with the light application of ``plugin``."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from processes import HOST, free_port
+
+from storage import arrivals, jobs
+from storage.database import Database
+from storage.schema import Job
+
+PLUGIN, ROOT = Path(__file__).parent / "plugin", Path(__file__).parents[2]
+QUIET_S, LEASE_S = 1.5, 3.0
+PATIENCE_S, STEP_S, MIDDLE = 12.0, 0.1, (0.1, 0.7)
+SUPERVISOR_SHARE, START_S = 0.06, 60.0
+TOML = """\
+[receive]
+port = {port}
+min_free_mb = 1
+[[receive.peers]]
+ae_title = "SENDER"
+[assemble]
+quiet_s = {quiet_s}
+{gate}
+[[routes]]
+name = "chaos"
+application = "chaos_copier"
+destinations = ["pacs"]
+[[destinations]]
+name = "pacs"
+ae_title = "PACS"
+port = {pacs_port}
+timeout_s = 5
+[work]
+workers = 2
+lease_s = {lease_s}
+"""
+
+
+class Victim:
+    """A node whose supervisor is started again whenever it is killed, as systemd would."""
+
+    def __init__(self, home: Path, pacs_port: int, control: str | None, only: str | None = None) -> None:
+        self._station = ["--only", only] if only else []
+        self.home, self.port = home, free_port()
+        gate = "gate_s = 0" if control == "no-gate" else ""
+        words = {"port": self.port, "pacs_port": pacs_port, "quiet_s": QUIET_S, "lease_s": LEASE_S, "gate": gate}
+        (home / "node.toml").write_text(TOML.format(**words))
+        path = os.pathsep.join([str(ROOT), str(PLUGIN)])
+        self._environment = os.environ | {"PYTHONPATH": path, "VB_CHAOS_CONTROL": control or "", "OMP_NUM_THREADS": "1"}
+        self._log = (home / "node.log").open("ab")
+        self.database = Database(f"sqlite:///{home / 'data' / 'ledger.db'}")
+        self.database.upgrade()
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "vb_node", "serve", "--config", str(self.home / "node.toml"), *self._station]
+        self.supervisor = subprocess.Popen(command, stderr=self._log, env=self._environment)
+
+    def stop(self) -> None:
+        self.supervisor.terminate()
+        self.supervisor.wait(60)
+
+    def close(self) -> None:
+        """Kill whatever runs, and let go of every file."""
+        stations = self.stations()
+        self.supervisor.kill()
+        self.supervisor.wait()
+        psutil.wait_procs(stations, timeout=20)
+        self.database.close()
+        self._log.close()
+
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((HOST, self.port)) == 0
+
+    def wait_until_up(self) -> None:
+        deadline = time.monotonic() + START_S
+        while not self.answers():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the node does not listen after {START_S:g} s: see {self._log.name}")
+            time.sleep(0.1)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop every process of the node while the block runs."""
+        everyone = [psutil.Process(self.supervisor.pid), *self.stations()]
+        for process in everyone:
+            process.send_signal(signal.SIGSTOP)
+        yield
+        for process in everyone:
+            _go_on(process)
+
+    def stations(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self.supervisor.pid).children()
+        except psutil.NoSuchProcess:
+            return []
+
+    def kill_one(self, chance: random.Random) -> str | None:
+        """Kill the supervisor or a station; give its name, or None where none runs."""
+        stations = self.stations()
+        if stations and chance.random() < SUPERVISOR_SHARE:
+            self.supervisor.kill()
+            self.supervisor.wait()
+            self.start()
+            return "supervisor"
+        return _kill(chance.choice(stations)) if stations else None
+
+    def make_a_zombie(self) -> bool:
+        """Freeze a worker in mid-job until another one has taken the job over, then let both go on.
+
+        Give False if no job was in the middle, or nobody took it over, within some seconds.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            for job in self._running():
+                worker = next((one for one in self.stations() if str(one.pid) == str(job.owner).split()[-1]), None)
+                if worker is not None and MIDDLE[0] <= job.progress <= MIDDLE[1]:
+                    return self._freeze_until_taken_over(worker, job)
+            time.sleep(STEP_S)
+        return False
+
+    def _running(self) -> Sequence[Job]:
+        with self.database.read() as session:
+            return jobs.listing(session, state="IN PROGRESS")
+
+    def _freeze_until_taken_over(self, worker: psutil.Process, job: Job) -> bool:
+        worker.send_signal(signal.SIGSTOP)
+        deadline, is_taken_over = time.monotonic() + PATIENCE_S, False
+        while time.monotonic() < deadline and not is_taken_over:
+            time.sleep(STEP_S)
+            is_taken_over = any(one.id == job.id and one.owner != job.owner for one in self._running())
+        _go_on(worker)
+        return is_taken_over
+
+    def retry_refused(self, retried: set[int]) -> None:
+        """Do what an operator does: retry each refused job once."""
+        with self.database.read() as session:
+            refused = [job.id for job in jobs.listing(session, state="FAILED", limit=10_000) if job.id not in retried]
+        for number in refused:
+            with self.database.write() as session:
+                jobs.retry(session, number, now=time.time(), user="chaos")
+            retried.add(number)
+
+    def is_at_rest(self) -> bool:
+        """Say whether every series is closed, every job ended and every delivery made."""
+        with self.database.read() as session:
+            listed = jobs.listing(session, limit=100_000)
+            sent = [delivery.state for job in listed for delivery in jobs.deliveries_of(session, job.id)]
+            is_busy = arrivals.open_series(session) or any(job.state in ("SCHEDULED", "IN PROGRESS") for job in listed)
+        return not is_busy and all(state in ("sent", "committed", "parked") for state in sent)
+
+
+def _name(station: psutil.Process) -> str:
+    try:
+        return station.cmdline()[-1]
+    except (psutil.NoSuchProcess, psutil.ZombieProcess, IndexError):
+        return "gone"
+
+
+def _kill(station: psutil.Process) -> str | None:
+    name = _name(station)
+    if name == "gone":
+        return None
+    station.kill()
+    return name
+
+
+def _go_on(frozen: psutil.Process) -> None:
+    if frozen.is_running():
+        frozen.send_signal(signal.SIGCONT)
