@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from storage import audit
@@ -11,6 +11,16 @@ from storage.schema import Instance, Series
 
 class Conflict(Exception):
     """The SOP Instance UID is known with other content, or in another series."""
+
+
+_INSTANCES, _SERIES = Instance.__table__.c, Series.__table__.c
+_BY_UID = _INSTANCES.sop_instance_uid == bindparam("uid")
+# Made once, and one for both: to put a statement together takes longer than to run it, and this runs for each instance.
+_KNOWN = select(
+    select(_INSTANCES.sha256).where(_BY_UID).scalar_subquery(),
+    select(_INSTANCES.series_instance_uid).where(_BY_UID).scalar_subquery(),
+    select(_SERIES.study_instance_uid).where(_SERIES.series_instance_uid == bindparam("series")).scalar_subquery(),
+)
 
 
 def record(session: Session, instance: Instance, series: Series, *, actor: str) -> bool:
@@ -24,21 +34,10 @@ def record(session: Session, instance: Instance, series: Series, *, actor: str) 
     Conflict
         The UID is taken by other bytes or another series: the first one is kept.
     """
-    known = session.get(Instance, instance.sop_instance_uid)
-    if known is not None:
-        if (known.sha256, known.series_instance_uid) != (instance.sha256, instance.series_instance_uid):
-            raise Conflict(
-                f"SOP Instance UID {instance.sop_instance_uid} is known with other content; the first is kept"
-            )
+    place = series.series_instance_uid, series.study_instance_uid
+    if is_known(session, instance.sop_instance_uid, instance.sha256, *place):
         return False
-    shelf = session.get(Series, series.series_instance_uid)
-    if shelf is None:
-        series.instances = 0
-        session.add(series)
-        session.flush()
-        shelf = series
-    elif shelf.study_instance_uid != series.study_instance_uid:
-        raise Conflict(f"series {series.series_instance_uid} is known in another study; the first is kept")
+    shelf = _shelf_of(session, series)
     _open(shelf, now=instance.received_at)
     shelf.instances += 1
     session.add(instance)
@@ -53,6 +52,33 @@ def record(session: Session, instance: Instance, series: Series, *, actor: str) 
         **audit.keys_of(shelf),
     )
     return True
+
+
+def is_known(
+    session: Session, sop_instance_uid: str, sha256: str, series_instance_uid: str, study_instance_uid: str
+) -> bool:
+    """Say whether an instance is on the shelf, byte for byte; raise ``Conflict`` like ``record``."""
+    found = session.connection().execute(_KNOWN, {"uid": sop_instance_uid, "series": series_instance_uid}).one()
+    known_sha256, known_series, known_study = found
+    if known_sha256 is not None and (known_sha256, known_series) != (sha256, series_instance_uid):
+        raise Conflict(f"SOP Instance UID {sop_instance_uid} is known with other content; the first is kept")
+    if known_study not in (None, study_instance_uid):
+        raise Conflict(f"series {series_instance_uid} is known in another study; the first is kept")
+    return known_sha256 is not None
+
+
+def _shelf_of(session: Session, series: Series) -> Series:
+    """Give the row of a series, made of ``series`` where there is none; held for the session, which forgets else."""
+    shelves: dict[str, Series] = session.info.setdefault("shelves", {})
+    uid = series.series_instance_uid
+    if uid not in shelves:
+        shelf = session.get(Series, uid)
+        if shelf is None:
+            series.instances = 0
+            session.add(series)
+            session.flush()
+        shelves[uid] = shelf or series
+    return shelves[uid]
 
 
 def see_again(session: Session, sop_instance_uid: str, *, now: float, association_id: str | None = None) -> None:

@@ -8,11 +8,13 @@ from sqlalchemy.orm import Session
 from storage.schema import Association, Instance
 
 
-def note(session: Session, association_id: str, peer: str, host: str, *, now: float) -> None:
-    """Write an association down, once, with the first instance that it brings."""
-    if session.get(Association, association_id) is None:
-        association = Association(id=association_id, peer=peer[:64], host=host[:64], began_at=now, is_released=False)
-        session.add(association)
+def note(session: Session, association_id: str, peer: str, host: str, *, listener: str, now: float) -> None:
+    """Write an association down, once, with the first instance that it brings to a process of the listener."""
+    noted: set[str] = session.info.setdefault("associations", set())
+    if association_id not in noted and session.get(Association, association_id) is None:
+        keys = {"peer": peer[:64], "host": host[:64], "listener": listener}
+        session.add(Association(id=association_id, began_at=now, is_released=False, **keys))
+    noted.add(association_id)
 
 
 def end(session: Session, association_id: str, *, is_released: bool, now: float) -> None:
@@ -21,9 +23,10 @@ def end(session: Session, association_id: str, *, is_released: bool, now: float)
     association.ended_at, association.is_released = now, is_released
 
 
-def interrupt(session: Session, *, now: float) -> None:
-    """End those that are open, unreleased: their listener is gone."""
-    session.execute(update(Association).where(Association.ended_at.is_(None)).values(ended_at=now))
+def interrupt(session: Session, listener: str | None = None, *, now: float) -> None:
+    """End those that are open, unreleased: their process of the listener is gone, or all of them are."""
+    gone = update(Association).where(Association.ended_at.is_(None))
+    session.execute((gone if listener is None else gone.filter_by(listener=listener)).values(ended_at=now))
 
 
 def by_series(session: Session, series_instance_uids: Collection[str]) -> Mapping[str, Mapping[str | None, int]]:

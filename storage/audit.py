@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from storage.schema import Event, Job, Series
 
 ORIGIN = "0" * 64
+_END = "end of the audit trail"  # of a session: one transaction, in which nobody else writes
+_LAST = select(Event.digest).order_by(Event.seq.desc()).limit(1)
 _KEYS = (
     "peer",
     "patient_id",
@@ -40,11 +42,10 @@ def record(
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(4711)"))  # the chain has one end
-    previous = session.scalar(select(Event.digest).order_by(Event.seq.desc()).limit(1)) or ORIGIN
+    previous = session.info.get(_END) or session.scalar(_LAST) or ORIGIN
     line = Event(at=now, event=event, outcome=outcome, actor=actor, details=details or {}, previous=previous, **keys)
-    line.digest = digest_of(line)
+    session.info[_END] = line.digest = digest_of(line)
     session.add(line)
-    session.flush()
     return line
 
 

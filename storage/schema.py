@@ -50,6 +50,7 @@ class Association(Table):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     peer: Mapped[str] = mapped_column(String(64))
     host: Mapped[str] = mapped_column(String(64))
+    listener: Mapped[str] = mapped_column(String(64))
     began_at: Mapped[float]
     ended_at: Mapped[float | None] = mapped_column(default=None, index=True)
     is_released: Mapped[bool] = mapped_column(default=False)

@@ -1,12 +1,14 @@
 """The spool: files that survive a power cut, under names that no peer can choose.
 
-The order is write, fsync, rename, fsync of the folder (measured: without the last one 59 of 60 files survive a cut,
-with it 60 of 60). A file that is there is whole.
+An instance is written, given its name and then fsynced: the one fsync takes content and name to the disk, since a file
+system with a journal commits the name with the file's own change. (fsync first and the name after it needs a second
+fsync, of the folder: 59 of 60 files survive a cut without it.) Under its name may lie a torn file after a cut, never
+one that was answered Success: who rebuilds from here compares the digest in the name.
 """
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,21 +29,41 @@ class Spool:
         name = hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:32]
         return self.root / name[:2] / f"{name}-{sha256[:32]}.dcm"
 
+    def prepare(self) -> None:
+        """Make the folders, durably, so that no instance waits for them."""
+        for number in range(256):
+            (self.root / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+        _sync_folder(self.root)
+
     def put(self, sop_instance_uid: str, sha256: str, *pieces: bytes) -> Path:
         """Store the pieces as the instance's file, durably.
 
         Raises
         ------
         OSError
-            The disk is full or broken; nothing is left behind.
+            The disk is full or broken.
         """
         path = self.path_of(sop_instance_uid, sha256)
-        write_durably(path, *pieces)
+        if not path.parent.is_dir():
+            self.prepare()
+        part = path.with_name(f"{path.name}.{os.getpid()}.{uuid4().hex}{_PART}")
+        try:
+            with part.open("xb", buffering=0) as file:
+                _write_all(file.fileno(), pieces)
+                os.link(part, path)
+                part.unlink()
+                os.fsync(file.fileno())
+        except FileExistsError:  # of another thread, or of a crash: never replaced by what is not yet on the disk
+            part.unlink()
+            write_durably(path, *pieces)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
         return path
 
     def sweep(self) -> int:
-        """Remove what a crash left half written, and return how many files that were; only while nobody writes."""
-        parts = list(self.root.rglob(f"*{_PART}"))
+        """Remove what processes that are gone left half written, and return how many files that were."""
+        parts = [part for part in self.root.rglob(f"*{_PART}") if not _is_running(part.name.split(".")[-3])]
         for part in parts:
             part.unlink(missing_ok=True)
         return len(parts)
@@ -55,7 +77,7 @@ def write_durably(path: Path, *pieces: bytes) -> None:
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
         _sync_folder(path.parent.parent)
-    part = path.with_name(f"{path.name}.{uuid4().hex}{_PART}")
+    part = path.with_name(f"{path.name}.{os.getpid()}.{uuid4().hex}{_PART}")
     try:
         with part.open("wb") as file:
             file.writelines(pieces)
@@ -66,6 +88,21 @@ def write_durably(path: Path, *pieces: bytes) -> None:
         part.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _is_running(process: str) -> bool:
+    """Say whether a process, by its id, is there and is another one than this."""
+    return process.isdecimal() and int(process) != os.getpid() and Path(f"/proc/{process}").exists()
+
+
+def _write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
+    left = [memoryview(piece) for piece in pieces]
+    while left:
+        written = os.writev(descriptor, left)
+        while left and written >= len(left[0]):
+            written -= len(left.pop(0))
+        if left:
+            left[0] = left[0][written:]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,6 +1,12 @@
-"""Which stations are alive, and since when."""
+"""Which stations are alive, and since when.
 
+A station may run in several processes: ``receive 1``, ``receive 2``. Asked for by its name alone it has been up since
+the last of them started, and was heard when the one that is silent longest was.
+"""
+
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
 
 from storage.schema import Station
 
@@ -16,4 +22,17 @@ def beat(session: Session, name: str, *, now: float) -> None:
 
 
 def get(session: Session, name: str) -> Station | None:
-    return session.get(Station, name)
+    """Give a station, all its processes taken together."""
+    rows = session.scalars(select(Station).where(_is_of(name))).all()
+    if not rows:
+        return None
+    return Station(name=name, started_at=max(row.started_at for row in rows), beat_at=min(row.beat_at for row in rows))
+
+
+def forget(session: Session, name: str) -> None:
+    """Forget the processes of a station: those that run now say so themselves."""
+    session.execute(delete(Station).where(_is_of(name)))
+
+
+def _is_of(name: str) -> ColumnElement[bool]:
+    return or_(Station.name == name, Station.name.like(f"{name} %"))

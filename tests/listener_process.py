@@ -15,7 +15,7 @@ from factories import head, mr_series
 from pdu import Raw, echo_rq, store_rq
 from processes import START_S, free_port, wait_until
 from pydicom import Dataset
-from pydicom.uid import generate_uid
+from pydicom.uid import MRImageStorage, generate_uid
 
 from storage import arrivals, audit
 from storage.database import Database
@@ -33,6 +33,7 @@ port = {port}
 stall_s = 2
 idle_s = 4
 max_associations = 8
+max_instance_mb = 8
 min_free_mb = 1
 {tls}
 [[receive.peers]]
@@ -105,6 +106,14 @@ class ListenerProcess:
             is_echoed = peer.send(echo_rq()).status() == 0
             stored = peer.send(*store_rq(dataset, dataset.SOPClassUID, dataset.SOPInstanceUID)).status()
         return is_echoed and stored == 0
+
+    def store(self, dataset: Dataset | bytes, sop_class: str = MRImageStorage, sop_instance: str = "1.2.3") -> int:
+        """Send one instance over an association of its own; give the status."""
+        if isinstance(dataset, Dataset):
+            sop_class, sop_instance = dataset.SOPClassUID, dataset.SOPInstanceUID
+        with Raw(self.port) as peer:
+            peer.associate()
+            return peer.send(*store_rq(dataset, sop_class, sop_instance)).status()
 
     def vitals(self) -> Vitals:
         with self.process.oneshot():

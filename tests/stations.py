@@ -41,6 +41,7 @@ class House:
             write_dataset(buffer, dataset)
             uids = str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
             self.receiver.store(StoreRequest(*uids, ExplicitVRLittleEndian, buffer.getvalue(), "PACS", "127.0.0.1"))
+        self.receiver.settle()
 
     def assemble(self, seconds_later: float = 11.0) -> bool:
         now = self._last_arrival() + seconds_later

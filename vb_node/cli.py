@@ -176,6 +176,37 @@ def echo(
 
 
 @app.command()
+def simulate(
+    fault: Annotated[str, typer.Argument(metavar="FAULT", help="A fault of a sender, or 'pacs' to be a faulty PACS.")],
+    to: Annotated[str | None, typer.Option(help="AET@HOST:PORT of the node that a fault is done to.")] = None,
+    calling: Annotated[str, typer.Option(help="Our AE title: for a sender, one that the node knows.")] = "SIMULATE",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the PACS listens.")] = 11113,
+    host: Annotated[str, typer.Option(help="On which address the PACS listens.")] = "127.0.0.1",
+    pacs_fault: Annotated[str, typer.Option("--fault", help="What the PACS does wrong.")] = "none",
+    seconds: Annotated[float, typer.Option(min=1, help="How long the PACS waits for the node.")] = 120.0,
+) -> None:
+    """Do wrong to a node, or be a faulty PACS for one, and judge how it takes it: 0 well, 1 not.
+
+    Example: vb-node simulate half-pdu --to VBNODE@127.0.0.1:11112 --calling CT1
+    """
+    from vb_node import show
+    from vb_node.errors import ConfigError
+    from vb_node.simulate import pacs, sender
+
+    known, wanted = (pacs.FAULTS, pacs_fault) if fault == "pacs" else (sender.FAULTS, fault)
+    if wanted not in known:
+        raise ConfigError(f"a fault expected, one of {', '.join(known)}; {wanted!r} came")
+    if fault == "pacs":
+        judgement = pacs.judge(pacs_fault, calling, (host, port), seconds)
+    elif to is None:
+        raise ConfigError("--to AET@HOST:PORT expected: the node that the fault is done to")
+    else:
+        judgement = sender.judge(fault, _address(to), calling)
+    show.rows("Simulated", [vars(judgement)], as_json=False)
+    raise typer.Exit(DONE if judgement.is_good else FAILED)
+
+
+@app.command()
 def phantom(
     out: Annotated[Path, typer.Option(help="Where the cases go.")],
     cases: Annotated[int, typer.Option(min=1)] = 1,

@@ -4,6 +4,7 @@
 the environment instead (``VB_NODE_NODE__DATABASE=...``), which is where secrets belong.
 """
 
+import os
 import tomllib
 from functools import cached_property
 from pathlib import Path
@@ -75,11 +76,11 @@ class DestinationTlsSettings(Section):
 
 
 class ReceiveSettings(Section):
-    """The listener. ``processes`` is reserved: one process serves."""
+    """The listener; limits count for each of its processes."""
 
     host: str = "127.0.0.1"
     port: Port = 11112
-    processes: Literal["auto", 1] = "auto"
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
     max_associations: Annotated[int, Field(ge=1)] = 64
     max_pdu: Annotated[int, Field(ge=4096, le=1 << 20)] = 131072
     max_connections: Annotated[int, Field(ge=1)] = 256
@@ -90,6 +91,11 @@ class ReceiveSettings(Section):
     min_free_mb: Annotated[int, Field(ge=0)] = 2048
     tls: ReceiveTlsSettings | None = None
     peers: tuple[PeerSettings, ...] = ()
+
+    @property
+    def process_count(self) -> int:
+        """Half the cores, four at most: the others unpack, send and compute."""
+        return min(4, max(1, (os.cpu_count() or 1) // 2)) if self.processes == "auto" else self.processes
 
     @model_validator(mode="after")
     def _certificates_can_be_seen(self) -> Self:
@@ -315,7 +321,7 @@ data = "data"                   # spool, results and ledger live here: give it a
 [receive]
 host = "127.0.0.1"              # loopback until you open it; then list your peers
 port = 11112
-processes = "auto"              # one process in this version
+processes = "auto"              # that listen on the port: half the cores, 4 at most; limits count for each of them
 max_associations = 64
 max_pdu = 131072
 max_connections = 256           # before anything is read of them, in all

@@ -12,9 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import fuzz_associations
 import fuzz_datasets
 
-KINDS = {"datasets": fuzz_datasets.fuzz}
+KINDS = {"datasets": fuzz_datasets.fuzz, "associations": fuzz_associations.fuzz}
 MOST_SHOWN = 20
 
 

@@ -24,7 +24,7 @@ from vb_node.dicom.admission import admit
 from vb_node.errors import Refused
 
 MEMORY, PATIENCE_S, BATCH, LARGEST = 2 << 30, 10.0, 200, 400_000
-KEYS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+KEYS = ("sop_class_uid", "sop_instance_uid", "study_instance_uid", "series_instance_uid")
 TAGS = ("0008,0016", "0008,0018", "0020,000d", "0020,000e")
 
 
@@ -95,7 +95,7 @@ def _admit_all(link: Connection, seeds: list[Seed], seed: int, first: int, last:
         except Exception as error:
             link.send((number, f"escaped {type(error).__name__}", None))
         else:
-            link.send((number, "admitted", [str(header[key].value) for key in KEYS]))
+            link.send((number, "admitted", [getattr(header, key) for key in KEYS]))
     link.close()
 
 
@@ -151,7 +151,7 @@ def _disagreements(waiting: dict[Path, tuple[int, list[str]]]) -> list[str]:
         if line.startswith("# dcmdump"):
             read[line.split(": ", 1)[1]] = values = []
         elif line[1:10] in TAGS and line[10:12] == ") ":  # of the data set itself, not of a sequence in it
-            values.append(line.partition("[")[2].partition("]")[0])
+            values.append(line.partition("[")[2].partition("]")[0].rstrip("\0 "))
     wrong = [
         f"case {number}: admitted, DCMTK reads {read.get(str(path))} instead of {keys}"
         for path, (number, keys) in waiting.items()

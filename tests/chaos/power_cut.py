@@ -29,6 +29,10 @@ from peers import Pacs, Sender
 from processes import free_port
 from victim import Victim
 
+from storage.database import Database
+from storage.spool import Spool
+from vb_node.runtime.receive import Receiver
+
 IMAGE_MB, CUTS_A_RUN, BETWEEN_S = 96, 10, (0.3, 1.5)
 REST_S, PAUSE_S = 60.0, 0.5
 CONTROLS = ("rename-without-fsync", "commit-without-sync")
@@ -86,11 +90,21 @@ def _cut(victim: Victim, image: Path, copy: Path, sender: Sender, pacs: Pacs, ch
 def judge(cut: Cut, scratch: Path, *, goes_on: bool) -> list[Finding]:
     """Look at what a cut has left; if ``goes_on``, start a node on it and look again when it has nothing left to do."""
     with mounted(cut.image, scratch / "after") as home:
+        _rebuild(home)
         findings = _findings(home, cut, cut.stored)
         if goes_on:
             findings += _after_restart(home, cut, scratch)
     cut.image.unlink()
     return findings
+
+
+def _rebuild(home: Path) -> None:
+    """Do what the listener does first at its start: rows that had not followed their answer come from the spool."""
+    database = Database(f"sqlite:///{home / 'data' / 'ledger.db'}")
+    receiver = Receiver(database, Spool(home / "data" / "spool"))
+    receiver.recover()
+    receiver.close()
+    database.close()
 
 
 def _findings(home: Path, cut: Cut, stored: list[tuple[str, str]]) -> list[Finding]:

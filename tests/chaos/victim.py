@@ -25,6 +25,7 @@ SUPERVISOR_SHARE, START_S = 0.06, 60.0
 TOML = """\
 [receive]
 port = {port}
+min_free_mb = 1
 [[receive.peers]]
 ae_title = "SENDER"
 [assemble]
@@ -48,7 +49,8 @@ lease_s = {lease_s}
 class Victim:
     """A node whose supervisor is started again whenever it is killed, as systemd would."""
 
-    def __init__(self, home: Path, pacs_port: int, control: str | None) -> None:
+    def __init__(self, home: Path, pacs_port: int, control: str | None, only: str | None = None) -> None:
+        self._station = ["--only", only] if only else []
         self.home, self.port = home, free_port()
         gate = "gate_s = 0" if control == "no-gate" else ""
         words = {"port": self.port, "pacs_port": pacs_port, "quiet_s": QUIET_S, "lease_s": LEASE_S, "gate": gate}
@@ -61,7 +63,7 @@ class Victim:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "vb_node", "serve", "--config", str(self.home / "node.toml")]
+        command = [sys.executable, "-m", "vb_node", "serve", "--config", str(self.home / "node.toml"), *self._station]
         self.supervisor = subprocess.Popen(command, stderr=self._log, env=self._environment)
 
     def stop(self) -> None:

@@ -11,7 +11,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -46,22 +46,6 @@ IS_LONG = bool(os.environ.get("VB_NODE_LONG"))
 STALL_S, IDLE_S, MARGIN_S = 2.0, 4.0, 4.0
 SLOW_HOSTS = [f"127.0.0.{number}" for number in range(2, 14)]
 MAX_PDU = 131072
-
-
-@pytest.fixture(scope="module")
-def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ListenerProcess]:
-    process = ListenerProcess(tmp_path_factory.mktemp("listener")).start()
-    process.warm_up()
-    yield process
-    process.stop()
-
-
-@pytest.fixture
-def node(listener: ListenerProcess) -> Iterator[ListenerProcess]:
-    """Give the listener, and hold it against "alive" when the case is over."""
-    before = listener.vitals()
-    yield listener
-    listener.check_alive(before)
 
 
 # --- before an association

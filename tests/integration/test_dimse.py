@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 from factories import head, mr_series, write
+from pdu import Raw, abort
 from processes import HOST, free_port, storescp, tool
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
+from pynetdicom import AE, build_role
 
 from vb_node.dimse import door, scp, scu
+from vb_node.dimse.message import Message
+from vb_node.dimse.negotiation import Context
 from vb_node.dimse.scp import StoreRequest
 from vb_node.errors import ConfigError, Later, Refused
 
@@ -124,6 +128,46 @@ def test_a_frozen_peer_does_not_hold_the_sender(files: list[Path], tmp_path: Pat
 
         assert time.monotonic() - begun < 20
         os.kill(frozen, signal.SIGCONT)
+
+
+def test_the_end_of_an_association_is_told_with_its_instances(files: list[Path]) -> None:
+    taken: list[StoreRequest] = []
+    ended: list[tuple[str, bool]] = []
+    server = scp.listen("NODE", (HOST, 0), taken.append, peers=None, on_end=lambda *how: ended.append(how))
+    with Raw(server.address[1]) as aborting:
+        aborting.associate(called=b"NODE")
+        aborting.send(abort(0, 0)).ended(5)
+
+    list(scu.store_many(files, scu.Address("NODE", *server.address), "SCU"))
+    server.shutdown()
+
+    (sender,) = {request.association_id for request in taken}
+    assert [is_released for _, is_released in ended] == [False, True]
+    assert ended[1][0] == sender != ended[0][0]
+
+
+def test_a_peer_may_be_the_provider_of_a_further_service() -> None:
+    commitment = "1.2.840.10008.1.20.1"
+    reported: list[bytes] = []
+
+    def take(report: Message, _context: Context) -> int:
+        reported.append(bytes(report.data))
+        return 0x0110
+
+    server = scp.listen("NODE", (HOST, 0), lambda _: None, peers=None, services={commitment: take})
+    ae = AE("PACS")
+    ae.add_requested_context(commitment)
+    role = build_role(commitment, scp_role=True)
+    association = ae.associate(HOST, server.address[1], ae_title="NODE", ext_neg=[role])
+    information = Dataset()
+    information.TransactionUID = "1.2.3"
+
+    answer, _ = association.send_n_event_report(information, 1, commitment, "1.2.840.10008.1.20.1.1")
+    association.release()
+    server.shutdown()
+
+    assert answer.Status == 0x0110
+    assert b"1.2.3" in reported[0]
 
 
 def test_a_port_that_is_taken_is_a_matter_of_configuration() -> None:

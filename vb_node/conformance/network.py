@@ -10,7 +10,7 @@ from pynetdicom.presentation import PresentationContext
 from storage import deliveries
 from vb_node.conformance.markdown import code, table
 from vb_node.conformance.origin import Written
-from vb_node.dicom import admission
+from vb_node.dicom import admission, structure
 from vb_node.dimse import contexts, door, status
 
 ANSWERED: Final = {
@@ -24,9 +24,9 @@ ANSWERED: Final = {
     admission.CLASS_MISMATCH: "the SOP Class UID of the data set is not that of the request",
     admission.INSTANCE_MISMATCH: "the SOP Instance UID of the data set is not that of the request",
     admission.PIXEL_LENGTH: "native Pixel Data is not as long as rows, columns, frames and bits allocated ask for",
-    admission.CANNOT_PARSE: "the data set has no structure in the negotiated transfer syntax",
-    admission.TRUNCATED: "the data set ends early, or an image has no Pixel Data",
-    admission.TOO_MUCH: f"more than {admission.MOST_ELEMENTS} elements, or more than {admission.MOST_DEPTH} levels",
+    structure.CANNOT_PARSE: "the data set has no structure in the negotiated transfer syntax",
+    structure.TRUNCATED: "the data set ends early, or an image has no Pixel Data",
+    structure.TOO_MUCH: f"more than {structure.MOST_ELEMENTS} elements, or more than {structure.MOST_DEPTH} levels",
     admission.MISSING_UID: "no SOP Class, SOP Instance, Series Instance or Study Instance UID",
     admission.ILLEGAL_UID: "one of these UIDs breaks the rules of PS3.5 9.1",
 }

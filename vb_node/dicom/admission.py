@@ -1,44 +1,52 @@
 """What a data set must hold before it may be answered Success.
 
 That pydicom reads it proves nothing (it takes 300 of 300 random blobs, and Pixel Data of any length), so the
-structure is walked here to its last byte: iteratively, in place, and with limits.
+structure is walked to its last byte first (structure.py), and what is needed of it is read in place.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from io import BytesIO
-from struct import unpack_from
-from typing import Literal
 
-from pydicom import Dataset
-from pydicom.datadict import dictionary_has_tag, dictionary_VR
-from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag
+from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.uid import UID
 
+from vb_node.dicom.structure import TRUNCATED, UNDEFINED, walk
 from vb_node.errors import Refused
 
 LEGAL_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-MOST_ELEMENTS, MOST_DEPTH = 100_000, 32
-UNDEFINED = 0xFFFFFFFF
-ITEM, ITEM_END, SEQUENCE_END, PIXEL_DATA = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD, 0x7FE00010
-_LONG_VR = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
-# what pydicom was seen to raise over garbage (tests/chaos/fuzz.py)
-_UNREADABLE = (AttributeError, LookupError, NotImplementedError, OSError, RecursionError, TypeError, ValueError)
-_SHORT_VR = b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
-_VR = _LONG_VR.union(_SHORT_VR)  # of any other VR readers take the length differently (PS3.5 6.2)
-_OPEN_VR = {b"OB", b"OW", b"SQ", b"UN"}  # these may be of undefined length
-
-IDENTITY = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
-PIXEL_SHAPE = ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "PhotometricInterpretation")
+PIXEL_DATA = 0x7FE00010
 
 CLASS_MISMATCH, INSTANCE_MISMATCH, PIXEL_LENGTH = 0xA901, 0xA902, 0xA903
-CANNOT_PARSE, TRUNCATED, TOO_MUCH, MISSING_UID, ILLEGAL_UID = 0xC000, 0xC001, 0xC002, 0xC004, 0xC005
+MISSING_UID, ILLEGAL_UID = 0xC004, 0xC005
 
 
-def admit(data: bytes, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Dataset:
-    """Check one data set against its C-STORE request and give its header (no pixels).
+CHARACTER_SET, SOP_CLASS, SOP_INSTANCE, ACCESSION, PATIENT = 0x00080005, 0x00080016, 0x00080018, 0x00080050, 0x00100020
+STUDY, SERIES, SAMPLES, PHOTOMETRIC, FRAMES = 0x0020000D, 0x0020000E, 0x00280002, 0x00280004, 0x00280008
+ROWS, COLUMNS, BITS_ALLOCATED = 0x00280010, 0x00280011, 0x00280100
+UIDS = {
+    SOP_CLASS: "SOPClassUID",
+    SOP_INSTANCE: "SOPInstanceUID",
+    SERIES: "SeriesInstanceUID",
+    STUDY: "StudyInstanceUID",
+}
+_READ = {CHARACTER_SET, ACCESSION, PATIENT, SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS, BITS_ALLOCATED, *UIDS}
+
+
+@dataclass(frozen=True)
+class Header:
+    """By what an instance is kept and found."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    patient_id: str
+    accession_number: str
+
+
+def admit(data: bytes, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Header:
+    """Check one data set against its C-STORE request and give its header.
 
     Raises
     ------
@@ -46,146 +54,71 @@ def admit(data: bytes, transfer_syntax_uid: str, sop_class_uid: str, sop_instanc
         With the status of the first thing that is wrong (PS3.4 table B.2-1).
     """
     syntax = UID(transfer_syntax_uid)
-    pixel_length = walk(data, syntax.is_implicit_VR)
-    header = _read(data, syntax)
-    _check_identity(header, sop_class_uid, sop_instance_uid)
+    places = walk(data, syntax.is_implicit_VR)
+    found = {
+        tag: data[start : start + length]
+        for tag, (start, length) in places.items()
+        if tag in _READ and length != UNDEFINED
+    }
+    _, pixel_length = places.get(PIXEL_DATA, (0, None))
+    uids = _identity(found, sop_class_uid, sop_instance_uid)
     if pixel_length is None and UID(sop_class_uid).name.endswith("Image Storage"):
         raise Refused("an image with Pixel Data expected, none came: the data set may be cut", TRUNCATED)
     if syntax.is_encapsulated and pixel_length not in (None, UNDEFINED):
         raise Refused(f"Pixel Data in fragments expected (PS3.5 A.4), {pixel_length} bytes in one came", PIXEL_LENGTH)
     if pixel_length is not None and not syntax.is_encapsulated:
-        _check_pixel_length(header, pixel_length)
-    return header
+        _check_pixel_length(found, pixel_length)
+    sop_class, sop_instance, series, study = uids
+    return Header(sop_class, sop_instance, series, study, _text(found, PATIENT), _text(found, ACCESSION))
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """Where the walk is: in a data set (of an item or the whole), a sequence or encapsulated fragments.
-
-    ``limit`` is the end of the level, or, where its length is undefined (``is_open``), of what surrounds it.
-    """
-
-    kind: Literal["data set", "sequence", "fragments"]
-    limit: int
-    is_open: bool
-    is_implicit: bool
-
-
-def walk(data: bytes, is_implicit: bool) -> int | None:
-    """Follow every length to the last byte and give that of the Pixel Data, if there is any.
-
-    Raises
-    ------
-    Refused
-        C001 when an element runs past the end of what holds it, C000 when there is no structure or an element comes
-        twice (readers differ in which one they take), C002 past the limits of depth and count.
-    """
-    levels = [_Level("data set", len(data), False, is_implicit)]
-    seen: dict[int, int] = {}  # the elements of the data set itself, and their lengths
-    position, elements = 0, 0
-    while levels:
-        level = levels[-1]
-        if position == level.limit and not level.is_open:
-            levels.pop()
-            continue
-        tag, vr, length, start = _element(data, position, level.is_implicit)
-        elements += 1
-        if elements > MOST_ELEMENTS or len(levels) > MOST_DEPTH:
-            raise Refused(f"more than {MOST_ELEMENTS} elements or {MOST_DEPTH} levels", TOO_MUCH)
-        if not _is_in_place(tag, vr, length, level) or (len(levels) == 1 and tag in seen):
-            raise Refused(f"no DICOM structure at byte {position}", CANNOT_PARSE)
-        if len(levels) == 1:
-            seen[tag] = length
-        inner = _inner(tag, vr, length, level)
-        end = start if length == UNDEFINED else start + length
-        if end > level.limit:
-            raise Refused(f"the element at byte {position} runs past the end of what holds it", TRUNCATED)
-        if tag in (ITEM_END, SEQUENCE_END):
-            levels.pop()
-        elif inner is not None:
-            is_open = length == UNDEFINED
-            levels.append(_Level(inner, level.limit if is_open else end, is_open, level.is_implicit or vr == b"UN"))
-        position = end if inner is None else start
-    return seen.get(PIXEL_DATA)
-
-
-def _is_in_place(tag: int, vr: bytes, length: int, level: _Level) -> bool:
-    """Say whether an element may stand on a level (PS3.5 7.5 and A.4)."""
-    if tag in (ITEM_END, SEQUENCE_END):
-        return level.is_open and length == 0 and (tag == ITEM_END) == (level.kind == "data set")
-    if tag == ITEM:
-        return level.kind == "sequence" or (level.kind == "fragments" and length != UNDEFINED)
-    is_known = 0x0008 <= tag >> 16 != 0xFFFE and (not vr or vr in _VR)
-    return level.kind == "data set" and is_known and (length != UNDEFINED or not vr or vr in _OPEN_VR)
-
-
-def _inner(tag: int, vr: bytes, length: int, level: _Level) -> Literal["data set", "sequence", "fragments"] | None:
-    """Say what an element holds, None for a plain value."""
-    if tag == ITEM:
-        return "data set" if level.kind == "sequence" else None
-    if length == UNDEFINED:
-        return "fragments" if vr in (b"OB", b"OW") else "sequence"
-    return "sequence" if vr == b"SQ" or (level.is_implicit and _is_sequence(tag)) else None
-
-
-@lru_cache(maxsize=8192)
-def _is_sequence(tag: int) -> bool:
-    return dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ"
-
-
-def _element(data: bytes, position: int, is_implicit: bool) -> tuple[int, bytes, int, int]:
-    """Give (tag, VR, length, start of value) of the element at a position (PS3.5 7.1)."""
-    try:
-        group, element = unpack_from("<HH", data, position)
-        tag, vr = group << 16 | element, data[position + 4 : position + 6]
-        if is_implicit or group == 0xFFFE:
-            return tag, b"", unpack_from("<L", data, position + 4)[0], position + 8
-        if vr in _LONG_VR:
-            return tag, vr, unpack_from("<L", data, position + 8)[0], position + 12
-        return tag, vr, unpack_from("<H", data, position + 6)[0], position + 8
-    except Exception as error:
-        raise Refused(f"the data set ends within an element at byte {position}", TRUNCATED) from error
-
-
-def _read(data: bytes, syntax: UID) -> Dataset:
-    def is_pixel_data(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-        return int(tag) >= PIXEL_DATA
-
-    try:
-        header = read_dataset(BytesIO(data), syntax.is_implicit_VR, True, stop_when=is_pixel_data)
-        for keyword in IDENTITY + PIXEL_SHAPE:
-            header.get(keyword)  # pydicom reads a value when it is asked for
-    except _UNREADABLE as error:
-        raise Refused(f"the data set cannot be read: {type(error).__name__}", CANNOT_PARSE) from error
-    return header
-
-
-def _check_identity(header: Dataset, sop_class_uid: str, sop_instance_uid: str) -> None:
-    for keyword in IDENTITY:
-        value = header.get(keyword)
+def _identity(found: Mapping[int, bytes], sop_class_uid: str, sop_instance_uid: str) -> list[str]:
+    values = []
+    for tag, keyword in UIDS.items():
+        value = found.get(tag, b"").rstrip(b"\0 ").decode("latin-1")
         if not value:
             raise Refused(f"{keyword} expected, none came", MISSING_UID)
-        if not isinstance(value, str) or len(value) > 64 or not LEGAL_UID.fullmatch(value):
+        if len(value) > 64 or not LEGAL_UID.fullmatch(value):
             raise Refused(f"{keyword} is no legal UID (PS3.5 9.1)", ILLEGAL_UID)
-    if header.SOPClassUID != sop_class_uid:
-        raise Refused(f"SOP class {sop_class_uid} announced, {header.SOPClassUID} came", CLASS_MISMATCH)
-    if header.SOPInstanceUID != sop_instance_uid:
-        raise Refused(
-            f"SOP instance {sop_instance_uid[:64]} announced, {header.SOPInstanceUID} came", INSTANCE_MISMATCH
-        )
+        values.append(value)
+    if values[0] != sop_class_uid:
+        raise Refused(f"SOP class {sop_class_uid} announced, {values[0]} came", CLASS_MISMATCH)
+    if values[1] != sop_instance_uid:
+        raise Refused(f"SOP instance {sop_instance_uid[:64]} announced, {values[1]} came", INSTANCE_MISMATCH)
+    return values
 
 
-def _check_pixel_length(header: Dataset, length: int) -> None:
+def _text(found: Mapping[int, bytes], tag: int) -> str:
+    """Read a text for finding by, in its character set (PS3.5 6.1.2); what cannot be read is replaced."""
+    value = found.get(tag, b"")
+    if value.isascii():
+        text = value.decode("ascii")
+    else:
+        terms = found.get(CHARACTER_SET, b"").decode("ascii", "replace").split("\\")
+        text = decode_bytes(value, convert_encodings([term.strip() for term in terms]), set())
+    return text.strip(" \0")[:64]
+
+
+def _check_pixel_length(found: Mapping[int, bytes], length: int) -> None:
     try:
-        samples = int(header.Rows) * int(header.Columns) * int(header.get("SamplesPerPixel") or 1)
-        frames = int(header.get("NumberOfFrames") or 1)
-        bits = samples * frames * int(header.BitsAllocated)
-    except (AttributeError, TypeError, ValueError) as error:
+        samples = _number(found, ROWS) * _number(found, COLUMNS) * _number(found, SAMPLES, 1)
+        bits = samples * int(found.get(FRAMES) or 1) * _number(found, BITS_ALLOCATED)
+    except ValueError as error:
         raise Refused(
             "Pixel Data without readable Rows, Columns, NumberOfFrames and BitsAllocated", PIXEL_LENGTH
         ) from error
     expected = (bits + 7) // 8
-    if header.get("PhotometricInterpretation") == "YBR_FULL_422":
+    if found.get(PHOTOMETRIC, b"").strip() == b"YBR_FULL_422":
         expected = expected * 2 // 3
     if length not in (expected, expected + expected % 2):
         raise Refused(f"Pixel Data of {expected} bytes expected, {length} came", PIXEL_LENGTH)
+
+
+def _number(found: Mapping[int, bytes], tag: int, default: int | None = None) -> int:
+    """Read one US value."""
+    value = found.get(tag, b"")
+    if not value and default is not None:
+        return default
+    if len(value) != 2:
+        raise ValueError(tag)
+    return int.from_bytes(value, "little")

@@ -5,7 +5,7 @@ Nobody else is answered (A-ASSOCIATE-RJ, PS3.8 9.3.4), and no more of them than 
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -47,10 +47,8 @@ class Peer:
 class Door:
     """Says who may come in, and counts who is inside."""
 
-    def __init__(
-        self, ae_title: str, peers: Sequence[Peer] | None, limits: Limits, stop: Stop, is_full: Callable[[], bool]
-    ) -> None:
-        self._ae_title, self._peers, self._limits, self._stop, self._is_full = ae_title, peers, limits, stop, is_full
+    def __init__(self, ae_title: str, peers: Sequence[Peer] | None, limits: Limits, stop: Stop) -> None:
+        self._ae_title, self._peers, self._limits, self._stop = ae_title, peers, limits, stop
         self._lock = threading.Lock()
         self._inside: Counter[str] = Counter()
 
@@ -63,7 +61,7 @@ class Door:
             (CALLING_AE_UNKNOWN, not known),
             (OTHER_CERTIFICATE, not any(peer.certificate in (None, certificate) for peer in known)),
             (CONTEXT_UNKNOWN, request.application_context != negotiation.APPLICATION_CONTEXT),
-            (CONGESTED, self._stop.is_set or self._is_full()),
+            (CONGESTED, self._stop.is_set or self._limits.is_full()),
         )
         return next((rejection for rejection, is_so in refusals if is_so), None)
 

@@ -8,6 +8,7 @@ pace is ``least_rate`` at least; between messages ``idle_s`` pass; no PDU is lon
 import contextlib
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
 
@@ -25,7 +26,7 @@ UNSPECIFIED, UNRECOGNISED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 0, 1, 2, 6  #
 
 @dataclass(frozen=True)
 class Limits:
-    """What the listener takes at most, of associations, bytes, connections and patience."""
+    """What the listener takes at most: associations, bytes, connections, patience, and while the disk is not full."""
 
     max_associations: int = 64
     max_pdu: int = 131072
@@ -37,6 +38,7 @@ class Limits:
     idle_s: float = 60.0
     least_rate: float = 1024.0
     handshake_s: float = 5.0
+    is_full: Callable[[], bool] = lambda: False
 
     @property
     def rate_window_s(self) -> float:

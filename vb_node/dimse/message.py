@@ -22,9 +22,9 @@ LONGEST_COMMAND = 1 << 16
 
 # Elements of group 0000 (PS3.7 E.1) and the commands that the node knows.
 CLASS_UID, COMMAND_FIELD, MESSAGE_ID, RESPONDED_TO = 0x0002, 0x0100, 0x0110, 0x0120
-DATA_SET_TYPE, STATUS, ERROR_COMMENT, INSTANCE_UID = 0x0800, 0x0900, 0x0902, 0x1000
+DATA_SET_TYPE, STATUS, ERROR_COMMENT, INSTANCE_UID, EVENT_TYPE = 0x0800, 0x0900, 0x0902, 0x1000, 0x1002
 NO_DATA_SET = 0x0101
-C_STORE_RQ, C_ECHO_RQ, C_CANCEL_RQ, RESPONSE = 0x0001, 0x0030, 0x0FFF, 0x8000
+C_STORE_RQ, C_ECHO_RQ, C_CANCEL_RQ, N_EVENT_REPORT_RQ, RESPONSE = 0x0001, 0x0030, 0x0FFF, 0x0100, 0x8000
 
 
 @dataclass
@@ -143,8 +143,8 @@ def answer(request: Message, status: int, comment: str, max_pdu: int) -> bytes:
     }
     if comment:
         elements[ERROR_COMMENT] = comment.encode("ascii", "replace")[:64].replace(b"\\", b"/").ljust(64)
-    if INSTANCE_UID in request.command:
-        elements[INSTANCE_UID] = request.command[INSTANCE_UID]
+    for given_back in (INSTANCE_UID, EVENT_TYPE):
+        elements[given_back] = request.command.get(given_back, b"")
     written = b"".join(ELEMENT.pack(0, number, len(value)) + value for number, value in elements.items() if value)
     command = ELEMENT.pack(0, 0, 4) + pack("<L", len(written)) + written
     return b"".join(_pdus(request.context_id, command, max_pdu or len(command) + PDV.size))

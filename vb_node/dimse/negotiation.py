@@ -4,7 +4,7 @@ A library that builds an object for each of 128 presentation contexts takes long
 association, and accepts 2,000 of them (RELIABILITY M12).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from struct import Struct, pack, unpack_from
 
@@ -16,7 +16,7 @@ APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 FIXED = Struct(">H2x16s16s32x")  # protocol version, called and calling AE title
 
 _APPLICATION, _PROPOSED, _ACCEPTED, _ABSTRACT, _TRANSFER, _USER = 0x10, 0x20, 0x21, 0x30, 0x40, 0x50
-_MAX_LENGTH, _CLASS_UID, _VERSION_NAME = 0x51, 0x52, 0x55
+_MAX_LENGTH, _CLASS_UID, _ROLE, _VERSION_NAME = 0x51, 0x52, 0x54, 0x55
 ABSTRACT_UNKNOWN, TRANSFER_UNKNOWN = 3, 4  # PS3.8 table 9-18
 
 PERMANENT, TRANSIENT = 1, 2
@@ -68,6 +68,8 @@ class Request:
     application_context: str
     proposals: tuple[Proposal, ...]
     max_pdu: int
+    scp_roles: frozenset[str] = frozenset()
+    """SOP classes of which the peer proposes to be the provider (PS3.7 D.3.3.4)."""
 
 
 def read(content: memoryview) -> Request:
@@ -75,18 +77,21 @@ def read(content: memoryview) -> Request:
     if len(content) < FIXED.size:
         raise Broken("the A-ASSOCIATE-RQ is too short", INVALID_PARAMETER)
     version, called, calling = FIXED.unpack_from(content)
-    application, proposals, max_pdu = "", [], 0
+    application, proposals, user = "", [], []
     for kind, value in _items(content[FIXED.size :]):
         if kind == _APPLICATION:
             application = _uid(value)
         elif kind == _PROPOSED:
             proposals.append(_proposal(value))
         elif kind == _USER:
-            max_pdu = next((_number(item) for kind, item in _items(value) if kind == _MAX_LENGTH), 0)
+            user = list(_items(value))
     ids = [proposal.id for proposal in proposals]
     if len(set(ids)) < len(ids) or not all(number % 2 for number in ids):
         raise Broken("presentation context ids that are odd and differ expected", INVALID_PARAMETER)
-    return Request(version, _title(called), _title(calling), called + calling, application, tuple(proposals), max_pdu)
+    max_pdu = next((_number(item) for kind, item in user if kind == _MAX_LENGTH), 0)
+    roles = frozenset(_uid(item[2:-2]) for kind, item in user if kind == _ROLE and bytes(item[-1:]) == b"\x01")
+    titles = _title(called), _title(calling), called + calling
+    return Request(version, *titles, application, tuple(proposals), max_pdu, roles)
 
 
 def _items(content: memoryview) -> Iterator[tuple[int, memoryview]]:
@@ -132,8 +137,10 @@ def agree(request: Request, accepted: Mapping[str, tuple[str, ...]]) -> dict[int
     return chosen
 
 
-def acceptance(request: Request, accepted: Mapping[str, tuple[str, ...]], max_pdu: int) -> bytes:
-    """Write the A-ASSOCIATE-AC (PS3.8 9.3.3)."""
+def acceptance(
+    request: Request, accepted: Mapping[str, tuple[str, ...]], max_pdu: int, users_of: Collection[str] = ()
+) -> bytes:
+    """Write the A-ASSOCIATE-AC (PS3.8 9.3.3); of the classes ``users_of`` the peer may be the provider."""
     agreed = agree(request, accepted)
     contexts = []
     for proposal in request.proposals:
@@ -149,6 +156,7 @@ def acceptance(request: Request, accepted: Mapping[str, tuple[str, ...]], max_pd
         _item(_MAX_LENGTH, pack(">L", max_pdu))
         + _item(_CLASS_UID, implementation.CLASS_UID.encode())
         + _item(_VERSION_NAME, implementation.VERSION_NAME.encode())
+        + b"".join(_role(uid) for uid in sorted(request.scp_roles.intersection(users_of)))
     )
     content = b"".join(
         (
@@ -161,6 +169,10 @@ def acceptance(request: Request, accepted: Mapping[str, tuple[str, ...]], max_pd
         )
     )
     return HEADER.pack(A_ASSOCIATE_AC, len(content)) + content
+
+
+def _role(sop_class_uid: str) -> bytes:
+    return _item(_ROLE, pack(">H", len(sop_class_uid)) + sop_class_uid.encode() + b"\x00\x01")
 
 
 def _item(kind: int, value: bytes) -> bytes:

@@ -5,7 +5,7 @@ One thread serves a connection from its first byte to its last, so closing the o
 
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -50,6 +50,7 @@ class Caller:
 OnStore = Callable[[StoreRequest], None]
 OnReject = Callable[[str, str, str], None]
 OnEnd = Callable[[str, bool], None]
+Service = Callable[[Message, negotiation.Context], int]
 
 
 def listen(
@@ -60,45 +61,43 @@ def listen(
     peers: Sequence[Peer] | None,
     on_reject: OnReject | None = None,
     on_end: OnEnd | None = None,
+    services: Mapping[str, Service] | None = None,
     limits: Limits | None = None,
     tls: ServerTls | None = None,
-    is_full: Callable[[], bool] = lambda: False,
     shares_port: bool = False,
 ) -> Listener:
     """Start to listen in threads of this process; stop it with ``shutdown()``.
 
     ``on_store`` returns when the instance is safe and raises ``Refused`` with a status when it is not taken.
-    ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why); ``on_end`` hears
-    (association id, whether it was released). While ``is_full()`` no association is accepted. ``shares_port`` lets
-    several processes listen on one port.
+    ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why), ``on_end`` (association id,
+    whether it was released) of each association that was accepted. ``services`` answer the messages of further SOP
+    classes with a status; of those the peer may be the provider, as with storage commitment (PS3.4 J.3.3).
+    ``shares_port`` lets several processes listen on one port.
     """
     limits = limits or Limits()
     stop = Stop()
-    door = Door(ae_title, peers, limits, stop, is_full)
-    service = _Service(door, on_store, on_reject or _ignore, on_end or _ignore, limits, stop, tls)
-    return Listener(address, service.serve, limits, stop, shares_port=shares_port)
+    door = Door(ae_title, peers, limits, stop)
+    hearers = _Hearers(on_store, on_reject or (lambda *_: None), on_end or (lambda *_: None), services or {})
+    return Listener(address, _Server(door, hearers, limits, stop, tls).serve, limits, stop, shares_port=shares_port)
 
 
-def _ignore(*_: object) -> None:
-    """Stand in for what nobody wants to hear."""
+@dataclass(frozen=True)
+class _Hearers:
+    """Who is told what comes."""
+
+    on_store: OnStore
+    on_reject: OnReject
+    on_end: OnEnd
+    services: Mapping[str, Service]
 
 
-class _Service:
+class _Server:
     """Serves one connection after the other in threads: negotiates, takes messages, answers them."""
 
-    def __init__(
-        self,
-        door: Door,
-        on_store: OnStore,
-        on_reject: OnReject,
-        on_end: OnEnd,
-        limits: Limits,
-        stop: Stop,
-        tls: ServerTls | None,
-    ) -> None:
-        self._door, self._on_store, self._on_reject, self._on_end = door, on_store, on_reject, on_end
-        self._limits, self._stop, self._tls = limits, stop, tls
+    def __init__(self, door: Door, hearers: _Hearers, limits: Limits, stop: Stop, tls: ServerTls | None) -> None:
+        self._door, self._hearers, self._limits, self._stop, self._tls = door, hearers, limits, stop, tls
         self._accepted = {str(one.abstract_syntax): tuple(one.transfer_syntax) for one in contexts.accepted_as_scp()}
+        self._accepted |= dict.fromkeys(hearers.services, contexts.NATIVE)
 
     def serve(self, connection: socket.socket, host: str) -> None:
         """Serve one connection until it ends."""
@@ -109,7 +108,7 @@ class _Service:
             except OSError as error:
                 why = getattr(error, "reason", None) or type(error).__name__
                 log.warning("TLS handshake failed", extra={"host": host, "why": why})
-                self._on_reject("", host, f"TLS handshake failed: {why}")
+                self._hearers.on_reject("", host, f"TLS handshake failed: {why}")
                 return
         with connection:
             wire = Wire(connection, self._limits, self._stop)
@@ -135,14 +134,15 @@ class _Service:
             if not is_free:
                 self._reject(wire, request, host, LIMIT_EXCEEDED)
                 return
-            wire.send(negotiation.acceptance(request, self._accepted, self._limits.max_pdu))
+            services = self._hearers.services
+            wire.send(negotiation.acceptance(request, self._accepted, self._limits.max_pdu, services))
             wire.opened()
             self._converse(wire, request, host)
 
     def _reject(self, wire: Wire, request: Request, host: str, rejection: Rejection) -> None:
         log.warning("association rejected", extra={"peer": request.calling, "host": host, "why": rejection.why})
         wire.part(rejection.pdu())
-        self._on_reject(request.calling, host, rejection.why)
+        self._hearers.on_reject(request.calling, host, rejection.why)
 
     def _converse(self, wire: Wire, request: Request, host: str) -> None:
         agreed = negotiation.agree(request, self._accepted)
@@ -155,7 +155,7 @@ class _Service:
                     wire.send(message.answer(one, value, comment, caller.max_pdu))
             is_released = True
         finally:
-            self._on_end(caller.association_id, is_released)
+            self._hearers.on_end(caller.association_id, is_released)
 
     def _act(self, one: Message, context: negotiation.Context, caller: Caller) -> tuple[int | None, str]:
         """Do what a message asks; give the status to answer, None for no answer, and a comment for people."""
@@ -164,30 +164,20 @@ class _Service:
             raise Broken("a DIMSE request expected", UNEXPECTED_PDU)
         if number == message.C_CANCEL_RQ:
             return None, ""
-        if number not in (message.C_ECHO_RQ, message.C_STORE_RQ):
-            return status.UNRECOGNISED_OPERATION, ""
-        if one.number(message.MESSAGE_ID) is None or not one.uid(message.CLASS_UID):
-            return status.MISTYPED_ARGUMENT, "Message ID and Affected SOP Class UID expected"
-        if one.uid(message.CLASS_UID) != context.abstract_syntax:
-            return status.CLASS_NOT_SUPPORTED, "the SOP class is not that of the presentation context"
-        if number == message.C_ECHO_RQ:
-            return (
-                status.SUCCESS if context.abstract_syntax == contexts.VERIFICATION else status.CLASS_NOT_SUPPORTED
-            ), ""
-        return self._store(one, context, caller)
+        if (service := self._hearers.services.get(context.abstract_syntax)) is not None:
+            return service(one, context), ""
+        if (fault := _fault(one, number, context)) is not None:
+            return fault
+        return (status.SUCCESS, "") if number == message.C_ECHO_RQ else self._store(one, context, caller)
 
     def _store(self, one: Message, context: negotiation.Context, caller: Caller) -> tuple[int, str]:
-        if context.abstract_syntax == contexts.VERIFICATION:
-            return status.CLASS_NOT_SUPPORTED, ""
-        if not one.uid(message.INSTANCE_UID):
-            return status.MISTYPED_ARGUMENT, "Affected SOP Instance UID expected"
         ids = {"peer": caller.ae_title, "sop_instance_uid": one.uid(message.INSTANCE_UID)[:64]}
         try:
             if one.is_too_long:
                 raise Refused(
                     f"an instance of {self._limits.max_instance_bytes} bytes at most expected", status.TOO_LARGE
                 )
-            self._on_store(_request(one, context, caller))
+            self._hearers.on_store(_request(one, context, caller))
         except Refused as refused:
             log.warning("instance refused", extra=ids | {"status": f"{refused.status:04X}", "why": str(refused)})
             return refused.status, str(refused)
@@ -195,6 +185,19 @@ class _Service:
             log.exception("instance not stored", extra=ids)
             return status.OUT_OF_RESOURCES, "an unexpected failure: send it again"
         return status.SUCCESS, ""
+
+
+def _fault(one: Message, number: int, context: negotiation.Context) -> tuple[int, str] | None:
+    """Give what is wrong with the command set of a request, before it is acted on (PS3.7 9.1.1, annex C)."""
+    if number not in (message.C_ECHO_RQ, message.C_STORE_RQ):
+        return status.UNRECOGNISED_OPERATION, ""
+    is_named = one.uid(message.INSTANCE_UID) or number == message.C_ECHO_RQ
+    if one.number(message.MESSAGE_ID) is None or not one.uid(message.CLASS_UID) or not is_named:
+        return status.MISTYPED_ARGUMENT, "Message ID and Affected SOP Class and Instance UID expected"
+    is_echo = context.abstract_syntax == contexts.VERIFICATION
+    if one.uid(message.CLASS_UID) != context.abstract_syntax or is_echo != (number == message.C_ECHO_RQ):
+        return status.CLASS_NOT_SUPPORTED, "the SOP class is not that of the presentation context"
+    return None
 
 
 def _request(one: Message, context: negotiation.Context, caller: Caller) -> StoreRequest:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from storage import associations, stations
@@ -36,9 +37,10 @@ log = logging.getLogger(__name__)
 
 STATIONS = ("receive", "assemble", "work", "deliver")
 IDLE_S, LOOK_S, BEAT_S, RESTART_S, STOP_S = 0.2, 0.05, 2.0, 1.0, 15.0
-SUPERVISED = "VBNODE_SUPERVISED"
+SUPERVISED, NUMBER = "VBNODE_SUPERVISED", "VBNODE_NUMBER"
 WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
 PR_SET_PDEATHSIG = 1
+SWITCH_S = 0.0005  # a connection that has to answer waits no longer for one that computes
 
 Step = Callable[[float], bool]
 
@@ -63,39 +65,42 @@ def results_of(settings: Settings) -> Path:
 
 def supervise(settings: Settings, config: Path) -> int:
     """Run every station in a process of its own until SIGTERM or SIGINT; give the exit status."""
-    open_ledger(settings).close()
+    with closing(open_ledger(settings)) as database, database.write() as session:
+        stations.forget(session, receive.STATION)  # of an earlier run, perhaps with more processes
+        associations.interrupt(session, now=time.time())
     installed()
     for reserved in ("web", "retention"):
         if getattr(settings, reserved) is not None:
             log.warning("section of the configuration is reserved and has no effect yet", extra={"section": reserved})
     stop = _stop_on_signals()
-    names = [name for name in STATIONS for _ in range(settings.work.workers if name == "work" else 1)]
-    children = [(name, _spawn(name, config)) for name in names]
+    counts = {"receive": settings.receive.process_count, "work": settings.work.workers}
+    names = [(name, number + 1) for name in STATIONS for number in range(counts.get(name, 1))]
+    children = [(name, number, _spawn(name, number, config)) for name, number in names]
     log.info(
         "node started",
         extra={"ae_title": settings.node.ae_title, "host": settings.receive.host, "port": settings.receive.port},
     )
     while not stop.wait(RESTART_S):
-        for place, (name, child) in enumerate(children):
+        for place, (name, number, child) in enumerate(children):
             if child.poll() is None:
                 continue
             log.error("station died", extra={"station": name, "exit_status": child.returncode})
             if child.returncode == WRONG_CONFIGURATION:
                 return _end(children, WRONG_CONFIGURATION)
-            children[place] = (name, _spawn(name, config))
+            children[place] = (name, number, _spawn(name, number, config))
     return _end(children, 0)
 
 
-def _spawn(name: str, config: Path) -> subprocess.Popen[bytes]:
+def _spawn(name: str, number: int, config: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "vb_node", "serve", "--config", str(config), "--only", name]
-    return subprocess.Popen(command, env=os.environ | {SUPERVISED: str(os.getpid())})  # noqa: S603  our own program
+    return subprocess.Popen(command, env=os.environ | {SUPERVISED: str(os.getpid()), NUMBER: str(number)})  # noqa: S603  our own program
 
 
-def _end(children: list[tuple[str, subprocess.Popen[bytes]]], status: int) -> int:
-    for _, child in children:
+def _end(children: list[tuple[str, int, subprocess.Popen[bytes]]], status: int) -> int:
+    for _, _, child in children:
         child.terminate()
     deadline = time.monotonic() + STOP_S
-    for _, child in children:
+    for _, _, child in children:
         try:
             child.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -157,6 +162,7 @@ def listen(settings: Settings, receiver: Receiver) -> Listener:
         max_instance_bytes=asked.max_instance_mb << 20,
         stall_s=asked.stall_s,
         idle_s=asked.idle_s,
+        is_full=lambda: shutil.disk_usage(settings.data).free < asked.min_free_mb << 20,
     )
     files = asked.tls and TlsFiles(asked.tls.certificate, asked.tls.key, asked.tls.ca, asked.tls.crl)
     return scp.listen(
@@ -167,17 +173,20 @@ def listen(settings: Settings, receiver: Receiver) -> Listener:
         on_reject=receiver.tell_rejection,
         on_end=receiver.end,
         limits=limits,
+        shares_port=asked.process_count > 1,
         tls=ServerTls(files, asked.tls.require_peer) if files and asked.tls else None,
-        is_full=lambda: shutil.disk_usage(settings.data).free < asked.min_free_mb << 20,
     )
 
 
 def _receive(database: Database, settings: Settings, stop: threading.Event) -> None:
+    sys.setswitchinterval(SWITCH_S)
     spool = spool_of(settings)
-    receiver = Receiver(database, spool)
+    name = f"{receive.STATION} {os.environ.get(NUMBER, '1')}"
+    receiver = Receiver(database, spool, name)
     with database.write() as session:
-        stations.start(session, receive.STATION, now=time.time())
-        associations.interrupt(session, now=time.time())
+        stations.start(session, name, now=time.time())
+        associations.interrupt(session, name, now=time.time())
+    spool.prepare()
     spool.sweep()
     server = listen(settings, receiver)
     if rebuilt := receiver.recover():
@@ -185,12 +194,13 @@ def _receive(database: Database, settings: Settings, stop: threading.Event) -> N
 
     def beat(now: float) -> bool:
         with database.write() as session:
-            stations.beat(session, receive.STATION, now=now)
+            stations.beat(session, name, now=now)
         stop.wait(BEAT_S)
         return False
 
     turn(receive.STATION, beat, stop)
     server.shutdown()
+    receiver.close()
 
 
 def _assemble(database: Database, settings: Settings, stop: threading.Event) -> None:

@@ -1,31 +1,32 @@
-"""The station that answers C-STORE: nothing is answered Success before it is on disk and in the ledger.
+"""The station that answers C-STORE: nothing is answered Success before it is on disk.
 
-Order: check the data set, write the spool file (file and folder fsynced), commit the ledger row, answer.
+Order: check the data set, write the spool file durably, answer; the ledger's row follows with those of others in one
+commit, and is rebuilt from the spool where a crash comes between.
 """
 
 import hashlib
 import logging
 import time
 from pathlib import Path
+from struct import pack
 
-from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
-from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_file_meta_info
-from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from storage import arrivals, associations, audit
 from storage.database import Database
-from storage.schema import Instance, Series
+from storage.pen import Dry, Pen, Write
+from storage.schema import Instance
 from storage.spool import Spool
 from vb_node.dicom.admission import admit
+from vb_node.dicom.structure import CANNOT_PARSE
 from vb_node.dimse import implementation, status
 from vb_node.dimse.scp import StoreRequest
 from vb_node.errors import Refused
+from vb_node.runtime.arrival import Arrival, Underway, record_of
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +35,14 @@ META_START, META_LENGTH_AT = 144, slice(140, 144)
 
 
 class Receiver:
-    """Takes instances from peers and puts them on the shelf."""
+    """Takes instances from peers and puts them on the shelf; stop it with ``close``. ``name``: of this process."""
 
-    def __init__(self, database: Database, spool: Spool) -> None:
+    def __init__(self, database: Database, spool: Spool, name: str = STATION) -> None:
         self.database = database
         self.spool = spool
+        self.name = name
+        self._pen = Pen(database)
+        self._underway = Underway()
         self._open: set[str] = set()  # associations that brought instances
 
     def store(self, request: StoreRequest) -> None:
@@ -57,73 +61,61 @@ class Receiver:
 
     def _store(self, request: StoreRequest) -> None:
         header = admit(request.data, request.transfer_syntax_uid, request.sop_class_uid, request.sop_instance_uid)
-        sha256 = hashlib.sha256(request.data).hexdigest()
-        is_known = self._is_known(request.sop_instance_uid, sha256)
-        if is_known and is_intact(self.spool.path_of(request.sop_instance_uid, sha256), sha256):
-            with self.database.write() as session:
-                self._note(session, request)
-                arrivals.see_again(
-                    session, request.sop_instance_uid, now=time.time(), association_id=request.association_id
-                )
-            return
+        arrival = Arrival(header, hashlib.sha256(request.data).hexdigest())
         try:
-            self.spool.put(request.sop_instance_uid, sha256, part10(request), request.data)
-            self._record(header, sha256, len(request.data), request.calling_ae_title, request)
+            release = self._underway.claim(arrival)
+            try:
+                self._pen.write(self._noted(request, self._keep(request, arrival)), release)
+            except BaseException:
+                release()
+                raise
         except arrivals.Conflict as conflict:
-            self.spool.path_of(request.sop_instance_uid, sha256).unlink(missing_ok=True)
             raise Refused(str(conflict), status.DUPLICATE) from conflict
-        except (OSError, OperationalError) as error:
+        except (OSError, OperationalError, Dry) as error:
             raise Refused(f"out of resources: {type(error).__name__}", status.OUT_OF_RESOURCES) from error
 
-    def _is_known(self, sop_instance_uid: str, sha256: str) -> bool:
+    def _keep(self, request: StoreRequest, arrival: Arrival) -> Write:
+        """Have the instance on disk, and give what the ledger is to hold of it."""
+        uid = arrival.header.sop_instance_uid
         with self.database.read() as session:
-            known = session.get(Instance, sop_instance_uid)
-        if known is not None and known.sha256 != sha256:
-            raise Refused(
-                f"SOP Instance UID {sop_instance_uid} is known with other content; the first is kept", status.DUPLICATE
-            )
-        return known is not None
+            is_known = arrivals.is_known(session, uid, arrival.sha256, *arrival.place)
+        if is_known and is_intact(self.spool.path_of(uid, arrival.sha256), arrival.sha256):
+            came_over = request.association_id
+            return lambda session: arrivals.see_again(session, uid, now=time.time(), association_id=came_over)
+        self.spool.put(uid, arrival.sha256, part10(request), request.data)
+        return record_of(arrival, len(request.data), request.calling_ae_title, request.association_id)
 
-    def _record(
-        self, header: Dataset, sha256: str, size_bytes: int, peer: str, request: StoreRequest | None = None
-    ) -> None:
-        now = time.time()
-        instance = Instance(
-            sop_instance_uid=str(header.SOPInstanceUID),
-            sop_class_uid=str(header.SOPClassUID),
-            series_instance_uid=str(header.SeriesInstanceUID),
-            study_instance_uid=str(header.StudyInstanceUID),
-            sha256=sha256,
-            size_bytes=size_bytes,
-            peer=peer,
-            received_at=now,
-            association_id=request and request.association_id,
-        )
-        series = Series(
-            series_instance_uid=instance.series_instance_uid,
-            study_instance_uid=instance.study_instance_uid,
-            patient_id=_text(header, "PatientID"),
-            accession_number=_text(header, "AccessionNumber"),
-            opened_at=now,
-            last_arrival_at=now,
-        )
-        with self.database.write() as session:
-            if request is not None:
-                self._note(session, request)
-            arrivals.record(session, instance, series, actor=STATION)
+    def _noted(self, request: StoreRequest, write: Write) -> Write:
+        """Write down the association of a request too, before what it brought."""
+        association_id, now = request.association_id, time.time()
+        if association_id is None:
+            return write
+        self._open.add(association_id)
 
-    def _note(self, session: Session, request: StoreRequest) -> None:
-        if request.association_id is not None:
-            associations.note(session, request.association_id, request.calling_ae_title, request.host, now=time.time())
-            self._open.add(request.association_id)
+        def note(session: Session) -> None:
+            peer = request.calling_ae_title
+            associations.note(session, association_id, peer, request.host, listener=self.name, now=now)
+            write(session)
+
+        return note
 
     def end(self, association_id: str, is_released: bool) -> None:
-        """Write down that an association that brought instances has ended, and how."""
+        """Write down that an association that brought instances has ended, and how; after all that it brought."""
         if association_id not in self._open:
             return
         self._open.discard(association_id)
-        with self.database.write() as session:
-            associations.end(session, association_id, is_released=is_released, now=time.time())
+        now = time.time()
+        try:
+            self._pen.write(lambda session: associations.end(session, association_id, is_released=is_released, now=now))
+        except Dry:
+            log.exception("end of an association not recorded")  # until the next start its studies count as arriving
+
+    def settle(self) -> None:
+        """Wait until the ledger holds what was answered."""
+        self._pen.settle()
+
+    def close(self) -> None:
+        self._pen.close()
 
     def tell_rejection(self, calling_ae_title: str, host: str, why: str) -> None:
         """Write down that an association was rejected."""
@@ -136,10 +128,14 @@ class Receiver:
 
     def _tell_no(self, event: str, calling_ae_title: str, details: dict[str, str], **keys: str) -> None:
         keys["peer"] = calling_ae_title[:64]
+        now = time.time()
+
+        def tell(session: Session) -> None:
+            audit.record(session, event, now=now, actor=STATION, outcome="refused", details=details, **keys)
+
         try:
-            with self.database.write() as session:
-                audit.record(session, event, now=time.time(), actor=STATION, outcome="refused", details=details, **keys)
-        except OperationalError:
+            self._pen.write(tell)
+        except Dry:
             log.exception("refusal not recorded")  # a full disk refuses instances and cannot say so in the ledger
 
     def recover(self) -> int:
@@ -147,10 +143,17 @@ class Receiver:
 
         A file that cannot be an arrival was never answered Success: it is set aside, and does not stop the listener.
         """
+        with self.database.read() as session:
+            known = {
+                self.spool.path_of(*row) for row in session.execute(select(Instance.sop_instance_uid, Instance.sha256))
+            }
         rebuilt = 0
         for path in self.spool:
+            if path in known:
+                continue
             try:
-                rebuilt += self._rebuild(path)
+                self._rebuild(path)
+                rebuilt += 1
             except (Refused, arrivals.Conflict, InvalidDicomError):
                 log.warning("spool file set aside", extra={"file": path.name})
                 path.rename(path.with_suffix(".rejected"))
@@ -158,17 +161,17 @@ class Receiver:
                 log.exception("spool file not read", extra={"file": path.name})
         return rebuilt
 
-    def _rebuild(self, path: Path) -> bool:
+    def _rebuild(self, path: Path) -> None:
         meta = read_file_meta_info(path)
-        with self.database.read() as session:
-            if session.get(Instance, str(meta.MediaStorageSOPInstanceUID)) is not None:
-                return False
         data = data_set_of(path)
         uids = str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID)
-        header = admit(data, str(meta.TransferSyntaxUID), *uids)
+        arrival = Arrival(admit(data, str(meta.TransferSyntaxUID), *uids), hashlib.sha256(data).hexdigest())
+        if path != self.spool.path_of(uids[1], arrival.sha256):
+            raise Refused("the digest in the name of the file expected, another content came", CANNOT_PARSE)
         peer = str(meta.get("SendingApplicationEntityTitle", ""))
-        self._record(header, hashlib.sha256(data).hexdigest(), len(data), peer)
-        return True
+        with self.database.write() as session:
+            arrivals.is_known(session, uids[1], arrival.sha256, *arrival.place)
+            record_of(arrival, len(data), peer)(session)
 
 
 def data_set_of(path: Path) -> bytes:
@@ -184,17 +187,26 @@ def is_intact(path: Path, sha256: str) -> bool:
 
 def part10(request: StoreRequest) -> bytes:
     """Write a preamble of zeros and file meta information of our own (PS3.10 7.1): a peer's never reaches the disk."""
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = UID(request.sop_class_uid)
-    meta.MediaStorageSOPInstanceUID = UID(request.sop_instance_uid)
-    meta.TransferSyntaxUID = UID(request.transfer_syntax_uid)
-    meta.ImplementationClassUID = implementation.CLASS_UID
-    meta.SendingApplicationEntityTitle = request.calling_ae_title
-    buffer = DicomBytesIO()
-    write_file_meta_info(buffer, meta, enforce_standard=True)
-    return b"\x00" * 128 + b"DICM" + buffer.getvalue()
+    elements = (
+        _element(0x0001, b"OB\0\0", pack("<L", 2) + b"\x00\x01"),
+        _uid(0x0002, request.sop_class_uid),
+        _uid(0x0003, request.sop_instance_uid),
+        _uid(0x0010, request.transfer_syntax_uid),
+        _uid(0x0012, implementation.CLASS_UID),
+        _short(0x0017, b"AE", request.calling_ae_title.encode("ascii", "replace"), b" "),
+    )
+    meta = b"".join(elements)
+    return b"\x00" * 128 + b"DICM" + _element(0x0000, b"UL", pack("<HL", 4, len(meta))) + meta
 
 
-def _text(header: Dataset, keyword: str) -> str:
-    return str(header.get(keyword) or "").strip()[:64]
+def _element(number: int, vr: bytes, length_and_value: bytes) -> bytes:
+    return pack("<HH", 0x0002, number) + vr + length_and_value
+
+
+def _short(number: int, vr: bytes, value: bytes, pad: bytes) -> bytes:
+    value += pad * (len(value) % 2)
+    return _element(number, vr, pack("<H", len(value)) + value)
+
+
+def _uid(number: int, uid: str) -> bytes:
+    return _short(number, b"UI", uid.encode("ascii", "replace"), b"\0")

@@ -15,6 +15,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("peer", sa.String(length=64), nullable=False),
         sa.Column("host", sa.String(length=64), nullable=False),
+        sa.Column("listener", sa.String(length=64), nullable=False),
         sa.Column("began_at", sa.Float(precision=53), nullable=False),
         sa.Column("ended_at", sa.Float(precision=53), nullable=True),
         sa.Column("is_released", sa.Boolean(), nullable=False),

@@ -10,7 +10,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from vb_node.dicom.admission import admit
+from vb_node.dicom.admission import Header, admit
 from vb_node.errors import Refused
 
 
@@ -26,7 +26,7 @@ def _bytes(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
     return buffer.getvalue()
 
 
-def _admit(dataset: Dataset, data: bytes, syntax: str = ExplicitVRLittleEndian) -> Dataset:
+def _admit(dataset: Dataset, data: bytes, syntax: str = ExplicitVRLittleEndian) -> Header:
     return admit(data, syntax, str(dataset.SOPClassUID), str(dataset.SOPInstanceUID))
 
 
@@ -36,8 +36,8 @@ def test_a_good_instance_is_admitted(syntax: str) -> None:
 
     header = _admit(instance, _bytes(instance, syntax), syntax)
 
-    assert header.SOPInstanceUID == instance.SOPInstanceUID
-    assert "PixelData" not in header
+    assert header.sop_instance_uid == instance.SOPInstanceUID
+    assert header.patient_id == instance.PatientID
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])

@@ -1,5 +1,6 @@
 """The spool keeps what it was given, and nothing else."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,21 @@ def test_a_sweep_removes_what_a_crash_left(tmp_path: Path) -> None:
 
     assert swept == 1
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
+
+
+def test_a_sweep_leaves_what_another_process_is_writing(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    written = spool.put("1.2.3", SHA, b"x").with_name(f"file.dcm.{os.getppid()}.abc.part")
+    written.write_bytes(b"half")
+
+    assert spool.sweep() == 0
+    assert written.exists()
+
+
+def test_a_file_that_is_there_is_never_replaced_by_one_that_is_not_yet_on_the_disk(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+
+    first, second = spool.put("1.2.3", SHA, b"x"), spool.put("1.2.3", SHA, b"x")
+
+    assert first == second
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [first]

@@ -1,0 +1,103 @@
+"""The pen: writes to the ledger from many threads, as many as wait in one commit.
+
+A commit that survives a power cut costs an fsync, whether it holds one row or a hundred. What goes through here is safe
+elsewhere already (the spool rebuilds it after a crash), so nobody waits for it.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice, takewhile
+
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from storage.database import Database
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING, MOST_A_COMMIT = 1000, 200
+GATHER_S, RETRY_S = 0.05, 1.0
+
+Write = Callable[[Session], None]
+
+
+class Dry(Exception):
+    """The ledger takes nothing now."""
+
+
+class Pen:
+    """One thread that writes what others hand in, in their order; stop it with ``close``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: deque[tuple[Write, Callable[[], None]]] = deque()
+        self._changed = threading.Condition()
+        self._is_failing = self._is_closed = self._is_hurried = False
+        self._thread = threading.Thread(target=self._run, name="pen", daemon=True)
+        self._thread.start()
+
+    def write(self, write: Write, done: Callable[[], None] = lambda: None) -> None:
+        """Hand in one write; ``done`` is called when it is committed. Wait while too many wait.
+
+        Raises
+        ------
+        Dry
+            The last attempt to write failed, and what it was about still waits.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) < MOST_WAITING or self._is_failing)
+            if self._is_failing or self._is_closed:
+                raise Dry("the ledger cannot be written: is its disk full?")
+            self._waiting.append((write, done))
+            self._changed.notify_all()
+
+    def settle(self) -> None:
+        """Wait until what was handed in is committed; return at once while the ledger fails."""
+        with self._changed:
+            self._is_hurried = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._is_failing or not self._waiting)
+            self._is_hurried = self._is_closed
+
+    def close(self) -> None:
+        """Commit what waits, and stop."""
+        with self._changed:
+            self._is_closed = self._is_hurried = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while batch := self._next():
+            written = self._commit([write for write, _ in batch])
+            for _, done in batch[:written]:
+                done()
+            with self._changed:
+                for _ in range(written):
+                    self._waiting.popleft()
+                self._is_failing = written < len(batch)
+                self._changed.notify_all()
+                if self._is_failing and self._changed.wait_for(lambda: self._is_closed, RETRY_S):
+                    return
+
+    def _next(self) -> list[tuple[Write, Callable[[], None]]]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_closed)
+            self._changed.wait_for(lambda: len(self._waiting) >= MOST_A_COMMIT or self._is_hurried, GATHER_S)
+            return list(islice(self._waiting, MOST_A_COMMIT))
+
+    def _commit(self, writes: Sequence[Write]) -> int:
+        """Write all in one commit, or what is possible one by one; give how many are dealt with."""
+        try:
+            with self._database.write() as session:
+                for write in writes:
+                    write(session)
+        except (OperationalError, OSError):
+            log.exception("ledger not written, tried again", extra={"writes": len(writes)})
+            return 0
+        except Exception:
+            if len(writes) > 1:  # one of them is at fault, and must not hold up the others
+                return sum(1 for _ in takewhile(bool, (self._commit([write]) for write in writes)))
+            log.exception("write left out")
+        return len(writes)

@@ -1,0 +1,193 @@
+"""How fast instances are taken: this node, DCMTK, Orthanc and pynetdicom side by side in one run.
+
+``python tests/benchmarks/ingest.py`` prints a table of instances per second: MR instances of 256 x 256 x 16 bit, sent
+over 1, 4 and 8 associations as PDUs that were encoded before the clock started, and by DCMTK's ``storescu`` as it is
+shipped. Each receiver starts with an empty folder; each figure is the median of ``ROUNDS``.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from factories import head, mr_series, write
+from listener_process import ListenerProcess
+from pdu import Raw, encoded, store_rq
+from processes import HOST, free_port, tool, wait_until
+from pydicom import Dataset
+from pydicom.uid import generate_uid
+
+ROUNDS, INSTANCES, STOCK_INSTANCES = 3, 400, 60
+ASSOCIATIONS = (1, 4, 8)
+SECONDS_AT_MOST = 8.0
+RAW_TOML = {"stall_s = 2": "stall_s = 10", "max_associations = 8": "max_associations = 64"}
+
+
+def datasets(count: int) -> list[Dataset]:
+    """Make the instances of one series, each with UIDs of its own."""
+    (template,) = mr_series(head((1, 256, 256)))
+    template.StudyInstanceUID, template.SeriesInstanceUID = generate_uid(), generate_uid()
+    made = [deepcopy(template) for _ in range(count)]
+    for one in made:
+        one.SOPInstanceUID = generate_uid()
+        one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
+    return made
+
+
+@contextmanager
+def _program(command: list[str], port: int, **environment: str) -> Iterator[int]:
+    server = subprocess.Popen(
+        command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: _listens(port), 30, f"{command[0]} listens")
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _listens(port: int) -> bool:
+    try:
+        Raw(port).socket.close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def node(folder: Path) -> Iterator[int]:
+    """Run this node's listener: file, folder and ledger are on disk before Success."""
+    listener = ListenerProcess(folder)
+    text = listener.config.read_text()
+    for old, new in RAW_TOML.items():
+        text = text.replace(old, new)
+    listener.config.write_text(text)
+    listener.start()
+    try:
+        yield listener.port
+    finally:
+        listener.stop()
+
+
+@contextmanager
+def dcmtk(folder: Path, **environment: str) -> Iterator[int]:
+    """Run DCMTK's storescp, which fsyncs nothing."""
+    port = free_port()
+    folder.mkdir()
+    with _program([tool("storescp"), "--fork", "-aet", "VBNODE", "-od", str(folder), str(port)], port, **environment):
+        yield port
+
+
+@contextmanager
+def orthanc(folder: Path) -> Iterator[int]:
+    """Run Orthanc without delay of its answers, fsync on (its default)."""
+    port, http = free_port(), free_port()
+    folder.mkdir()
+    settings = {
+        "StorageDirectory": str(folder),
+        "IndexDirectory": str(folder),
+        "DicomAet": "VBNODE",
+        "DicomPort": port,
+        "HttpPort": http,
+        "DicomAlwaysAllowStore": True,
+        "DicomThreadsCount": 8,
+        "SyncStorageArea": True,
+    }
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    with _program([tool("Orthanc"), str(folder / "orthanc.json")], port, TCP_NODELAY="1"):
+        yield port
+
+
+@contextmanager
+def pynetdicom(folder: Path) -> Iterator[int]:
+    """Run pynetdicom's storescp app, which fsyncs nothing."""
+    port = free_port()
+    folder.mkdir()
+    with _program([sys.executable, "-m", "pynetdicom", "storescp", str(port), "-od", str(folder)], port):
+        yield port
+
+
+RECEIVERS: dict[str, Callable[[Path], object]] = {
+    "vb-node (durable)": node,
+    "Orthanc nd, fsync": orthanc,
+    "DCMTK storescp nd, no fsync": lambda folder: dcmtk(folder, TCP_NODELAY="1"),
+    "DCMTK storescp as shipped": dcmtk,
+    "pynetdicom storescp": pynetdicom,
+}
+
+
+def by_generator(port: int, associations: int) -> float:
+    """Send pre-encoded instances over some associations at once; give instances per second."""
+    lanes = [
+        [
+            b"".join(store_rq(encoded(one), one.SOPClassUID, one.SOPInstanceUID))
+            for one in datasets(INSTANCES // associations)
+        ]
+        for _ in range(associations)
+    ]
+
+    def send(lane: list[bytes]) -> int:
+        with Raw(port) as peer:
+            peer.associate()
+            until = time.monotonic() + SECONDS_AT_MOST
+            for sent, request in enumerate(lane, 1):
+                assert peer.send(request).status() == 0
+                if time.monotonic() > until:
+                    return sent
+        return len(lane)
+
+    with ThreadPoolExecutor(associations) as pool:
+        begun = time.monotonic()
+        sent = sum(pool.map(send, lanes))
+        return sent / (time.monotonic() - begun)
+
+
+def by_storescu(port: int, associations: int) -> float:
+    """Send files by storescu as it is shipped, one process an association; give instances per second."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = list(map(str, write(datasets(STOCK_INSTANCES), Path(folder))))
+        command = [tool("storescu"), "-aet", "SENDER", "-aec", "VBNODE", HOST, str(port)]
+        begun = time.monotonic()
+        running = [subprocess.Popen([*command, *paths[lane::associations]]) for lane in range(associations)]
+        assert [one.wait() for one in running] == [0] * associations
+        return len(paths) / (time.monotonic() - begun)
+
+
+def measure(root: Path) -> dict[tuple[str, str, int], float]:
+    """Give the median rate by (sender, receiver, associations); receivers take turns within each round."""
+    rates: dict[tuple[str, str, int], list[float]] = {}
+    for turn in range(ROUNDS):
+        for name, receiver in RECEIVERS.items():
+            with receiver(root / f"{turn}-{name.split()[0]}-{len(rates)}") as port:  # type: ignore[attr-defined]
+                for associations in ASSOCIATIONS:
+                    rates.setdefault(("pre-encoded PDUs", name, associations), []).append(
+                        by_generator(port, associations)
+                    )
+                rates.setdefault(("storescu as shipped", name, 1), []).append(by_storescu(port, 1))
+    return {key: median(values) for key, values in rates.items()}
+
+
+def main() -> None:
+    """Print the table."""
+    with tempfile.TemporaryDirectory(dir=os.environ.get("VB_NODE_BENCH_DIR")) as root:
+        rates = measure(Path(root))
+    print("| receiver | " + " | ".join(f"{n} associations" for n in ASSOCIATIONS) + " | storescu, 1 |")
+    print("|---" * (len(ASSOCIATIONS) + 2) + "|")
+    for name in RECEIVERS:
+        cells = [f"{rates['pre-encoded PDUs', name, n]:,.0f}" for n in ASSOCIATIONS]
+        print(f"| {name} | " + " | ".join(cells) + f" | {rates['storescu as shipped', name, 1]:,.0f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Several processes of the listener on one port: one station, whichever of them takes a connection."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from factories import head, mr_series, write
+from processes import TOML, Node, free_port, wait_until
+
+from storage import arrivals, stations
+from storage.schema import Station
+from vb_node.dimse import scu
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    port = free_port()
+    text = TOML.format(port=port, pacs_port=free_port(), quiet_s=3600)
+    made = Node(tmp_path_factory.mktemp("node"), text.replace("[receive]\n", "[receive]\nprocesses = 2\n"), port)
+    made.start()
+    wait_until(lambda: len(_listeners(made)) == 2, 20, "both processes listen")
+    yield made
+    made.stop()
+
+
+def _listeners(node: Node) -> list[psutil.Process]:
+    """List the processes that listen on the node's port."""
+    open_ports = psutil.net_connections("tcp")
+    pids = {one.pid for one in open_ports if one.status == psutil.CONN_LISTEN and one.laddr.port == node.port}
+    return [psutil.Process(pid) for pid in pids if pid is not None]
+
+
+def _station(node: Node) -> Station:
+    with node.database.read() as session:
+        found = stations.get(session, "receive")
+    assert found is not None
+    return found
+
+
+def test_what_comes_over_many_associations_is_one_series(node: Node, tmp_path: Path) -> None:
+    series = mr_series(head((24, 16, 16)))
+
+    sent = list(scu.store_many(write(series, tmp_path / "files"), node.address, "SENDER", associations=6))
+
+    assert [one.status for one in sent] == [0] * len(series)
+    wait_until(lambda: _count(node, series[0].SeriesInstanceUID) == len(series), 10, "the ledger holds all")
+
+
+def _count(node: Node, series_instance_uid: str) -> int:
+    with node.database.read() as session:
+        return len(arrivals.instances_of_series(session, series_instance_uid))
+
+
+def test_a_restart_of_one_process_interrupts_the_listener(node: Node) -> None:
+    since = _station(node).started_at
+    killed, other = _listeners(node)
+
+    killed.send_signal(signal.SIGKILL)
+
+    wait_until(lambda: len({one.pid for one in _listeners(node)} - {killed.pid}) == 2, 20, "another one listens")
+    wait_until(lambda: _station(node).started_at > since, 20, "the listener is said to be up since then")
+    assert other.is_running()
+
+
+def test_a_process_that_hangs_makes_the_listener_deaf(node: Node) -> None:
+    hung, _ = _listeners(node)
+    with node.database.read() as session:
+        beats = {row.name: row.beat_at for row in session.query(Station).filter(Station.name.like("receive %"))}
+
+    hung.send_signal(signal.SIGSTOP)
+    wait_until(lambda: _newest_beat(node) > max(beats.values()) + 5, 30, "the other one beats on")
+
+    heard_at = _station(node).beat_at
+    hung.send_signal(signal.SIGCONT)
+    assert heard_at < _newest_beat(node) - 2
+
+
+def _newest_beat(node: Node) -> float:
+    with node.database.read() as session:
+        return max(row.beat_at for row in session.query(Station).filter(Station.name.like("receive %")))

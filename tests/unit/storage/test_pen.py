@@ -1,0 +1,90 @@
+"""The pen: many writes in one commit, none lost, one bad one alone left out."""
+
+import threading
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from storage import audit, stations
+from storage.database import Database
+from storage.pen import Dry, Pen, Write
+
+
+def _start(name: str, order: list[str]) -> Write:
+    def write(session: Session) -> None:
+        order.append(name)
+        stations.start(session, name, now=1.0)
+
+    return write
+
+
+def test_what_many_threads_hand_in_is_written_and_told(database: Database) -> None:
+    pen, order, told = Pen(database), [], []
+    threads = [
+        threading.Thread(target=lambda n=number: pen.write(_start(f"s{n}", order), lambda: told.append(n)))
+        for number in range(20)
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pen.close()
+
+    assert sorted(order) == sorted(f"s{number}" for number in range(20))
+    assert sorted(told) == list(range(20))
+    with database.read() as session:
+        assert all(stations.get(session, name) for name in order)
+
+
+def test_a_write_that_fails_does_not_take_the_others_with_it(database: Database) -> None:
+    pen = Pen(database)
+
+    def fail(_session: Session) -> None:
+        raise KeyError
+
+    pen.write(_start("before", []))
+    pen.write(fail)
+    pen.write(_start("after", []))
+    pen.close()
+
+    with database.read() as session:
+        assert stations.get(session, "before")
+        assert stations.get(session, "after")
+
+
+def test_a_ledger_that_cannot_be_written_takes_nothing_more_and_loses_nothing(database: Database) -> None:
+    pen = Pen(database)
+    with database.write() as session:
+        session.execute(text("ALTER TABLE stations RENAME TO elsewhere"))
+    pen.write(_start("waiting", []))
+    pen.settle()
+
+    with pytest.raises(Dry, match="disk"):
+        pen.write(_start("refused", []))
+    with database.write() as session:
+        session.execute(text("ALTER TABLE elsewhere RENAME TO stations"))
+    while not _is_there(database, "waiting"):
+        pen.settle()
+    pen.close()
+
+    assert not _is_there(database, "refused")
+
+
+def _is_there(database: Database, name: str) -> bool:
+    with database.read() as session:
+        return stations.get(session, name) is not None
+
+
+def test_lines_of_one_commit_are_chained(database: Database) -> None:
+    pen = Pen(database)
+
+    for number in range(5):
+        pen.write(lambda session, at=float(number): audit.record(session, "tried", now=at, actor="test") and None)
+    pen.close()
+
+    with database.read() as session:
+        lines = audit.search(session, since=None, until=None, limit=10)
+        assert [line.at for line in lines] == [0.0, 1.0, 2.0, 3.0, 4.0]
+        assert [line.previous for line in lines][1:] == [line.digest for line in lines][:-1]

@@ -1,0 +1,117 @@
+"""The structure of an encoded data set, followed to its last byte: iteratively, in place, with limits (PS3.5 7).
+
+Readers go on where they should stop: what one of them would take differently from another is refused here (all found
+by tests/chaos/fuzz.py against DCMTK).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from struct import unpack_from
+from typing import Literal
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+
+from vb_node.errors import Refused
+
+MOST_ELEMENTS, MOST_DEPTH = 100_000, 32
+UNDEFINED = 0xFFFFFFFF
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+CANNOT_PARSE, TRUNCATED, TOO_MUCH = 0xC000, 0xC001, 0xC002
+
+_LONG_VR = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+_SHORT_VR = b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
+_VR = _LONG_VR.union(_SHORT_VR)  # of any other VR readers take the length differently (PS3.5 6.2)
+_OPEN_VR = {b"OB", b"OW", b"SQ", b"UN"}  # these may be of undefined length
+
+Kind = Literal["data set", "sequence", "fragments"]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Where the walk is: in a data set (of an item or the whole), a sequence or encapsulated fragments.
+
+    ``limit`` is the end of the level, or, where its length is undefined (``is_open``), of what surrounds it.
+    """
+
+    kind: Kind
+    limit: int
+    is_open: bool
+    is_implicit: bool
+
+
+def walk(data: bytes, is_implicit: bool) -> Mapping[int, tuple[int, int]]:
+    """Follow every length; give (start of value, length) of each element of the data set itself, by tag.
+
+    Raises
+    ------
+    Refused
+        C001 when an element runs past the end of what holds it, C000 when there is no structure or an element comes
+        twice, C002 past the limits of depth and count.
+    """
+    levels = [Level("data set", len(data), False, is_implicit)]
+    found: dict[int, tuple[int, int]] = {}
+    position, elements = 0, 0
+    while levels:
+        level = levels[-1]
+        if position == level.limit and not level.is_open:
+            levels.pop()
+            continue
+        tag, vr, length, start = _element(data, position, level.is_implicit)
+        elements += 1
+        if elements > MOST_ELEMENTS or len(levels) > MOST_DEPTH:
+            raise Refused(f"more than {MOST_ELEMENTS} elements or {MOST_DEPTH} levels", TOO_MUCH)
+        if not _is_in_place(tag, vr, length, level):
+            raise Refused(f"no DICOM structure at byte {position}", CANNOT_PARSE)
+        if len(levels) == 1:
+            if tag in found:
+                raise Refused(f"element {tag:08X} expected once, it came twice", CANNOT_PARSE)
+            found[tag] = start, length
+        inner, end = _inner(tag, vr, length, level), start if length == UNDEFINED else start + length
+        if end > level.limit:
+            raise Refused(f"the element at byte {position} runs past the end of what holds it", TRUNCATED)
+        if tag in (ITEM_END, SEQUENCE_END):
+            levels.pop()
+        elif inner is not None:
+            is_open = length == UNDEFINED
+            levels.append(Level(inner, level.limit if is_open else end, is_open, level.is_implicit or vr == b"UN"))
+        position = end if inner is None else start
+    return found
+
+
+def _element(data: bytes, position: int, is_implicit: bool) -> tuple[int, bytes, int, int]:
+    """Give (tag, VR, length, start of value) of the element at a position (PS3.5 7.1)."""
+    try:
+        group, element = unpack_from("<HH", data, position)
+        tag, vr = group << 16 | element, data[position + 4 : position + 6]
+        if is_implicit or group == 0xFFFE:
+            return tag, b"", unpack_from("<L", data, position + 4)[0], position + 8
+        if vr in _LONG_VR:
+            return tag, vr, unpack_from("<L", data, position + 8)[0], position + 12
+        return tag, vr, unpack_from("<H", data, position + 6)[0], position + 8
+    except Exception as error:
+        raise Refused(f"the data set ends within an element at byte {position}", TRUNCATED) from error
+
+
+def _is_in_place(tag: int, vr: bytes, length: int, level: Level) -> bool:
+    """Say whether an element may stand on a level (PS3.5 7.5 and A.4)."""
+    if tag in (ITEM_END, SEQUENCE_END):
+        return level.is_open and length == 0 and (tag == ITEM_END) == (level.kind == "data set")
+    if tag == ITEM:
+        return level.kind == "sequence" or (level.kind == "fragments" and length != UNDEFINED)
+    is_known = 0x0008 <= tag >> 16 != 0xFFFE and (not vr or vr in _VR)
+    return level.kind == "data set" and is_known and (length != UNDEFINED or not vr or vr in _OPEN_VR)
+
+
+def _inner(tag: int, vr: bytes, length: int, level: Level) -> Kind | None:
+    """Say what an element holds, None for a plain value; UN of undefined length is a sequence (PS3.5 6.2.2)."""
+    if tag == ITEM:
+        return "data set" if level.kind == "sequence" else None
+    if length == UNDEFINED:
+        return "fragments" if vr in (b"OB", b"OW") else "sequence"
+    return "sequence" if vr == b"SQ" or (level.is_implicit and _is_sequence(tag)) else None
+
+
+@lru_cache(maxsize=8192)
+def _is_sequence(tag: int) -> bool:
+    return dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ"
