@@ -9,16 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pynetdicom import evt
-from pynetdicom.sop_class import (
-    StorageCommitmentPushModel,
-    StudyRootQueryRetrieveInformationModelFind,
-)
 
 from vb_node.dimse import contexts, implementation, status
 from vb_node.errors import ConfigError
 from vb_node.simulate.sender import Judgement
 
 REJECT = (0x01, 0x01, 0x03)  # permanent, service user, calling AE title not recognised (PS3.8 9.3.4)
+STORAGE_COMMITMENT, STUDY_ROOT_FIND = "1.2.840.10008.1.20.1", "1.2.840.10008.5.1.4.1.2.2.1"
 FROZEN_S, SLOW_S, STEP_S, MOST_SENDS = 60.0, 5.0, 0.2, 3
 FAILURE = 0xC000
 
@@ -122,8 +119,8 @@ class Pacs:
         self._over, self._one = threading.Event(), threading.Lock()
         ae = implementation.entity(ae_title)
         ae.supported_contexts = contexts.accepted_as_scp()
-        ae.add_supported_context(StorageCommitmentPushModel)
-        ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+        ae.add_supported_context(STORAGE_COMMITMENT)
+        ae.add_supported_context(STUDY_ROOT_FIND)
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._begin),
             (evt.EVT_C_STORE, self._store),

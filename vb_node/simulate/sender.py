@@ -218,7 +218,7 @@ def judge(fault: str, peer: Address, calling: str) -> Judgement:
         judgement = Judgement(f"fault {fault}", "an answer", str(gone), False)
     except Rejected as rejected:
         came = f"A-ASSOCIATE-RJ {'/'.join(map(str, rejected.args))}: is {calling} a peer of the node?"
-        judgement = Judgement(f"fault {fault}", "an association", came, False)
+        return Judgement(f"fault {fault}", "an association", came, False)
     deadline = time.monotonic() + RECOVERY_S
     while time.monotonic() < deadline:
         if target.echoes():
