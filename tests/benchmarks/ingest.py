@@ -29,7 +29,7 @@ from pydicom.uid import generate_uid
 
 ROUNDS, INSTANCES, STOCK_INSTANCES = 3, 400, 60
 ASSOCIATIONS = (1, 4, 8)
-SECONDS_AT_MOST = 8.0
+SECONDS_AT_MOST = 5.0
 RAW_TOML = {"stall_s = 2": "stall_s = 10", "max_associations = 8": "max_associations = 64"}
 
 

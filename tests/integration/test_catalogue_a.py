@@ -338,7 +338,8 @@ def test_a_23_two_peers_of_one_name_send_one_series_at_a_time(node: ListenerProc
         answers = list(pool.map(send, range(2)))
 
     assert answers == [[0] * 10] * 2
-    assert {one.sop_instance_uid for one in node.instances(series)} == {one.SOPInstanceUID for one in datasets}
+    sent = {one.SOPInstanceUID for one in datasets}
+    wait_until(lambda: {one.sop_instance_uid for one in node.instances(series)} == sent, MARGIN_S, "each is kept once")
 
 
 def test_a_24_a_storm_of_echoes_is_answered(node: ListenerProcess) -> None:

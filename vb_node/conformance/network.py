@@ -14,7 +14,7 @@ from vb_node.dicom import admission, structure
 from vb_node.dimse import contexts, door, status
 
 ANSWERED: Final = {
-    status.SUCCESS: "the instance is on disk and in the ledger; also when the same content came before",
+    status.SUCCESS: "the instance is on disk, safe from a power cut; also when the same content came before",
     status.DUPLICATE: "the SOP Instance UID is known with other content: the first is kept",
     status.CLASS_NOT_SUPPORTED: "the SOP Class UID of the request is not that of the presentation context",
     status.UNRECOGNISED_OPERATION: "a request other than C-STORE and C-ECHO",

@@ -61,6 +61,10 @@ def admit(data: bytes, transfer_syntax_uid: str, sop_class_uid: str, sop_instanc
         if tag in _READ and length != UNDEFINED
     }
     _, pixel_length = places.get(PIXEL_DATA, (0, None))
+    if not syntax.is_implicit_VR and any(
+        not data.startswith(b"UI", places[tag][0] - 4) for tag in UIDS.keys() & places
+    ):
+        raise Refused("UIDs of VR UI expected, another VR came", ILLEGAL_UID)
     uids = _identity(found, sop_class_uid, sop_instance_uid)
     if pixel_length is None and UID(sop_class_uid).name.endswith("Image Storage"):
         raise Refused("an image with Pixel Data expected, none came: the data set may be cut", TRUNCATED)

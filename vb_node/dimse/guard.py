@@ -14,8 +14,9 @@ from struct import Struct
 
 TICK_S = 0.5  # how often a waiting connection looks at the clock
 LINGER_S = 0.5  # how long an A-ABORT may take to reach the peer before the connection is gone
+LINGER_BYTES = 1 << 20
 KEEPALIVE_S, USER_TIMEOUT_MS = 30, 20_000
-FIRST_BUFFER = 1 << 13
+FIRST_BUFFER, LARGEST_BUFFER = 1 << 13, 1 << 18
 HEADER = Struct(">BxL")
 HEADER_LENGTH = 6
 
@@ -119,9 +120,11 @@ class Wire:
         _acknowledge(self.connection)
 
     def _make_room(self, needed: int) -> None:
-        """Move what is left to the front of a buffer that is large enough; PDUs handed out keep the old one."""
+        """Move what is left to the front, into a larger buffer while that helps: few calls a message."""
         rest = self._buffer[self._start : self._end]
-        self._buffer = bytearray(max(needed, 2 * len(self._buffer) if self._open_until is None else needed))
+        size = max(needed, min(2 * len(self._buffer), LARGEST_BUFFER) if self._open_until is None else 0)
+        if size > len(self._buffer):
+            self._buffer = bytearray(size)
         self._buffer[: len(rest)] = rest
         self._start, self._end = 0, len(rest)
 
@@ -169,8 +172,9 @@ class Wire:
         with contextlib.suppress(Broken, OSError):
             self.send(last)
             self.connection.shutdown(socket.SHUT_WR)
-            while time.monotonic() < until and self.connection.recv(FIRST_BUFFER):
-                pass
+            left = LINGER_BYTES
+            while left > 0 and time.monotonic() < until and (received := self.connection.recv(FIRST_BUFFER)):
+                left -= len(received)
 
 
 def prepare(connection: socket.socket) -> None:

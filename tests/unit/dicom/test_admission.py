@@ -139,6 +139,16 @@ def test_d_18_what_readers_take_differently_is_refused(element: bytes, status: i
     assert refused.value.status == status
 
 
+def test_d_18_a_uid_under_another_vr_is_refused() -> None:
+    instance = _instance()
+    data = _bytes(instance).replace(b"\x08\0\x16\0UI", b"\x08\0\x16\0US")
+
+    with pytest.raises(Refused) as refused:
+        _admit(instance, data)
+
+    assert refused.value.status == 0xC005
+
+
 def test_compressed_pixels_in_one_piece_are_refused() -> None:
     instance = _instance()
 
