@@ -30,7 +30,9 @@ def record(session: Session, instance: Instance, series: Series, *, actor: str) 
             raise Conflict(
                 f"SOP Instance UID {instance.sop_instance_uid} is known with other content; the first is kept"
             )
-        return False
+        if known.deleted_at is None:
+            return False
+        return _take_again(session, known, instance, actor)
     shelf = session.get(Series, series.series_instance_uid)
     if shelf is None:
         series.instances = 0
@@ -39,9 +41,22 @@ def record(session: Session, instance: Instance, series: Series, *, actor: str) 
         shelf = series
     elif shelf.study_instance_uid != series.study_instance_uid:
         raise Conflict(f"series {series.series_instance_uid} is known in another study; the first is kept")
-    _open(shelf, now=instance.received_at)
     shelf.instances += 1
     session.add(instance)
+    _receive(session, instance, shelf, actor)
+    return True
+
+
+def _take_again(session: Session, known: Instance, instance: Instance, actor: str) -> bool:
+    """Take an instance back whose file retention had let go."""
+    known.deleted_at, known.received_at, known.peer = None, instance.received_at, instance.peer
+    known.association_id = instance.association_id
+    _receive(session, known, session.get_one(Series, known.series_instance_uid), actor)
+    return True
+
+
+def _receive(session: Session, instance: Instance, series: Series, actor: str) -> None:
+    _open(series, now=instance.received_at)
     audit.record(
         session,
         "instance received",
@@ -50,19 +65,23 @@ def record(session: Session, instance: Instance, series: Series, *, actor: str) 
         details={"sha256": instance.sha256, "sop_class_uid": instance.sop_class_uid, "size_bytes": instance.size_bytes},
         peer=instance.peer,
         sop_instance_uid=instance.sop_instance_uid,
-        **audit.keys_of(shelf),
+        **audit.keys_of(series),
     )
-    return True
 
 
-def see_again(session: Session, sop_instance_uid: str, *, now: float, association_id: str | None = None) -> None:
+def see_again(session: Session, sop_instance_uid: str, *, now: float, association_id: str | None = None) -> bool:
     """Open the series of a known instance that came again, so that it is judged again, by who brought it now.
+
+    Give False if retention has just let its file go: then it is as if it had never come.
 
     The job of the same content has the same key and is not run twice; what could make no job before may make one now.
     """
-    instance = session.get_one(Instance, sop_instance_uid)
+    instance = session.get_one(Instance, sop_instance_uid, with_for_update=True)
+    if instance.deleted_at is not None:
+        return False
     instance.association_id = association_id
     _open(session.get_one(Series, instance.series_instance_uid), now=now)
+    return True
 
 
 def _open(series: Series, *, now: float) -> None:

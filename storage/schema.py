@@ -27,7 +27,10 @@ class Table(DeclarativeBase):
 
 
 class Instance(Table):
-    """One SOP Instance that was answered Success: the shelf ARRIVALS. ``sha256`` is over the data set as it came."""
+    """One SOP Instance that was answered Success: the shelf ARRIVALS.
+
+    ``sha256`` is over the data set as it came; ``deleted_at`` is when retention let its file go.
+    """
 
     __tablename__ = "instances"
 
@@ -40,6 +43,7 @@ class Instance(Table):
     peer: Mapped[str] = mapped_column(String(64))
     received_at: Mapped[float]
     association_id: Mapped[str | None] = mapped_column(String(32), default=None)
+    deleted_at: Mapped[float | None] = mapped_column(default=None)
 
 
 class Association(Table):
@@ -136,6 +140,7 @@ class Result(Table):
     path: Mapped[str] = mapped_column(String(1000))
     sha256: Mapped[str] = mapped_column(Digest)
     created_at: Mapped[float]
+    deleted_at: Mapped[float | None] = mapped_column(default=None)
 
 
 class Delivery(Table):

@@ -126,9 +126,16 @@ class WebSettings(Section):
 
 
 class RetentionSettings(Section):
-    """Reserved: this version deletes nothing, and says so at its start."""
+    """What happens as the disk fills: without ``days`` nothing is ever deleted, only refused.
 
-    days: Annotated[int, Field(ge=1)] | None = None
+    Shares of the disk are 0-1. What is deleted was delivered; rows and audit trail stay.
+    """
+
+    days: Annotated[float, Field(gt=0)] | None = None
+    warn_at: Annotated[float, Field(gt=0, le=1)] = 0.8
+    stop_at: Annotated[float, Field(gt=0, le=1)] = 0.9
+    stop_free_gb: Annotated[float, Field(ge=0)] = 5.0
+    reserve_mb: Annotated[int, Field(ge=1)] = 64
 
 
 class VirtualBiopsySettings(Section):
@@ -154,7 +161,7 @@ class Settings(BaseSettings):
     work: WorkSettings = WorkSettings()
     virtual_biopsy: VirtualBiopsySettings = VirtualBiopsySettings()
     web: WebSettings | None = None
-    retention: RetentionSettings | None = None
+    retention: RetentionSettings = RetentionSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -317,5 +324,12 @@ must_have_contrast = true       # false: take a T1 series without evidence of co
 probability_bands = true        # a second SEG: the prior in three bands, 25-50, 50-75 and from 75 %
 parametric_map_mb = 80          # no Parametric Map that would be larger (viewer profiles "heat-map" and "everything")
 
-# [web] host, port and [retention] days are accepted and reserved: this version serves no pages and deletes nothing.
+[retention]
+# days = 90                     # files of delivered studies go after so long; without it nothing is ever deleted
+warn_at = 0.8                   # share of the disk used at which, with days, the oldest delivered studies go earlier
+stop_at = 0.9                   # share of the disk used at which associations are refused
+stop_free_gb = 5                # they are refused below so many GiB free too
+reserve_mb = 64                 # kept free for the ledger when the disk is full
+
+# [web] host and port are accepted and reserved: this version serves no pages.
 """

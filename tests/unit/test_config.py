@@ -19,6 +19,7 @@ def test_the_example_is_a_valid_configuration_of_defaults(tmp_path: Path) -> Non
 
     assert settings.assemble == config.AssembleSettings()
     assert settings.work == config.WorkSettings()
+    assert settings.retention == config.RetentionSettings()
     assert settings.virtual_biopsy == config.VirtualBiopsySettings()
     assert settings.receive.model_copy(update={"peers": ()}) == config.ReceiveSettings()
 
@@ -26,6 +27,7 @@ def test_the_example_is_a_valid_configuration_of_defaults(tmp_path: Path) -> Non
 def test_the_example_names_every_key() -> None:
     sections = {"node": config.NodeSettings, "assemble": config.AssembleSettings, "work": config.WorkSettings}
     sections |= {"virtual_biopsy": config.VirtualBiopsySettings, "routes": config.RouteSettings}
+    sections |= {"retention": config.RetentionSettings}
 
     missing = [key for section in sections.values() for key in section.model_fields if f"{key} =" not in config.EXAMPLE]
 
@@ -42,6 +44,7 @@ def test_the_example_names_every_key() -> None:
         ('[[routes]]\nname = "r"\ndestinations = ["nowhere"]', "nowhere"),
         ('[[destinations]]\nname = "d"\nkind = "folder"', "needs folder"),
         ('[[destinations]]\nname = "d"\nkind = "dimse"', "needs ae_title"),
+        ('[assemble]\nask = "nobody"', "assemble.ask"),
         ('[work]\nengine = "magic"', "work.engine"),
         ("[node\n", "TOML"),
         ("node = 3", "node"),

@@ -30,6 +30,7 @@ LOCAL_LIMIT: Final = (0x02, 0x03, 0x02)  # pynetdicom answers it of itself (PS3.
 REJECTED: Final = {
     (scp.PERMANENT, scp.SERVICE_USER, scp.CALLED_AE_UNKNOWN): "the called AE title is not the node's",
     (scp.PERMANENT, scp.SERVICE_USER, scp.CALLING_AE_UNKNOWN): "the calling AE title or its address is no known peer",
+    scp.CONGESTED: "the disk is above its watermark (`[retention]`): try again",
     LOCAL_LIMIT: "as many associations are open as are configured: try again",
 }
 FOLLOWS: Final = {

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 PERMANENT, SERVICE_USER = 0x01, 0x01
 CALLING_AE_UNKNOWN, CALLED_AE_UNKNOWN = 0x03, 0x07
+CONGESTED = 0x02, 0x03, 0x01  # transient, presentation provider, temporary congestion
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,14 @@ def listen(
     peers: Sequence[Peer] | None,
     on_reject: OnReject | None = None,
     on_end: OnEnd | None = None,
+    is_full: Callable[[], bool] = lambda: False,
     limits: Limits | None = None,
 ) -> ThreadedAssociationServer:
     """Start to listen in threads of this process; stop it with ``shutdown()``.
 
     ``on_store`` returns when the instance is safe and raises ``Refused`` with a status when it is not taken.
     ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why); ``on_end`` hears
-    (association id, whether it was released).
+    (association id, whether it was released). While ``is_full()`` no association is accepted.
     """
     limits = limits or Limits()
     ae = implementation.entity(ae_title)
@@ -87,7 +89,7 @@ def listen(
     ae.network_timeout = limits.timeout_s
     handlers: list[Any] = [
         (evt.EVT_CONN_OPEN, _send_at_once),
-        (evt.EVT_REQUESTED, _check_peer, [ae_title, peers, on_reject]),
+        (evt.EVT_REQUESTED, _check_peer, [ae_title, peers, is_full, on_reject]),
         (evt.EVT_C_ECHO, lambda _event: status.SUCCESS),
         (evt.EVT_C_STORE, _store, [on_store]),
     ]
@@ -116,16 +118,25 @@ def _id_of(association: Any) -> str:
     return made
 
 
-def _check_peer(event: Any, ae_title: str, peers: Sequence[Peer] | None, on_reject: OnReject | None) -> None:
+def _check_peer(
+    event: Any,
+    ae_title: str,
+    peers: Sequence[Peer] | None,
+    is_full: Callable[[], bool],
+    on_reject: OnReject | None,
+) -> None:
     requestor = event.assoc.requestor
     calling, called = requestor.primitive.calling_ae_title.strip(), requestor.primitive.called_ae_title.strip()
     if called != ae_title:
-        diagnostic, why = CALLED_AE_UNKNOWN, "called AE title is not ours"
+        answer, why = (PERMANENT, SERVICE_USER, CALLED_AE_UNKNOWN), "called AE title is not ours"
     elif peers is not None and not any(_is_peer(peer, calling, requestor.address) for peer in peers):
-        diagnostic, why = CALLING_AE_UNKNOWN, "calling AE title or its address is not a known peer"
+        answer = (PERMANENT, SERVICE_USER, CALLING_AE_UNKNOWN)
+        why = "calling AE title or its address is not a known peer"
+    elif is_full():
+        answer, why = CONGESTED, "the disk is too full"
     else:
         return
-    event.assoc.acse.send_reject(PERMANENT, SERVICE_USER, diagnostic)
+    event.assoc.acse.send_reject(*answer)
     event.assoc.kill()  # waits until the rejection is on its way
     log.warning("association rejected", extra={"peer": calling, "host": requestor.address, "why": why})
     if on_reject is not None:

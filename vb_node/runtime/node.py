@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
+
 from storage import associations, stations
 from storage.database import Database, SchemaMismatch
 from storage.spool import Spool
@@ -22,7 +24,7 @@ from vb_node.config import Settings
 from vb_node.dimse import scp
 from vb_node.errors import ConfigError
 from vb_node.pipeline.application import installed
-from vb_node.runtime import assemble, deliver, receive, work
+from vb_node.runtime import assemble, deliver, receive, retain, work
 from vb_node.runtime.assemble import Assembler
 from vb_node.runtime.deliver import Deliverer
 from vb_node.runtime.receive import Receiver
@@ -34,6 +36,7 @@ STATIONS = ("receive", "assemble", "work", "deliver")
 IDLE_S, LOOK_S, BEAT_S, RESTART_S, STOP_S = 0.2, 0.05, 2.0, 1.0, 15.0
 SUPERVISED = "VBNODE_SUPERVISED"
 WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
+JANITOR_S = 60.0
 PR_SET_PDEATHSIG = 1
 
 Step = Callable[[float], bool]
@@ -61,12 +64,12 @@ def supervise(settings: Settings, config: Path) -> int:
     """Run every station in a process of its own until SIGTERM or SIGINT; give the exit status."""
     open_ledger(settings).close()
     installed()
-    for reserved in ("web", "retention"):
-        if getattr(settings, reserved) is not None:
-            log.warning("section of the configuration is reserved and has no effect yet", extra={"section": reserved})
+    if settings.web is not None:
+        log.warning("section of the configuration is reserved and has no effect yet", extra={"section": "web"})
     stop = _stop_on_signals()
     names = [name for name in STATIONS for _ in range(settings.work.workers if name == "work" else 1)]
     children = [(name, _spawn(name, config)) for name in names]
+    threading.Thread(target=_retain, args=(settings, stop), daemon=True).start()
     log.info(
         "node started",
         extra={"ae_title": settings.node.ae_title, "host": settings.receive.host, "port": settings.receive.port},
@@ -80,6 +83,21 @@ def supervise(settings: Settings, config: Path) -> int:
                 return _end(children, WRONG_CONFIGURATION)
             children[place] = (name, _spawn(name, config))
     return _end(children, 0)
+
+
+def _retain(settings: Settings, stop: threading.Event) -> None:
+    """Turn the janitor once a minute, and at once again while it finds something."""
+    database = Database(settings.database_url)
+    committing = [one.name for one in settings.destinations if getattr(one, "commitment", False)]
+    janitor = retain.Janitor(
+        database, spool_of(settings), results_of(settings), retain.disk_of(settings), settings.retention, committing
+    )
+
+    def step(now: float) -> bool:
+        return janitor.step(now) or stop.wait(JANITOR_S)
+
+    turn(retain.STATION, step, stop)
+    database.close()
 
 
 def _spawn(name: str, config: Path) -> subprocess.Popen[bytes]:
@@ -144,7 +162,9 @@ def _rest(stop: threading.Event, changes: Callable[[], int], seen: int) -> None:
 
 def _receive(database: Database, settings: Settings, stop: threading.Event) -> None:
     spool = spool_of(settings)
-    receiver = Receiver(database, spool)
+    disk = retain.disk_of(settings)
+    disk.mend()
+    receiver = Receiver(database, spool, disk)
     with database.write() as session:
         stations.start(session, receive.STATION, now=time.time())
         associations.interrupt(session, now=time.time())
@@ -156,14 +176,21 @@ def _receive(database: Database, settings: Settings, stop: threading.Event) -> N
         peers=[scp.Peer(peer.ae_title, peer.hosts) for peer in settings.receive.peers],
         on_reject=receiver.tell_rejection,
         on_end=receiver.end,
+        is_full=disk.is_full,
         limits=scp.Limits(settings.receive.max_associations, settings.receive.max_pdu),
     )
     if rebuilt := receiver.recover():
         log.info("arrivals rebuilt from the spool", extra={"instances": rebuilt})
 
     def beat(now: float) -> bool:
-        with database.write() as session:
-            stations.beat(session, receive.STATION, now=now)
+        if disk.mend():
+            log.info("disk has space again, or the reserve is new", extra={"free_bytes": disk.free_bytes})
+        try:
+            with database.write() as session:
+                stations.beat(session, receive.STATION, now=now)
+        except OperationalError:
+            receiver.spend_reserve()
+            raise
         stop.wait(BEAT_S)
         return False
 

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from storage import arrivals, associations, audit
 from storage.database import Database
+from storage.disk import Disk
 from storage.schema import Instance, Series
 from storage.spool import Spool
 from vb_node.dicom.admission import admit
@@ -36,9 +37,10 @@ META_START, META_LENGTH_AT = 144, slice(140, 144)
 class Receiver:
     """Takes instances from peers and puts them on the shelf."""
 
-    def __init__(self, database: Database, spool: Spool) -> None:
+    def __init__(self, database: Database, spool: Spool, disk: Disk | None = None) -> None:
         self.database = database
         self.spool = spool
+        self.disk = disk
         self._open: set[str] = set()  # associations that brought instances
 
     def store(self, request: StoreRequest) -> None:
@@ -50,10 +52,23 @@ class Receiver:
             With the DIMSE status that says why not.
         """
         try:
+            self._check_space()
             self._store(request)
         except Refused as refused:
+            if refused.status == status.OUT_OF_RESOURCES:
+                self.spend_reserve()
             self._tell_refusal(request, refused)
             raise
+
+    def _check_space(self) -> None:
+        if self.disk is not None and self.disk.is_spent:
+            raise Refused("the disk is full: free some space, then send it again", status.OUT_OF_RESOURCES)
+
+    def spend_reserve(self) -> None:
+        """Where the disk is really full, give up the reserve, so that the ledger can say so."""
+        if self.disk is not None and self.disk.spend():
+            log.error("disk full, instances are refused", extra={"free_bytes": self.disk.free_bytes})
+            self._tell_no("disk full", "", {"folder": str(self.disk.folder)})
 
     def _store(self, request: StoreRequest) -> None:
         header = admit(request.data, request.transfer_syntax_uid, request.sop_class_uid, request.sop_instance_uid)
@@ -62,10 +77,11 @@ class Receiver:
         if is_known and is_intact(self.spool.path_of(request.sop_instance_uid, sha256), sha256):
             with self.database.write() as session:
                 self._note(session, request)
-                arrivals.see_again(
+                is_there = arrivals.see_again(
                     session, request.sop_instance_uid, now=time.time(), association_id=request.association_id
                 )
-            return
+            if is_there:
+                return
         try:
             self.spool.put(request.sop_instance_uid, sha256, part10(request), request.data)
             self._record(header, sha256, len(request.data), request.calling_ae_title, request)
