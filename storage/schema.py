@@ -195,6 +195,16 @@ class Event(Table):
     digest: Mapped[str] = mapped_column(Digest)
 
 
+class AuditHead(Table):
+    """The end of the audit trail, in one row: lines that were cut off its end are missed here."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    seq: Mapped[int]
+    digest: Mapped[str] = mapped_column(Digest)
+
+
 class Station(Table):
     """A station that is alive says so here; ``started_at`` is since when it has run without a break."""
 

@@ -8,6 +8,7 @@ import ctypes
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from pathlib import Path
 from sqlalchemy.exc import OperationalError
 
 from storage import associations, stations
-from storage.database import Database, SchemaMismatch
+from storage.database import Damaged, Database, SchemaMismatch, has_wal_reset_fault
 from storage.spool import Spool
 from vb_node.config import Settings
 from vb_node.dimse import scp
@@ -37,6 +38,10 @@ IDLE_S, LOOK_S, BEAT_S, RESTART_S, STOP_S = 0.2, 0.05, 2.0, 1.0, 15.0
 SUPERVISED = "VBNODE_SUPERVISED"
 WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
 JANITOR_S = 60.0
+REMEDY = (
+    "keep a copy of it, then put your last backup in its place, or move it away: at the next start the instances are "
+    "read again from the spool, jobs and audit trail stay in the copy"
+)
 PR_SET_PDEATHSIG = 1
 
 Step = Callable[[float], bool]
@@ -49,7 +54,25 @@ def open_ledger(settings: Settings) -> Database:
         database.upgrade()
     except SchemaMismatch as mismatch:
         raise ConfigError(str(mismatch)) from mismatch
+    except Damaged as damage:
+        raise ConfigError(f"{damage}; {REMEDY}") from damage
     return database
+
+
+def check_ledger(settings: Settings) -> None:
+    """Look at the whole ledger before anything starts; raise ``ConfigError``."""
+    database = open_ledger(settings)
+    try:
+        database.check()
+    except Damaged as damage:
+        raise ConfigError(f"{damage}; {REMEDY}") from damage
+    finally:
+        database.close()
+    if has_wal_reset_fault():
+        log.warning(
+            "SQLite is older than 3.51.3: writers and checkpoints are kept apart by a lock",
+            extra={"sqlite": sqlite3.sqlite_version},
+        )
 
 
 def spool_of(settings: Settings) -> Spool:
@@ -62,7 +85,7 @@ def results_of(settings: Settings) -> Path:
 
 def supervise(settings: Settings, config: Path) -> int:
     """Run every station in a process of its own until SIGTERM or SIGINT; give the exit status."""
-    open_ledger(settings).close()
+    check_ledger(settings)
     installed()
     if settings.web is not None:
         log.warning("section of the configuration is reserved and has no effect yet", extra={"section": "web"})

@@ -1,4 +1,4 @@
-"""Associations that brought instances, jobs that are held, files that were let go"""
+"""Associations that brought instances, jobs that are held, files let go, the end of the trail"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,3 +25,11 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("is_held", sa.Boolean(), nullable=False, server_default=sa.false()))
     for table in ("instances", "results"):
         op.add_column(table, sa.Column("deleted_at", sa.Float(precision=53), nullable=True))
+    op.create_table(
+        "audit_head",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.execute("INSERT INTO audit_head SELECT 1, seq, digest FROM events ORDER BY seq DESC LIMIT 1")
