@@ -173,6 +173,6 @@ def test_l_09_an_edited_audit_trail_is_told_with_status_1(tmp_path: Path) -> Non
     edited = _run("audit", "verify", cwd=tmp_path)
 
     database.close()
-    assert (whole.returncode, edited.returncode) == (0, 1)
+    assert (whole.returncode, edited.returncode) == (0, 1), whole.stderr
     assert whole.stdout.startswith("1 lines, none changed")
     assert "line 1 of the audit trail was changed" in edited.stderr
