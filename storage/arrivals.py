@@ -1,6 +1,7 @@
 """The shelf ARRIVALS: instances that were answered Success, by series, until a series is whole."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
@@ -19,6 +20,7 @@ _BY_UID = _INSTANCES.sop_instance_uid == bindparam("uid")
 _KNOWN = select(
     select(_INSTANCES.sha256).where(_BY_UID).scalar_subquery(),
     select(_INSTANCES.series_instance_uid).where(_BY_UID).scalar_subquery(),
+    select(_INSTANCES.deleted_at).where(_BY_UID).scalar_subquery(),
     select(_SERIES.study_instance_uid).where(_SERIES.series_instance_uid == bindparam("series")).scalar_subquery(),
 )
 
@@ -35,12 +37,16 @@ def record(session: Session, instance: Instance, series: Series, *, actor: str) 
         The UID is taken by other bytes or another series: the first one is kept.
     """
     place = series.series_instance_uid, series.study_instance_uid
-    if is_known(session, instance.sop_instance_uid, instance.sha256, *place):
+    found = _look(session, instance.sop_instance_uid, instance.sha256, *place)
+    if found == "kept":
         return False
     shelf = _shelf_of(session, series)
+    if found == "let go":
+        instance = _take_again(session, instance)
+    else:
+        shelf.instances += 1
+        session.add(instance)
     _open(shelf, now=instance.received_at)
-    shelf.instances += 1
-    session.add(instance)
     audit.record(
         session,
         "instance received",
@@ -58,13 +64,29 @@ def is_known(
     session: Session, sop_instance_uid: str, sha256: str, series_instance_uid: str, study_instance_uid: str
 ) -> bool:
     """Say whether an instance is on the shelf, byte for byte; raise ``Conflict`` like ``record``."""
+    return _look(session, sop_instance_uid, sha256, series_instance_uid, study_instance_uid) == "kept"
+
+
+def _take_again(session: Session, instance: Instance) -> Instance:
+    """Take an instance back whose file retention had let go."""
+    known = session.get_one(Instance, instance.sop_instance_uid)
+    known.deleted_at, known.received_at, known.peer = None, instance.received_at, instance.peer
+    known.association_id = instance.association_id
+    return known
+
+
+def _look(
+    session: Session, sop_instance_uid: str, sha256: str, series_instance_uid: str, study_instance_uid: str
+) -> Literal["new", "kept", "let go"]:
     found = session.connection().execute(_KNOWN, {"uid": sop_instance_uid, "series": series_instance_uid}).one()
-    known_sha256, known_series, known_study = found
+    known_sha256, known_series, deleted_at, known_study = found
     if known_sha256 is not None and (known_sha256, known_series) != (sha256, series_instance_uid):
         raise Conflict(f"SOP Instance UID {sop_instance_uid} is known with other content; the first is kept")
     if known_study not in (None, study_instance_uid):
         raise Conflict(f"series {series_instance_uid} is known in another study; the first is kept")
-    return known_sha256 is not None
+    if known_sha256 is None:
+        return "new"
+    return "kept" if deleted_at is None else "let go"
 
 
 def _shelf_of(session: Session, series: Series) -> Series:
@@ -81,14 +103,19 @@ def _shelf_of(session: Session, series: Series) -> Series:
     return shelves[uid]
 
 
-def see_again(session: Session, sop_instance_uid: str, *, now: float, association_id: str | None = None) -> None:
+def see_again(session: Session, sop_instance_uid: str, *, now: float, association_id: str | None = None) -> bool:
     """Open the series of a known instance that came again, so that it is judged again, by who brought it now.
+
+    Give False if retention has just let its file go: then it is as if it had never come.
 
     The job of the same content has the same key and is not run twice; what could make no job before may make one now.
     """
-    instance = session.get_one(Instance, sop_instance_uid)
+    instance = session.get_one(Instance, sop_instance_uid, with_for_update=True)
+    if instance.deleted_at is not None:
+        return False
     instance.association_id = association_id
     _open(session.get_one(Series, instance.series_instance_uid), now=now)
+    return True
 
 
 def _open(series: Series, *, now: float) -> None:

@@ -8,11 +8,10 @@ from typing import Any, Literal
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from storage.schema import Event, Job, Series
+from storage.schema import AuditHead, Event, Job, Series
 
 ORIGIN = "0" * 64
-_END = "end of the audit trail"  # of a session: one transaction, in which nobody else writes
-_LAST = select(Event.digest).order_by(Event.seq.desc()).limit(1)
+_HEAD = "head of the audit trail"  # of a session: one transaction, in which nobody else writes
 _KEYS = (
     "peer",
     "patient_id",
@@ -40,13 +39,23 @@ def record(
     ``keys`` are the columns by which the line is found: peer, patient_id, accession_number, study_instance_uid,
     series_instance_uid, sop_instance_uid, job_id, user.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(4711)"))  # the chain has one end
-    previous = session.info.get(_END) or session.scalar(_LAST) or ORIGIN
-    line = Event(at=now, event=event, outcome=outcome, actor=actor, details=details or {}, previous=previous, **keys)
-    session.info[_END] = line.digest = digest_of(line)
+    head = session.info.get(_HEAD) or _take_head(session)
+    line = Event(at=now, event=event, outcome=outcome, actor=actor, details=details or {}, previous=head.digest, **keys)
+    head.digest = line.digest = digest_of(line)
     session.add(line)
     return line
+
+
+def _take_head(session: Session) -> AuditHead:
+    """Give the end of the chain, which is this transaction's alone."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(4711)"))
+    head = session.get(AuditHead, 1)
+    if head is None:
+        head = AuditHead(id=1, digest=ORIGIN)
+        session.add(head)
+    session.info[_HEAD] = head
+    return head
 
 
 def keys_of(about: Series | Job) -> dict[str, Any]:
@@ -72,6 +81,35 @@ def digest_of(line: Event) -> str:
         *(getattr(line, key) for key in _KEYS),
     ]
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+
+
+class Broken(Exception):
+    """The trail was changed after it was written."""
+
+
+def verify(session: Session) -> tuple[int, int, str]:
+    """Walk the whole chain; give the number of lines, and number and digest of the last.
+
+    Who writes these down elsewhere can later tell a trail that was written anew as a whole.
+
+    Raises
+    ------
+    Broken
+        A line was changed, put in, taken out or moved, or lines are missing at the end.
+    """
+    lines, seq, digest = 0, 0, ORIGIN
+    for line in session.scalars(select(Event).order_by(Event.seq).execution_options(yield_per=1000)):
+        if line.previous != digest:
+            raise Broken(
+                f"line {line.seq} of the audit trail does not follow line {seq}: some were taken out or put in"
+            )
+        if digest_of(line) != line.digest:
+            raise Broken(f"line {line.seq} of the audit trail was changed after it was written")
+        lines, seq, digest = lines + 1, line.seq, line.digest
+    head = session.get(AuditHead, 1)
+    if digest != (head.digest if head is not None else ORIGIN):
+        raise Broken(f"the audit trail should not end at line {seq}: lines were cut off or put on")
+    return lines, seq, digest
 
 
 def search(session: Session, *, since: float | None, until: float | None, limit: int, **keys: Any) -> Sequence[Event]:

@@ -7,7 +7,8 @@ commit meets a checkpoint of another connection.
 """
 
 import fcntl
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -32,8 +34,20 @@ _PRAGMAS = (
 )
 
 
+SAFE_SQLITE = (3, 51, 3)
+
+
 class SchemaMismatch(Exception):
     """The ledger was written by another version of the node."""
+
+
+class Damaged(Exception):
+    """The ledger cannot be read as it is."""
+
+
+def has_wal_reset_fault() -> bool:
+    """Say whether this SQLite may lose pages where a commit meets a checkpoint: the ``flock`` keeps them apart."""
+    return sqlite3.sqlite_version_info < SAFE_SQLITE
 
 
 class Database:
@@ -49,13 +63,13 @@ class Database:
             self._lock_path = file.with_name(file.name + ".lock")
             self._log = file.with_name(file.name + "-wal")
         self._writer = self._engine("BEGIN IMMEDIATE")
-        self._reader = self._engine("BEGIN")
+        self._reader = self._engine("BEGIN", "query_only=ON")
 
-    def _engine(self, begin: str) -> Engine:
+    def _engine(self, begin: str, *pragmas: str) -> Engine:
         # parameters hold patient data, and an exception's text may reach a log
         engine = create_engine(self.url, pool_pre_ping=self._lock_path is None, hide_parameters=True)
         if self._lock_path is not None:
-            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "connect", lambda connection, _record: _prepare_sqlite(connection, pragmas))
             event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         return engine
 
@@ -91,7 +105,7 @@ class Database:
         """Bring the tables to this version; raise ``SchemaMismatch`` for a ledger of a newer one."""
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
-        with self._queue(), self._writer.begin() as connection:
+        with self._readable(), self._queue(), self._writer.begin() as connection:
             known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
             current = MigrationContext.configure(connection).get_current_revision()
             if current is not None and current not in known:
@@ -101,12 +115,30 @@ class Database:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
+    def check(self) -> None:
+        """Look at every page of an SQLite ledger; raise ``Damaged`` if one is not what it was."""
+        if self._lock_path is None:
+            return
+        with self._readable(), self._reader.connect() as connection:
+            verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if verdict != "ok":
+            raise Damaged(f"the ledger {self.url.database} is damaged: {verdict}")
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except OperationalError:
+            raise
+        except DatabaseError as error:
+            raise Damaged(f"the ledger {self.url.database} is damaged: {error.orig}") from error
+
     def close(self) -> None:
         self._writer.dispose()
         self._reader.dispose()
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(connection: Any, pragmas: Sequence[str]) -> None:
     connection.isolation_level = None  # SQLAlchemy, not sqlite3, says BEGIN
-    for pragma in _PRAGMAS:
+    for pragma in (*_PRAGMAS, *pragmas):
         connection.execute(f"PRAGMA {pragma}")

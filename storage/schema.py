@@ -27,7 +27,10 @@ class Table(DeclarativeBase):
 
 
 class Instance(Table):
-    """One SOP Instance that was answered Success: the shelf ARRIVALS. ``sha256`` is over the data set as it came."""
+    """One SOP Instance that was answered Success: the shelf ARRIVALS.
+
+    ``sha256`` is over the data set as it came; ``deleted_at`` is when retention let its file go.
+    """
 
     __tablename__ = "instances"
 
@@ -40,6 +43,7 @@ class Instance(Table):
     peer: Mapped[str] = mapped_column(String(64))
     received_at: Mapped[float]
     association_id: Mapped[str | None] = mapped_column(String(32), default=None)
+    deleted_at: Mapped[float | None] = mapped_column(default=None)
 
 
 class Association(Table):
@@ -137,6 +141,7 @@ class Result(Table):
     path: Mapped[str] = mapped_column(String(1000))
     sha256: Mapped[str] = mapped_column(Digest)
     created_at: Mapped[float]
+    deleted_at: Mapped[float | None] = mapped_column(default=None)
 
 
 class Delivery(Table):
@@ -188,6 +193,15 @@ class Event(Table):
     user: Mapped[str | None] = mapped_column(String(64), index=True)
     details: Mapped[dict[str, Any]]
     previous: Mapped[str] = mapped_column(Digest)
+    digest: Mapped[str] = mapped_column(Digest)
+
+
+class AuditHead(Table):
+    """The end of the audit trail, in one row: lines that were cut off its end are missed here."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
     digest: Mapped[str] = mapped_column(Digest)
 
 

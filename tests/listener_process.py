@@ -34,7 +34,6 @@ stall_s = 2
 idle_s = 4
 max_associations = 8
 max_instance_mb = 8
-min_free_mb = 1
 {tls}
 [[receive.peers]]
 ae_title = "SENDER"
@@ -44,6 +43,9 @@ hosts = ["127.0.0.1"]
 ae_title = "LIMITED"
 max_associations = 2
 {peers}
+[retention]
+stop_at = 1
+stop_free_gb = 0
 """
 
 

@@ -164,6 +164,10 @@ port = {pacs_port}
 
 [work]
 lease_s = 6
+
+[retention]
+stop_at = 1
+stop_free_gb = 0
 """
 
 

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tools="dcmtk dicom3tools dcm2niix orthanc orthanc-dicomweb libpixelmed-java default-jdk-headless poppler-utils chromium"
+tools="dcmtk dicom3tools dcm2niix orthanc orthanc-dicomweb libpixelmed-java default-jdk-headless poppler-utils chromium postgresql"
 # Node.js from wherever it is; Debian's where there is none
 command -v node >/dev/null || tools="$tools nodejs"
 command -v npm >/dev/null || tools="$tools npm"

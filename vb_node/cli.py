@@ -384,6 +384,24 @@ def audit_search(  # noqa: PLR0913, PLR0917  one parameter an option
         show.events(audit.search(session, since=first, until=last, limit=limit, **keys), form, limit)
 
 
+@audit_app.command("verify")
+def audit_verify(config: Config = Path("node.toml")) -> None:
+    """Walk the audit trail and say whether a line was changed, taken out or put in after it was written.
+
+    Example: vb-node audit verify --config node.toml
+    """
+    from storage import audit
+    from vb_node.errors import NodeError
+
+    _, database = _ledger(config)
+    with database.read() as session:
+        try:
+            lines, seq, digest = audit.verify(session)
+        except audit.Broken as error:
+            raise NodeError(f"{error}: keep a copy of the ledger and compare it with your backups") from error
+    typer.echo(f"{lines} lines, none changed; the last is {seq}, its digest {digest}")
+
+
 @train_app.command("diagnoser")
 def train_diagnoser(
     out: Annotated[Path, typer.Option(help="Where the weights go.")],

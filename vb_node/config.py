@@ -88,7 +88,6 @@ class ReceiveSettings(Section):
     max_instance_mb: Annotated[int, Field(ge=1)] = 512
     stall_s: Annotated[float, Field(gt=0)] = 10.0
     idle_s: Annotated[float, Field(gt=0)] = 60.0
-    min_free_mb: Annotated[int, Field(ge=0)] = 2048
     tls: ReceiveTlsSettings | None = None
     peers: tuple[PeerSettings, ...] = ()
 
@@ -178,9 +177,16 @@ class WebSettings(Section):
 
 
 class RetentionSettings(Section):
-    """Reserved: this version deletes nothing, and says so at its start."""
+    """What happens as the disk fills: without ``days`` nothing is ever deleted, only refused.
 
-    days: Annotated[int, Field(ge=1)] | None = None
+    Shares of the disk are 0-1. What is deleted was delivered; rows and audit trail stay.
+    """
+
+    days: Annotated[float, Field(gt=0)] | None = None
+    warn_at: Annotated[float, Field(gt=0, le=1)] = 0.8
+    stop_at: Annotated[float, Field(gt=0, le=1)] = 0.9
+    stop_free_gb: Annotated[float, Field(ge=0)] = 5.0
+    reserve_mb: Annotated[int, Field(ge=1)] = 64
 
 
 class VirtualBiopsySettings(Section):
@@ -206,7 +212,7 @@ class Settings(BaseSettings):
     work: WorkSettings = WorkSettings()
     virtual_biopsy: VirtualBiopsySettings = VirtualBiopsySettings()
     web: WebSettings | None = None
-    retention: RetentionSettings | None = None
+    retention: RetentionSettings = RetentionSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -329,7 +335,6 @@ max_connections_per_host = 20   # and from one address
 max_instance_mb = 512           # a larger instance is answered A702
 stall_s = 10                    # silence within a message or before the first, then the association is aborted
 idle_s = 60                     # silence between two messages
-min_free_mb = 2048              # with less on the disk no association is accepted, until there is room again
 # [receive.tls]                 # nobody is answered without TLS then; PEM files, read again when they are renewed
 # certificate = "node.pem"      # ours, with its chain
 # key = "node.key"              # its key
@@ -394,5 +399,12 @@ must_have_contrast = true       # false: take a T1 series without evidence of co
 probability_bands = true        # a second SEG: the prior in three bands, 25-50, 50-75 and from 75 %
 parametric_map_mb = 80          # no Parametric Map that would be larger (viewer profiles "heat-map" and "everything")
 
-# [web] host, port and [retention] days are accepted and reserved: this version serves no pages and deletes nothing.
+[retention]
+# days = 90                     # files of delivered studies go after so long; without it nothing is ever deleted
+warn_at = 0.8                   # share of the disk used at which, with days, the oldest delivered studies go earlier
+stop_at = 0.9                   # share of the disk used at which associations are refused
+stop_free_gb = 5                # they are refused below so many GiB free too
+reserve_mb = 64                 # kept free for the ledger when the disk is full
+
+# [web] host and port are accepted and reserved: this version serves no pages.
 """

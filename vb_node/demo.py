@@ -59,6 +59,10 @@ name = "archive"
 ae_title = "{archive}"
 host = "{host}"
 port = {archive_port}
+
+[retention]
+stop_at = 1
+stop_free_gb = 0
 """
 
 

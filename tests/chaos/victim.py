@@ -25,7 +25,6 @@ SUPERVISOR_SHARE, START_S = 0.06, 60.0
 TOML = """\
 [receive]
 port = {port}
-min_free_mb = 1
 [[receive.peers]]
 ae_title = "SENDER"
 [assemble]
@@ -43,6 +42,9 @@ timeout_s = 5
 [work]
 workers = 2
 lease_s = {lease_s}
+[retention]
+stop_at = 1
+stop_free_gb = 0
 """
 
 

@@ -1,6 +1,5 @@
 """A running node, DCMTK's storescu in its ways of sending, an Orthanc that counts: what closes a study, and when."""
 
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from factories import affine, head, mr_series, write
+from pdu import Raw, store_rq
 from processes import HOST, TOML, Node, Orthanc, free_port, storescu, tool, wait_until
 from pydicom import Dataset
 from pydicom.uid import generate_uid
@@ -82,17 +82,16 @@ def test_d_27_one_association_for_each_instance_gives_one_job(node: Node, tmp_pa
 
 
 def test_d_29_a_sender_killed_in_mid_series_is_waited_for(node: Node, tmp_path: Path, study: str) -> None:
-    paths = write(_datasets(study), tmp_path)
-    command = [tool("storescu"), "-aet", "SENDER", "-aec", "VBNODE", HOST, str(node.port), *map(str, paths)]
-
-    with subprocess.Popen(command) as sender:
-        wait_until(lambda: len(_received(node, study)) >= 5, CLOSED_S, "some instances came")
-        sender.send_signal(signal.SIGKILL)
+    datasets = _datasets(study)
+    with Raw(node.port) as sender:  # at the end of the block its connection is gone, without a release
+        sender.associate()
+        for dataset in datasets[:5]:
+            sender.send(*store_rq(dataset, dataset.SOPClassUID, dataset.SOPInstanceUID)).status()
     time.sleep(SETTLE_S + 1)
     before, closed_early = len(_received(node, study)), _closed_by(node, study)
-    storescu(node, paths)
+    storescu(node, write(datasets, tmp_path))
 
-    assert before < SLICES
+    assert before == 5
     assert closed_early == []
     assert _inputs(node, study) == [SLICES]
     assert len(_received(node, study)) == SLICES

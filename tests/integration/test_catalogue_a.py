@@ -420,7 +420,7 @@ def test_a_30_a_node_that_stops_finishes_what_it_has_in_hand(tmp_path_factory: p
 
 def test_a_30_a_full_disk_takes_no_association(tmp_path_factory: pytest.TempPathFactory) -> None:
     node = ListenerProcess(tmp_path_factory.mktemp("full"))
-    node.config.write_text(node.config.read_text().replace("min_free_mb = 1", "min_free_mb = 1000000000"))
+    node.config.write_text(node.config.read_text().replace("stop_free_gb = 0", "stop_free_gb = 1000000"))
     node.start()
 
     with Raw(node.port) as peer:

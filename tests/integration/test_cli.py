@@ -10,9 +10,20 @@ import pytest
 from factories import affine, head, mr_series, write
 from processes import HOST, free_port, storescp
 from pydicom import dcmread
+from sqlalchemy import text
+
+from storage import audit
+from storage.database import Database
 
 COMMANDS = ["demo", "init", "serve", "process", "send", "echo", "phantom", "conformance"]
-GROUPS = [["jobs", "list"], ["jobs", "show"], ["jobs", "retry"], ["jobs", "cancel"], ["audit", "search"]]
+GROUPS = [
+    ["jobs", "list"],
+    ["jobs", "show"],
+    ["jobs", "retry"],
+    ["jobs", "cancel"],
+    ["audit", "search"],
+    ["audit", "verify"],
+]
 
 
 def _run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -147,3 +158,21 @@ def test_an_empty_audit_trail_is_printed_in_each_form(tmp_path: Path, form: str)
     assert ended.returncode == 0
     if form == "json":
         assert json.loads(ended.stdout) == []
+
+
+def test_l_09_an_edited_audit_trail_is_told_with_status_1(tmp_path: Path) -> None:
+    _run("init", cwd=tmp_path)
+    database = Database(f"sqlite:///{tmp_path / 'data' / 'ledger.db'}")
+    database.upgrade()
+    with database.write() as session:
+        audit.record(session, "a", now=1.0, actor="test")
+
+    whole = _run("audit", "verify", cwd=tmp_path)
+    with database.write() as session:
+        session.execute(text("UPDATE events SET actor = 'nobody'"))
+    edited = _run("audit", "verify", cwd=tmp_path)
+
+    database.close()
+    assert (whole.returncode, edited.returncode) == (0, 1), whole.stderr
+    assert whole.stdout.startswith("1 lines, none changed")
+    assert "line 1 of the audit trail was changed" in edited.stderr

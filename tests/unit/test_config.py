@@ -20,6 +20,7 @@ def test_the_example_is_a_valid_configuration_of_defaults(tmp_path: Path) -> Non
 
     assert settings.assemble == config.AssembleSettings()
     assert settings.work == config.WorkSettings()
+    assert settings.retention == config.RetentionSettings()
     assert settings.virtual_biopsy == config.VirtualBiopsySettings()
     assert settings.receive.model_copy(update={"peers": ()}) == config.ReceiveSettings()
 
@@ -29,6 +30,7 @@ def test_the_example_names_every_key() -> None:
     sections |= {"virtual_biopsy": config.VirtualBiopsySettings, "routes": config.RouteSettings}
     sections |= {"peers": config.PeerSettings, "receive.tls": config.ReceiveTlsSettings}
     sections |= {"destinations.tls": config.DestinationTlsSettings}
+    sections |= {"retention": config.RetentionSettings}
 
     missing = [key for section in sections.values() for key in section.model_fields if f"{key} =" not in config.EXAMPLE]
 
@@ -48,6 +50,7 @@ def test_the_example_names_every_key() -> None:
         ('[receive.tls]\ncertificate = "c.pem"\nkey = "c.key"', "needs ca"),
         ('[[receive.peers]]\nae_title = "CT"\ncertificate = "' + "0" * 64 + '"', "needs [receive.tls]"),
         ('[[receive.peers]]\nae_title = "CT"\ncertificate = "0123"', "receive.peers.0.certificate"),
+        ('[assemble]\nask = "nobody"', "assemble.ask"),
         ('[work]\nengine = "magic"', "work.engine"),
         ("[node\n", "TOML"),
         ("node = 3", "node"),

@@ -27,7 +27,7 @@ CALLING_AE_UNKNOWN = Rejection(PERMANENT, SERVICE_USER, 3, "calling AE title or 
 OTHER_CERTIFICATE = Rejection(PERMANENT, SERVICE_USER, 1, "the certificate is not the one of this calling AE title")
 CONTEXT_UNKNOWN = Rejection(PERMANENT, SERVICE_USER, 2, "application context name is not DICOM's")
 VERSION_UNKNOWN = Rejection(TRANSIENT, ACSE_PROVIDER, 2, "protocol version 1 is not offered")
-CONGESTED = Rejection(TRANSIENT, PRESENTATION_PROVIDER, 1, "the disk is nearly full, or the node stops")
+CONGESTED = Rejection(TRANSIENT, PRESENTATION_PROVIDER, 1, "the disk is too full (`[retention]`), or the node stops")
 LIMIT_EXCEEDED = Rejection(TRANSIENT, PRESENTATION_PROVIDER, 2, "as many associations are open as are configured")
 
 

@@ -7,42 +7,32 @@ its supervisor.
 import ctypes
 import logging
 import os
-import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from storage import associations, stations
-from storage.database import Database, SchemaMismatch
-from storage.spool import Spool
+from storage.database import Damaged, Database, SchemaMismatch, has_wal_reset_fault
 from vb_node.config import Settings
-from vb_node.dimse import door, scp
-from vb_node.dimse.guard import Limits
-from vb_node.dimse.listener import Listener
-from vb_node.dimse.tls import ServerTls, TlsFiles
 from vb_node.errors import ConfigError
 from vb_node.pipeline.application import installed
-from vb_node.runtime import assemble, deliver, receive, work
-from vb_node.runtime.assemble import Assembler
-from vb_node.runtime.deliver import Deliverer
-from vb_node.runtime.receive import Receiver
-from vb_node.runtime.work import Worker
+from vb_node.runtime import line, receive
 
 log = logging.getLogger(__name__)
 
-STATIONS = ("receive", "assemble", "work", "deliver")
-IDLE_S, LOOK_S, BEAT_S, RESTART_S, STOP_S = 0.2, 0.05, 2.0, 1.0, 15.0
+RESTART_S, STOP_S = 1.0, 15.0
 SUPERVISED, NUMBER = "VBNODE_SUPERVISED", "VBNODE_NUMBER"
 WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
+REMEDY = (
+    "keep a copy of it, then put your last backup in its place, or move it away: at the next start the instances are "
+    "read again from the spool, jobs and audit trail stay in the copy"
+)
 PR_SET_PDEATHSIG = 1
-SWITCH_S = 0.0005  # a connection that has to answer waits no longer for one that computes
-
-Step = Callable[[float], bool]
 
 
 def open_ledger(settings: Settings) -> Database:
@@ -52,30 +42,39 @@ def open_ledger(settings: Settings) -> Database:
         database.upgrade()
     except SchemaMismatch as mismatch:
         raise ConfigError(str(mismatch)) from mismatch
+    except Damaged as damage:
+        raise ConfigError(f"{damage}; {REMEDY}") from damage
     return database
 
 
-def spool_of(settings: Settings) -> Spool:
-    return Spool(settings.data / "spool")
-
-
-def results_of(settings: Settings) -> Path:
-    return settings.data / "results"
+def check_ledger(settings: Settings) -> None:
+    """Look at the whole ledger before anything starts, and end what an earlier run left; raise ``ConfigError``."""
+    with closing(open_ledger(settings)) as database:
+        try:
+            database.check()
+        except Damaged as damage:
+            raise ConfigError(f"{damage}; {REMEDY}") from damage
+        with database.write() as session:
+            stations.forget(session, receive.STATION)  # perhaps it had more processes
+            associations.interrupt(session, now=time.time())
+    if has_wal_reset_fault():
+        log.warning(
+            "SQLite is older than 3.51.3: writers and checkpoints are kept apart by a lock",
+            extra={"sqlite": sqlite3.sqlite_version},
+        )
 
 
 def supervise(settings: Settings, config: Path) -> int:
     """Run every station in a process of its own until SIGTERM or SIGINT; give the exit status."""
-    with closing(open_ledger(settings)) as database, database.write() as session:
-        stations.forget(session, receive.STATION)  # of an earlier run, perhaps with more processes
-        associations.interrupt(session, now=time.time())
+    check_ledger(settings)
     installed()
-    for reserved in ("web", "retention"):
-        if getattr(settings, reserved) is not None:
-            log.warning("section of the configuration is reserved and has no effect yet", extra={"section": reserved})
+    if settings.web is not None:
+        log.warning("section of the configuration is reserved and has no effect yet", extra={"section": "web"})
     stop = _stop_on_signals()
     counts = {"receive": settings.receive.process_count, "work": settings.work.workers}
-    names = [(name, number + 1) for name in STATIONS for number in range(counts.get(name, 1))]
+    names = [(name, number + 1) for name in line.STATIONS for number in range(counts.get(name, 1))]
     children = [(name, number, _spawn(name, number, config)) for name, number in names]
+    threading.Thread(target=line.retain_files, args=(settings, stop), daemon=True).start()
     log.info(
         "node started",
         extra={"ae_title": settings.node.ae_title, "host": settings.receive.host, "port": settings.receive.port},
@@ -116,7 +115,7 @@ def run_station(name: str, settings: Settings) -> int:
     stop = _stop_on_signals()
     database = open_ledger(settings)
     try:
-        {"receive": _receive, "assemble": _assemble, "work": _work, "deliver": _deliver}[name](database, settings, stop)
+        line.STATIONS[name](database, settings, stop, int(os.environ.get(NUMBER, "1")))
     except ConfigError:
         raise
     except Exception:
@@ -125,122 +124,6 @@ def run_station(name: str, settings: Settings) -> int:
     finally:
         database.close()
     return 0
-
-
-def turn(station: str, step: Step, stop: threading.Event, changes: Callable[[], int] = int) -> None:
-    """Call a station's step until told to stop; a bug in one step does not stop the line.
-
-    A step that finds nothing is called again when ``changes`` gives another number, at the latest after ``IDLE_S``.
-    """
-    log.info("station ready", extra={"station": station})
-    while not stop.is_set():
-        seen = changes()
-        try:
-            is_busy = step(time.time())
-        except Exception:
-            log.exception("step failed", extra={"station": station})
-            is_busy = False
-            stop.wait(BEAT_S)
-        if not is_busy:
-            _rest(stop, changes, seen)
-
-
-def _rest(stop: threading.Event, changes: Callable[[], int], seen: int) -> None:
-    deadline = time.monotonic() + IDLE_S
-    while not stop.wait(LOOK_S) and time.monotonic() < deadline and changes() == seen:
-        pass
-
-
-def listen(settings: Settings, receiver: Receiver) -> Listener:
-    """Start the listener that a configuration describes."""
-    asked = settings.receive
-    limits = Limits(
-        max_associations=asked.max_associations,
-        max_pdu=asked.max_pdu,
-        max_connections=asked.max_connections,
-        max_connections_per_host=asked.max_connections_per_host,
-        max_instance_bytes=asked.max_instance_mb << 20,
-        stall_s=asked.stall_s,
-        idle_s=asked.idle_s,
-        is_full=lambda: shutil.disk_usage(settings.data).free < asked.min_free_mb << 20,
-    )
-    files = asked.tls and TlsFiles(asked.tls.certificate, asked.tls.key, asked.tls.ca, asked.tls.crl)
-    return scp.listen(
-        settings.node.ae_title,
-        (asked.host, asked.port),
-        receiver.store,
-        peers=[door.Peer(one.ae_title, one.hosts, one.certificate, one.max_associations) for one in asked.peers],
-        on_reject=receiver.tell_rejection,
-        on_end=receiver.end,
-        limits=limits,
-        shares_port=asked.process_count > 1,
-        tls=ServerTls(files, asked.tls.require_peer) if files and asked.tls else None,
-    )
-
-
-def _receive(database: Database, settings: Settings, stop: threading.Event) -> None:
-    sys.setswitchinterval(SWITCH_S)
-    spool = spool_of(settings)
-    name = f"{receive.STATION} {os.environ.get(NUMBER, '1')}"
-    receiver = Receiver(database, spool, name)
-    with database.write() as session:
-        stations.start(session, name, now=time.time())
-        associations.interrupt(session, name, now=time.time())
-    spool.prepare()
-    spool.sweep()
-    server = listen(settings, receiver)
-    if rebuilt := receiver.recover():
-        log.info("arrivals rebuilt from the spool", extra={"instances": rebuilt})
-
-    def beat(now: float) -> bool:
-        with database.write() as session:
-            stations.beat(session, name, now=now)
-        stop.wait(BEAT_S)
-        return False
-
-    turn(receive.STATION, beat, stop)
-    server.shutdown()
-    receiver.close()
-
-
-def _assemble(database: Database, settings: Settings, stop: threading.Event) -> None:
-    assembler = Assembler(database, spool_of(settings), settings, installed())
-    turn(assemble.STATION, assembler.step, stop, database.changes)
-
-
-def _work(database: Database, settings: Settings, stop: threading.Event) -> None:
-    serial_number = settings.node.ae_title
-    profiles = {destination.name: destination.viewer_profile for destination in settings.destinations}
-    worker = Worker(
-        database, spool_of(settings), results_of(settings), installed(), settings.work, serial_number, stop, profiles
-    )
-    turn(work.STATION, worker.step, stop, database.changes)
-
-
-def _deliver(database: Database, settings: Settings, stop: threading.Event) -> None:
-    """Turn one deliverer a destination, so that one that is down does not hold up the others."""
-    known = [destination.name for destination in settings.destinations]
-    for secured in filter(None, map(deliver.tls_of, settings.destinations)):
-        secured.context()  # a wrong file is a matter of configuration, told at the start
-    steps = [
-        Deliverer(database, results_of(settings), destination, settings.node.ae_title).step
-        for destination in settings.destinations
-    ]
-    threads = [
-        threading.Thread(target=turn, args=(f"deliver {name}", step, stop, database.changes))
-        for name, step in zip(known, steps, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
-
-    def park(now: float) -> bool:
-        deliver.park_lost(database, known, now)
-        stop.wait(BEAT_S)
-        return False
-
-    turn(deliver.STATION, park, stop)
-    for thread in threads:
-        thread.join()
 
 
 def _stop_on_signals() -> threading.Event:

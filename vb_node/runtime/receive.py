@@ -7,6 +7,7 @@ commit, and is rebuilt from the spool where a crash comes between.
 import hashlib
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from struct import pack
 
@@ -18,7 +19,8 @@ from sqlalchemy.orm import Session
 
 from storage import arrivals, associations, audit
 from storage.database import Database
-from storage.pen import Dry, Pen, Write
+from storage.disk import Disk
+from storage.pen import Dry, Pen
 from storage.schema import Instance
 from storage.spool import Spool
 from vb_node.dicom.admission import admit
@@ -37,9 +39,10 @@ META_START, META_LENGTH_AT = 144, slice(140, 144)
 class Receiver:
     """Takes instances from peers and puts them on the shelf; stop it with ``close``. ``name``: of this process."""
 
-    def __init__(self, database: Database, spool: Spool, name: str = STATION) -> None:
+    def __init__(self, database: Database, spool: Spool, disk: Disk | None = None, name: str = STATION) -> None:
         self.database = database
         self.spool = spool
+        self.disk = disk
         self.name = name
         self._pen = Pen(database)
         self._underway = Underway()
@@ -54,10 +57,23 @@ class Receiver:
             With the DIMSE status that says why not.
         """
         try:
+            self._check_space()
             self._store(request)
         except Refused as refused:
+            if refused.status == status.OUT_OF_RESOURCES:
+                self.spend_reserve()
             self._tell_refusal(request, refused)
             raise
+
+    def _check_space(self) -> None:
+        if self.disk is not None and self.disk.is_spent:
+            raise Refused("the disk is full: free some space, then send it again", status.OUT_OF_RESOURCES)
+
+    def spend_reserve(self) -> None:
+        """Where the disk is really full, give up the reserve, so that the ledger can say so."""
+        if self.disk is not None and self.disk.spend():
+            log.error("disk full, instances are refused", extra={"free_bytes": self.disk.free_bytes})
+            self._tell_no("disk full", "", {"folder": str(self.disk.folder)})
 
     def _store(self, request: StoreRequest) -> None:
         header = admit(request.data, request.transfer_syntax_uid, request.sop_class_uid, request.sop_instance_uid)
@@ -65,7 +81,7 @@ class Receiver:
         try:
             release = self._underway.claim(arrival)
             try:
-                self._pen.write(self._noted(request, self._keep(request, arrival)), release)
+                self._keep(request, arrival, release)
             except BaseException:
                 release()
                 raise
@@ -74,30 +90,41 @@ class Receiver:
         except (OSError, OperationalError, Dry) as error:
             raise Refused(f"out of resources: {type(error).__name__}", status.OUT_OF_RESOURCES) from error
 
-    def _keep(self, request: StoreRequest, arrival: Arrival) -> Write:
-        """Have the instance on disk, and give what the ledger is to hold of it."""
+    def _keep(self, request: StoreRequest, arrival: Arrival, release: Callable[[], None]) -> None:
+        """Have the instance on disk, and hand in what the ledger is to hold of it."""
         uid = arrival.header.sop_instance_uid
         with self.database.read() as session:
             is_known = arrivals.is_known(session, uid, arrival.sha256, *arrival.place)
-        if is_known and is_intact(self.spool.path_of(uid, arrival.sha256), arrival.sha256):
-            came_over = request.association_id
-            return lambda session: arrivals.see_again(session, uid, now=time.time(), association_id=came_over)
+        if is_known and self._see_again(request) and is_intact(self.spool.path_of(uid, arrival.sha256), arrival.sha256):
+            release()
+            return
         self.spool.put(uid, arrival.sha256, part10(request), request.data)
-        return record_of(arrival, len(request.data), request.calling_ae_title, request.association_id)
+        row = record_of(arrival, len(request.data), request.calling_ae_title, request.association_id)
 
-    def _noted(self, request: StoreRequest, write: Write) -> Write:
-        """Write down the association of a request too, before what it brought."""
-        association_id, now = request.association_id, time.time()
-        if association_id is None:
-            return write
-        self._open.add(association_id)
+        def write(session: Session) -> None:
+            self._note(session, request)
+            row(session)
 
-        def note(session: Session) -> None:
-            peer = request.calling_ae_title
-            associations.note(session, association_id, peer, request.host, listener=self.name, now=now)
-            write(session)
+        self._pen.write(write, release)
+        self._remember(request)
 
-        return note
+    def _see_again(self, request: StoreRequest) -> bool:
+        """Open the series of a known instance before it is answered: from here on retention leaves its file alone."""
+        came_over = request.association_id
+        with self.database.write() as session:
+            self._note(session, request)
+            is_there = arrivals.see_again(session, request.sop_instance_uid, now=time.time(), association_id=came_over)
+        self._remember(request)
+        return is_there
+
+    def _note(self, session: Session, request: StoreRequest) -> None:
+        if request.association_id is not None:
+            peer, now = request.calling_ae_title, time.time()
+            associations.note(session, request.association_id, peer, request.host, listener=self.name, now=now)
+
+    def _remember(self, request: StoreRequest) -> None:
+        if request.association_id is not None:
+            self._open.add(request.association_id)
 
     def end(self, association_id: str, is_released: bool) -> None:
         """Write down that an association that brought instances has ended, and how; after all that it brought."""
@@ -144,9 +171,8 @@ class Receiver:
         A file that cannot be an arrival was never answered Success: it is set aside, and does not stop the listener.
         """
         with self.database.read() as session:
-            known = {
-                self.spool.path_of(*row) for row in session.execute(select(Instance.sop_instance_uid, Instance.sha256))
-            }
+            kept = select(Instance.sop_instance_uid, Instance.sha256).where(Instance.deleted_at.is_(None))
+            known = {self.spool.path_of(*row) for row in session.execute(kept)}
         rebuilt = 0
         for path in self.spool:
             if path in known:

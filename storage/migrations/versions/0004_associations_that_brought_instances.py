@@ -1,4 +1,4 @@
-"""Associations that brought instances, and jobs that are held"""
+"""Associations that brought instances, jobs that are held, files let go, the end of the trail"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,3 +24,12 @@ def upgrade() -> None:
     op.create_index("ix_associations_ended_at", "associations", ["ended_at"])
     op.add_column("instances", sa.Column("association_id", sa.String(length=32), nullable=True))
     op.add_column("jobs", sa.Column("is_held", sa.Boolean(), nullable=False, server_default=sa.false()))
+    for table in ("instances", "results"):
+        op.add_column(table, sa.Column("deleted_at", sa.Float(precision=53), nullable=True))
+    op.create_table(
+        "audit_head",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.execute("INSERT INTO audit_head SELECT 1, digest FROM events ORDER BY seq DESC LIMIT 1")

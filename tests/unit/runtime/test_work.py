@@ -158,7 +158,7 @@ def test_a_job_whose_workers_die_ends_at_the_ceiling(work: Callable[..., tuple[W
     assert (_only(house).state, _only(house).reason) == ("FAILED", "TooManyAttempts")
 
 
-def test_a_damaged_input_is_not_analysed(work: Callable[..., tuple[Worker, House]]) -> None:
+def test_r_17_a_bit_that_flipped_in_the_spool_is_not_analysed(work: Callable[..., tuple[Worker, House]]) -> None:
     worker, house = work(Copier())
     damaged = next(iter(house.spool))
     content = bytearray(damaged.read_bytes())
@@ -172,7 +172,7 @@ def test_a_damaged_input_is_not_analysed(work: Callable[..., tuple[Worker, House
     assert [result.role for result in job.results] == ["SR"]
 
 
-def test_a_damaged_input_that_is_sent_again_is_mended(work: Callable[..., tuple[Worker, House]]) -> None:
+def test_r_17_a_missing_input_that_is_sent_again_is_mended(work: Callable[..., tuple[Worker, House]]) -> None:
     worker, house = work(Copier())
     next(iter(house.spool)).unlink()
     worker.step(time.time())

@@ -10,7 +10,10 @@ from storage import stations
 from storage.database import Database, SchemaMismatch
 from storage.schema import Table
 
+SQLITE_ONLY = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
+
+@SQLITE_ONLY
 @pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])
 def test_a_commit_survives_a_power_cut(database: Database, pragma: str, value: object) -> None:
     with database.write() as session:

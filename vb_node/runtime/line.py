@@ -1,0 +1,182 @@
+"""The stations of the line: what each of them turns, in a process of its own, until it is told to stop."""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy.exc import OperationalError
+
+from storage import associations, stations
+from storage.database import Database
+from storage.disk import Disk
+from storage.spool import Spool
+from vb_node.config import Settings
+from vb_node.dimse import door, scp
+from vb_node.dimse.guard import Limits
+from vb_node.dimse.listener import Listener
+from vb_node.dimse.tls import ServerTls, TlsFiles
+from vb_node.pipeline.application import installed
+from vb_node.runtime import assemble, deliver, receive, retain, work
+from vb_node.runtime.assemble import Assembler
+from vb_node.runtime.deliver import Deliverer
+from vb_node.runtime.receive import Receiver
+from vb_node.runtime.work import Worker
+
+log = logging.getLogger(__name__)
+
+IDLE_S, LOOK_S, BEAT_S, JANITOR_S = 0.2, 0.05, 2.0, 60.0
+SWITCH_S = 0.0005  # a connection that has to answer waits no longer for one that computes
+
+Step = Callable[[float], bool]
+Station = Callable[[Database, Settings, threading.Event, int], None]
+
+
+def spool_of(settings: Settings) -> Spool:
+    return Spool(settings.data / "spool")
+
+
+def results_of(settings: Settings) -> Path:
+    return settings.data / "results"
+
+
+def turn(station: str, step: Step, stop: threading.Event, changes: Callable[[], int] = int) -> None:
+    """Call a station's step until told to stop; a bug in one step does not stop the line.
+
+    A step that finds nothing is called again when ``changes`` gives another number, at the latest after ``IDLE_S``.
+    """
+    log.info("station ready", extra={"station": station})
+    while not stop.is_set():
+        seen = changes()
+        try:
+            is_busy = step(time.time())
+        except Exception:
+            log.exception("step failed", extra={"station": station})
+            is_busy = False
+            stop.wait(BEAT_S)
+        if not is_busy:
+            _rest(stop, changes, seen)
+
+
+def _rest(stop: threading.Event, changes: Callable[[], int], seen: int) -> None:
+    deadline = time.monotonic() + IDLE_S
+    while not stop.wait(LOOK_S) and time.monotonic() < deadline and changes() == seen:
+        pass
+
+
+def listen(settings: Settings, receiver: Receiver, disk: Disk) -> Listener:
+    """Start the listener that a configuration describes."""
+    asked = settings.receive
+    limits = Limits(
+        max_associations=asked.max_associations,
+        max_pdu=asked.max_pdu,
+        max_connections=asked.max_connections,
+        max_connections_per_host=asked.max_connections_per_host,
+        max_instance_bytes=asked.max_instance_mb << 20,
+        stall_s=asked.stall_s,
+        idle_s=asked.idle_s,
+        is_full=disk.is_full,
+    )
+    files = asked.tls and TlsFiles(asked.tls.certificate, asked.tls.key, asked.tls.ca, asked.tls.crl)
+    return scp.listen(
+        settings.node.ae_title,
+        (asked.host, asked.port),
+        receiver.store,
+        peers=[door.Peer(one.ae_title, one.hosts, one.certificate, one.max_associations) for one in asked.peers],
+        on_reject=receiver.tell_rejection,
+        on_end=receiver.end,
+        limits=limits,
+        shares_port=asked.process_count > 1,
+        tls=ServerTls(files, asked.tls.require_peer) if files and asked.tls else None,
+    )
+
+
+def _receive(database: Database, settings: Settings, stop: threading.Event, number: int) -> None:
+    sys.setswitchinterval(SWITCH_S)
+    spool, disk, name = spool_of(settings), retain.disk_of(settings), f"{receive.STATION} {number}"
+    disk.mend()
+    receiver = Receiver(database, spool, disk, name)
+    with database.write() as session:
+        stations.start(session, name, now=time.time())
+        associations.interrupt(session, name, now=time.time())
+    spool.prepare()
+    spool.sweep()
+    server = listen(settings, receiver, disk)
+    if rebuilt := receiver.recover():
+        log.info("arrivals rebuilt from the spool", extra={"instances": rebuilt})
+
+    def beat(now: float) -> bool:
+        if disk.mend():
+            log.info("disk has space again, or the reserve is new", extra={"free_bytes": disk.free_bytes})
+        try:
+            with database.write() as session:
+                stations.beat(session, name, now=now)
+        except OperationalError:
+            receiver.spend_reserve()
+            raise
+        stop.wait(BEAT_S)
+        return False
+
+    turn(receive.STATION, beat, stop)
+    server.shutdown()
+    receiver.close()
+
+
+def _assemble(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
+    assembler = Assembler(database, spool_of(settings), settings, installed())
+    turn(assemble.STATION, assembler.step, stop, database.changes)
+
+
+def _work(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
+    serial_number = settings.node.ae_title
+    profiles = {destination.name: destination.viewer_profile for destination in settings.destinations}
+    worker = Worker(
+        database, spool_of(settings), results_of(settings), installed(), settings.work, serial_number, stop, profiles
+    )
+    turn(work.STATION, worker.step, stop, database.changes)
+
+
+def _deliver(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
+    """Turn one deliverer a destination, so that one that is down does not hold up the others."""
+    known = [destination.name for destination in settings.destinations]
+    for secured in filter(None, map(deliver.tls_of, settings.destinations)):
+        secured.context()  # a wrong file is a matter of configuration, told at the start
+    steps = [
+        Deliverer(database, results_of(settings), destination, settings.node.ae_title).step
+        for destination in settings.destinations
+    ]
+    threads = [
+        threading.Thread(target=turn, args=(f"deliver {name}", step, stop, database.changes))
+        for name, step in zip(known, steps, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+
+    def park(now: float) -> bool:
+        deliver.park_lost(database, known, now)
+        stop.wait(BEAT_S)
+        return False
+
+    turn(deliver.STATION, park, stop)
+    for thread in threads:
+        thread.join()
+
+
+def retain_files(settings: Settings, stop: threading.Event) -> None:
+    """Turn the janitor once a minute, and at once again while it finds something."""
+    database = Database(settings.database_url)
+    committing = [one.name for one in settings.destinations if getattr(one, "commitment", False)]
+    janitor = retain.Janitor(
+        database, spool_of(settings), results_of(settings), retain.disk_of(settings), settings.retention, committing
+    )
+
+    def step(now: float) -> bool:
+        return janitor.step(now) or stop.wait(JANITOR_S)
+
+    turn(retain.STATION, step, stop)
+    database.close()
+
+
+STATIONS: dict[str, Station] = {"receive": _receive, "assemble": _assemble, "work": _work, "deliver": _deliver}
