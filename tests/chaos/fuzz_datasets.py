@@ -18,7 +18,7 @@ from invariants import META_LENGTH_AT, META_START
 from mutate import DataSet, data_set, mutated
 from processes import tool
 from pydicom.filereader import read_file_meta_info
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, generate_uid
 
 from vb_node.dicom.admission import admit
 from vb_node.errors import Refused
@@ -49,7 +49,12 @@ class Tally:
 
 def seeds(folder: Path) -> list[Seed]:
     """Make seed files by the factories, and take real ones where a clone has them."""
-    made = [*mr_series(head((3, 16, 16))), enhanced_mr(head((4, 12, 12)))]
+    uids = {f"{level}InstanceUID": generate_uid(entropy_srcs=["fuzz", level]) for level in ("Study", "Series")}
+    uids |= {"FrameOfReferenceUID": generate_uid(entropy_srcs=["fuzz", "frame"])}
+    made = [*mr_series(head((3, 16, 16)), **uids), enhanced_mr(head((4, 12, 12)), **uids)]
+    for rank, one in enumerate(made):
+        one.SOPInstanceUID = generate_uid(entropy_srcs=["fuzz", str(rank)])
+        one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
     syntaxes = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless)
     paths = [path for syntax in syntaxes for path in write(made, folder / syntax, syntax)]
     real = sorted(path for path in REAL_DATA.rglob("*") if path.is_file() and path.stat().st_size < LARGEST)
@@ -76,7 +81,7 @@ def _seed(path: Path) -> Seed:
 
 
 def case(seeds: list[Seed], seed: int, number: int) -> tuple[Seed, bytes]:
-    """Make case ``number``; the same numbers give the same bytes."""
+    """Make case ``number``; the same numbers over the same seed files give the same bytes."""
     chance = random.Random(f"{seed}/{number}")
     one, other = chance.choice(seeds), chance.choice(seeds)
     return one, mutated(chance, one.content, other.content)

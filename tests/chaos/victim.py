@@ -20,7 +20,7 @@ from storage.schema import Job
 
 PLUGIN, ROOT = Path(__file__).parent / "plugin", Path(__file__).parents[2]
 QUIET_S, LEASE_S = 1.5, 3.0
-PATIENCE_S, STEP_S, MIDDLE = 12.0, 0.1, (0.1, 0.7)
+PATIENCE_S, STEP_S, MIDDLE = 7.0, 0.1, (0.1, 0.7)
 SUPERVISOR_SHARE, START_S = 0.06, 60.0
 TOML = """\
 [receive]

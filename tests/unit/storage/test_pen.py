@@ -10,7 +10,6 @@ from storage import audit, stations
 from storage.database import Database
 from storage.pen import Dry, Pen, Write
 
-
 SQLITE_ONLY = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
