@@ -2,9 +2,10 @@
 
 ``python tests/benchmarks/ingest.py`` prints a table of instances per second: MR instances of 256 x 256 x 16 bit, sent
 over 1, 4 and 8 associations as PDUs that were encoded before the clock started, and by DCMTK's ``storescu`` as it is
-shipped. Each receiver starts with an empty folder; each figure is the median of ``ROUNDS``.
+shipped. Each receiver starts with an empty folder; each figure is the median of the rounds.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -27,7 +28,7 @@ from processes import HOST, free_port, tool, wait_until
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
-ROUNDS, INSTANCES, STOCK_INSTANCES = 3, 400, 60
+INSTANCES, STOCK_INSTANCES = 400, 60
 ASSOCIATIONS = (1, 4, 8)
 SECONDS_AT_MOST = 5.0
 RAW_TOML = {"stall_s = 2": "stall_s = 10", "max_associations = 8": "max_associations = 64"}
@@ -164,12 +165,12 @@ def by_storescu(port: int, associations: int) -> float:
         return len(paths) / (time.monotonic() - begun)
 
 
-def measure(root: Path) -> dict[tuple[str, str, int], float]:
+def measure(root: Path, rounds: int) -> dict[tuple[str, str, int], float]:
     """Give the median rate by (sender, receiver, associations); receivers take turns within each round."""
     rates: dict[tuple[str, str, int], list[float]] = {}
-    for turn in range(ROUNDS):
+    for turn in range(rounds):
         for name, receiver in RECEIVERS.items():
-            with receiver(root / f"{turn}-{name.split()[0]}-{len(rates)}") as port:  # type: ignore[attr-defined]
+            with receiver(root / f"{turn}-{list(RECEIVERS).index(name)}") as port:  # type: ignore[attr-defined]
                 for associations in ASSOCIATIONS:
                     rates.setdefault(("pre-encoded PDUs", name, associations), []).append(
                         by_generator(port, associations)
@@ -179,9 +180,11 @@ def measure(root: Path) -> dict[tuple[str, str, int], float]:
 
 
 def main() -> None:
-    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory(dir=os.environ.get("VB_NODE_BENCH_DIR")) as root:
-        rates = measure(Path(root))
+        rates = measure(Path(root), rounds)
     print("| receiver | " + " | ".join(f"{n} associations" for n in ASSOCIATIONS) + " | storescu, 1 |")
     print("|---" * (len(ASSOCIATIONS) + 2) + "|")
     for name in RECEIVERS:
