@@ -92,7 +92,7 @@ class DestinationSettings(Section):
     calling_ae_title: AeTitle | None = None
     viewer_profile: ViewerProfile = "standard"
     retry_for_h: Annotated[float, Field(gt=0)] = 72.0
-    timeout_s: Annotated[float, Field(gt=0)] = 30.0
+    timeout_s: Annotated[float, Field(gt=0)] = 25.0
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -290,7 +290,7 @@ port = 4242
 # key image; "objects" SEG and SR alone; "key-images" for a PACS that shows neither; "everything"
 viewer_profile = "standard"
 retry_for_h = 72                # patience with a destination that is down; then the delivery is parked, never dropped
-timeout_s = 30
+timeout_s = 25                  # a destination that moves no byte for so long is cut off
 
 [work]
 engine = "local"
