@@ -1,4 +1,4 @@
-"""Peers on loopback that behave badly at a chosen moment: a proxy before a real one that freezes, slows or cuts."""
+"""A proxy on loopback before a real peer: a slow link, or one that loses an answer."""
 
 import socket
 import threading
@@ -10,27 +10,24 @@ from dataclasses import dataclass
 from processes import HOST
 
 PIECE = 1024
+P_DATA_TF = 4
 
 
 @dataclass
 class Proxy:
-    """Passes bytes on: ``forward`` and ``back`` at most so many, then it is as if frozen; or so many a second."""
+    """Passes so many bytes a second; with ``loses_answer`` it cuts the connection before the peer's first P-DATA."""
 
     port: int
-    forward: int | None = None
-    back: int | None = None
-    bytes_s: float | None = None
-    cuts: bool = False
+    bytes_s: float | None
+    loses_answer: bool
 
 
 @contextmanager
-def proxy(
-    to: int, *, forward: int | None = None, back: int | None = None, bytes_s: float | None = None, cuts: bool = False
-) -> Iterator[Proxy]:
-    """Listen before the peer at port ``to``; with ``cuts`` the connection is reset where it would freeze."""
+def proxy(to: int, *, bytes_s: float | None = None, loses_answer: bool = False) -> Iterator[Proxy]:
+    """Listen before the peer at port ``to``."""
     listener = socket.create_server((HOST, 0))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    told = Proxy(listener.getsockname()[1], forward, back, bytes_s, cuts)
+    told = Proxy(listener.getsockname()[1], bytes_s, loses_answer)
     threading.Thread(target=_serve, args=(listener, to, told), daemon=True).start()
     try:
         yield told
@@ -45,26 +42,17 @@ def _serve(listener: socket.socket, to: int, told: Proxy) -> None:
         except OSError:
             return
         far = socket.create_connection((HOST, to))
-        for source, sink, most in ((near, far, told.forward), (far, near, told.back)):
-            threading.Thread(target=_pass, args=(source, sink, most, told), daemon=True).start()
+        for source, sink, loses in ((near, far, False), (far, near, told.loses_answer)):
+            threading.Thread(target=_pass, args=(source, sink, told.bytes_s, loses), daemon=True).start()
 
 
-def _pass(source: socket.socket, sink: socket.socket, most: int | None, told: Proxy) -> None:
-    passed = 0
-    try:
-        while most is None or passed < most:
-            piece = source.recv(PIECE if most is None else min(PIECE, most - passed))
-            if not piece:
+def _pass(source: socket.socket, sink: socket.socket, bytes_s: float | None, loses_answer: bool) -> None:
+    with suppress(OSError):
+        while piece := source.recv(PIECE):
+            if loses_answer and piece[0] == P_DATA_TF:
                 break
-            with suppress(OSError):
-                sink.sendall(piece)
-            passed += len(piece)
-            if told.bytes_s:
-                time.sleep(len(piece) / told.bytes_s)
-        else:
-            if not told.cuts:
-                return  # frozen: both stay open, nothing moves
-    finally:
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+            sink.sendall(piece)
+            time.sleep(len(piece) / bytes_s if bytes_s else 0)
+    for end in (source, sink):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)

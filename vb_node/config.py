@@ -90,6 +90,7 @@ class DestinationSettings(Section):
     port: Port = 104
     folder: Path | None = None
     calling_ae_title: AeTitle | None = None
+    query: bool = False
     viewer_profile: ViewerProfile = "standard"
     retry_for_h: Annotated[float, Field(gt=0)] = 72.0
     timeout_s: Annotated[float, Field(gt=0)] = 25.0
@@ -286,6 +287,7 @@ ae_title = "PACS"
 host = "127.0.0.1"
 port = 4242
 # calling_ae_title = "VBNODE"   # default: the node's own
+query = false                   # true: where an attempt broke off, ask by C-FIND whether it got through, then send
 # what its viewers show: "standard" SEG, SR, key image; "heat-map" the Parametric Map too; "pdf" a PDF instead of the
 # key image; "objects" SEG and SR alone; "key-images" for a PACS that shows neither; "everything"
 viewer_profile = "standard"

@@ -9,7 +9,7 @@ from string import Template
 
 from pydicom.datadict import dictionary_description
 
-from storage import deliveries
+from storage import deliveries, outages
 from vb_node import __version__
 from vb_node.config import DestinationSettings, Settings
 from vb_node.conformance import attributes, content, example, network, origin, settings
@@ -86,6 +86,8 @@ def _associations() -> dict[str, str]:
         "answer_s": f"{limits.answer_s:g}",
         "connect_s": f"{scu.Timeouts().connect_s:g}",
         "second_try": f"{deliveries.SECOND_TRY_S:g}",
+        "probe": f"{outages.PROBE_S:g}",
+        "slowest": str(scu.SLOWEST_BYTES_S),
         "longest_wait": f"{deliveries.LONGEST_WAIT_S:g}",
         "duplicate": f"{status.DUPLICATE:04X}",
         "rejections": network.rejections(),

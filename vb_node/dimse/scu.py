@@ -1,4 +1,4 @@
-"""The sender: C-STORE, C-ECHO and C-FIND as user, each association under a watchdog."""
+"""The sender: C-STORE and C-ECHO as user, each association under a watchdog."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -63,7 +63,7 @@ class Timeouts:
 def echo(peer: Address, calling: str, timeouts: Timeouts | None = None) -> None:
     """Send a C-ECHO; raise ``Later`` or ``NotAccepted`` when it is not answered with Success."""
     with association(peer, calling, [(contexts.VERIFICATION, contexts.NATIVE)], timeouts or Timeouts()) as opened:
-        _expect_status(opened.send_c_echo(), peer)
+        status_of(opened.send_c_echo(), peer)
 
 
 def store(
@@ -93,7 +93,7 @@ def store(
         accepted = {str(context.abstract_syntax) for context in opened.accepted_contexts}
         chosen = next(wish for wish in wanted if wish in accepted)
         sent = path if chosen == sop_class_uid else convert(path, chosen)
-        return _expect_status(opened.send_c_store(sent), peer)
+        return status_of(opened.send_c_store(sent), peer)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _meta(path: Path) -> FileMetaDataset | None:
 
 def _store_one(opened: Association, path: Path, peer: Address) -> Sent:
     try:
-        return Sent(path, _expect_status(opened.send_c_store(path), peer))
+        return Sent(path, status_of(opened.send_c_store(path), peer))
     except (ValueError, RuntimeError, Later) as error:
         return Sent(path, None, str(error))
 
@@ -195,7 +195,8 @@ def _why_not(opened: Association, peer: Address) -> NodeError:
     return Unreachable(f"{peer} cannot be reached or does not answer: check host and port, and that it listens")
 
 
-def _expect_status(answer: object, peer: Address) -> int:
+def status_of(answer: object, peer: Address) -> int:
+    """Read the status of an answer; raise ``NoAnswer``."""
     value = getattr(answer, "Status", None)
     if value is None:
         raise NoAnswer(f"{peer} did not answer: the association broke or was silent too long")

@@ -39,12 +39,12 @@ def pair(database: Database, schedule: Callable[..., int | None]) -> Database:
 
 def _claim(database: Database, now: float) -> tuple[Delivery, deliveries.Lease] | None:
     with database.write() as session:
-        return deliveries.claim(session, "pacs", lease_s=60.0, now=now)
+        return deliveries.claim(session, "pacs", lease_s=lambda _: 60.0, now=now)
 
 
 def _settle(database: Database, lease: deliveries.Lease, answer: deliveries.Answer, now: float) -> Delivery:
     with database.write() as session:
-        return deliveries.settle(session, lease, answer, now=now, patience_s=HOURS_72)
+        return deliveries.settle(session, lease, deliveries.Told(answer), now=now, patience_s=HOURS_72)
 
 
 def _take(database: Database, now: float) -> deliveries.Lease:
