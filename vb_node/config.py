@@ -91,6 +91,7 @@ class DestinationSettings(Section):
     folder: Path | None = None
     calling_ae_title: AeTitle | None = None
     query: bool = False
+    commitment: bool = False
     viewer_profile: ViewerProfile = "standard"
     retry_for_h: Annotated[float, Field(gt=0)] = 72.0
     timeout_s: Annotated[float, Field(gt=0)] = 25.0
@@ -98,6 +99,8 @@ class DestinationSettings(Section):
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         needed = "ae_title" if self.kind == "dimse" else "folder"
+        if self.commitment and self.kind != "dimse":
+            raise ValueError(f"commitment = true is for destinations of kind 'dimse', not {self.kind!r}")
         if getattr(self, needed) is None:
             raise ValueError(f"a destination of kind {self.kind!r} needs {needed}")
         return self
@@ -171,6 +174,13 @@ class Settings(BaseSettings):
             if doubled := {name for name in names if names.count(name) > 1}:
                 raise ValueError(f"each {kind} needs a name of its own, {sorted(doubled)} came twice")
         known = {destination.name for destination in self.destinations}
+        titles = {peer.ae_title for peer in self.receive.peers}
+        for one in self.destinations:
+            if one.commitment and one.ae_title not in titles:
+                raise ValueError(
+                    f"destination {one.name!r} has commitment = true: list its AE {one.ae_title} under "
+                    f"[[receive.peers]] (now {sorted(titles)}), so that its report is let in"
+                )
         for route in self.routes:
             if unknown := set(route.destinations) - known:
                 raise ValueError(
@@ -288,6 +298,7 @@ host = "127.0.0.1"
 port = 4242
 # calling_ae_title = "VBNODE"   # default: the node's own
 query = false                   # true: where an attempt broke off, ask by C-FIND whether it got through, then send
+commitment = false              # true: ask for storage commitment; its AE must be one of [[receive.peers]] to report
 # what its viewers show: "standard" SEG, SR, key image; "heat-map" the Parametric Map too; "pdf" a PDF instead of the
 # key image; "objects" SEG and SR alone; "key-images" for a PACS that shows neither; "everything"
 viewer_profile = "standard"

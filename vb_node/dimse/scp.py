@@ -13,7 +13,7 @@ from typing import Any
 from pynetdicom import evt
 from pynetdicom.transport import ThreadedAssociationServer
 
-from vb_node.dimse import contexts, implementation, status
+from vb_node.dimse import commitment, contexts, implementation, status
 from vb_node.errors import ConfigError, Refused
 
 log = logging.getLogger(__name__)
@@ -63,12 +63,14 @@ def listen(
     *,
     peers: Sequence[Peer] | None,
     on_reject: OnReject | None = None,
+    on_commitment: commitment.OnReport | None = None,
     limits: Limits | None = None,
 ) -> ThreadedAssociationServer:
     """Start to listen in threads of this process; stop it with ``shutdown()``.
 
     ``on_store`` returns when the instance is safe and raises ``Refused`` with a status when it is not taken.
-    ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why).
+    ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why). ``on_commitment`` takes the
+    reports of storage commitment that we asked for, and says whether it knows the transaction.
     """
     limits = limits or Limits()
     ae = implementation.entity(ae_title)
@@ -83,6 +85,8 @@ def listen(
         (evt.EVT_C_ECHO, lambda _event: status.SUCCESS),
         (evt.EVT_C_STORE, _store, [on_store]),
     ]
+    if on_commitment is not None:
+        handlers += commitment.listen_for_reports(ae, on_commitment)
     try:
         server: Any = ae.start_server(address, block=False, evt_handlers=handlers)
     except OSError as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from queue import Queue
+from typing import Any
 
 from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
@@ -158,10 +159,11 @@ def association(
     timeouts: Timeouts,
     *,
     size_bytes: int = 0,
+    handlers: Sequence[Any] = (),
 ) -> Iterator[Association]:
     """Open an association, and release it at the end of the block; raise ``Unreachable`` or ``NotAccepted``.
 
-    ``size_bytes`` is what will be sent, about: the more, the longer may it take.
+    ``size_bytes`` is what will be sent, about: the more, the longer may it take. ``handlers`` are pynetdicom's.
     """
     watchdog = Watchdog(timeouts.answer_s, timeouts.longest_s(size_bytes))
     ae = implementation.entity(calling)
@@ -169,7 +171,7 @@ def association(
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = watchdog.longest_s
     offered = [build_context(sop_class_uid, list(syntaxes)) for sop_class_uid, syntaxes in offers]
     opened = ae.associate(
-        peer.host, peer.port, contexts=offered, ae_title=peer.ae_title, evt_handlers=watchdog.handlers
+        peer.host, peer.port, contexts=offered, ae_title=peer.ae_title, evt_handlers=[*watchdog.handlers, *handlers]
     )
     if not opened.is_established:
         watchdog.stop()

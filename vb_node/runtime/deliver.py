@@ -12,6 +12,7 @@ from storage.schema import Delivery, Job
 from vb_node.config import DestinationSettings
 from vb_node.dimse import scu, status
 from vb_node.errors import Later
+from vb_node.runtime.commit import Committer
 from vb_node.runtime.destinations import open_destination
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Deliverer:
         self.results = results
         self.settings = settings
         self.destination = open_destination(settings, ae_title)
+        self.committer = Committer(database, settings, ae_title) if settings.commitment else None
         self.patience_s = 3600 * settings.retry_for_h
 
     def step(self, now: float) -> bool:
@@ -49,7 +51,7 @@ class Deliverer:
         if outlook == "probe":
             return self._probe(now)
         if claimed is None or job is None:
-            return False
+            return outlook == "up" and self.committer is not None and self.committer.step(now)
         delivery, lease = claimed
         begun = time.monotonic()
         told = self._attempt(delivery, job)
@@ -109,7 +111,14 @@ class Deliverer:
         ids = {"job": delivery.job_id, "destination": name, "sop_instance_uid": delivery.sop_instance_uid}
         try:
             with self.database.write() as session:
-                settled = deliveries.settle(session, lease, told, now=now, patience_s=self.patience_s)
+                settled = deliveries.settle(
+                    session,
+                    lease,
+                    told,
+                    now=now,
+                    patience_s=self.patience_s,
+                    wants_commitment=self.settings.commitment,
+                )
                 if told.answer == "unreachable":
                     outages.keep(session, name, told.detail or "", now=now)
         except deliveries.LostLease:

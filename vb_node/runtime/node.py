@@ -22,7 +22,7 @@ from vb_node.config import Settings
 from vb_node.dimse import scp
 from vb_node.errors import ConfigError
 from vb_node.pipeline.application import installed
-from vb_node.runtime import assemble, deliver, receive, work
+from vb_node.runtime import assemble, commit, deliver, receive, work
 from vb_node.runtime.assemble import Assembler
 from vb_node.runtime.deliver import Deliverer
 from vb_node.runtime.receive import Receiver
@@ -144,6 +144,7 @@ def _receive(database: Database, settings: Settings, stop: threading.Event) -> N
         receiver.store,
         peers=[scp.Peer(peer.ae_title, peer.hosts) for peer in settings.receive.peers],
         on_reject=receiver.tell_rejection,
+        on_commitment=commit.taker(database) if any(one.commitment for one in settings.destinations) else None,
         limits=scp.Limits(settings.receive.max_associations, settings.receive.max_pdu),
     )
     if rebuilt := receiver.recover():
