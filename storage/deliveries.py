@@ -5,7 +5,7 @@ and waits for a person.
 """
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,9 +71,7 @@ def enqueue(session: Session, job: Job, results: Iterable[Result], destination: 
         before = delivery.id
 
 
-def claim(
-    session: Session, destination: str, *, lease_s: Callable[[Delivery], float], now: float
-) -> tuple[Delivery, Lease] | None:
+def claim(session: Session, destination: str, *, lease_s: float, now: float) -> tuple[Delivery, Lease] | None:
     """Lease the delivery to a destination that is due longest and whose predecessor is no longer under way.
 
     What a later job has superseded is taken off the shelf. A sender that died may have got through: its delivery comes
@@ -97,7 +95,7 @@ def claim(
     if delivery is None:
         return None
     delivery.is_unsure |= delivery.state == "sending"
-    delivery.state, delivery.lease_until = "sending", now + lease_s(delivery)
+    delivery.state, delivery.lease_until = "sending", now + lease_s
     delivery.token, delivery.attempts = delivery.token + 1, delivery.attempts + 1
     tell(session, delivery, "delivery begun", now=now)
     return delivery, Lease(delivery.id, delivery.token)
@@ -121,6 +119,12 @@ def _withdraw_superseded(session: Session, destination: str, *, now: float) -> N
         tell(session, delivery, "delivery superseded", now=now)
 
 
+def keep(session: Session, lease: Lease, *, lease_s: float, now: float) -> None:
+    """Prolong a lease; one that is lost stays lost."""
+    held = update(Delivery).where(Delivery.id == lease.delivery_id, Delivery.token == lease.token)
+    session.execute(held.where(Delivery.state == "sending").values(lease_until=now + lease_s))
+
+
 def settle(
     session: Session, lease: Lease, told: Told, *, now: float, patience_s: float, wants_commitment: bool = False
 ) -> Delivery:
@@ -136,10 +140,11 @@ def settle(
         raise LostLease(f"delivery {lease.delivery_id}: the lease {lease.token} is no longer ours")
     delivery.status, delivery.detail, delivery.lease_until = told.status, told.detail and told.detail[:1000], None
     delivery.is_unsure |= told.answer == "unsure"
+    if told.answer in ("stored", "unsure"):
+        delivery.sent_sop_class_uid, delivery.sent_sop_instance_uid = told.sent_as or (None, None)
     wait_s = _wait_s(delivery, told)
     if told.answer == "stored":
         delivery.state, delivery.sent_at = "sent", now
-        delivery.sent_sop_class_uid, delivery.sent_sop_instance_uid = told.sent_as or (None, None)
         delivery.commitment_due_at = now if wants_commitment else None
     elif wait_s is None or (told.answer != "refused" and now + 1 >= delivery.created_at + patience_s):
         delivery.state = "parked"

@@ -6,6 +6,7 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage, generate_uid
 from sqlalchemy import select
+from sqlalchemy.orm import selectinload
 
 from storage import audit, jobs
 from storage.database import Database
@@ -25,9 +26,16 @@ class Outbox:
         self.database = Database(f"sqlite:///{root / 'ledger.db'}")
         self.database.upgrade()
 
-    def finish_job(self, *destinations: str, series: str = "1.2.3", now: float = BEGIN, pair: bool = True) -> list[str]:
+    def finish_job(
+        self,
+        *destinations: str,
+        series: str = "1.2.3",
+        now: float = BEGIN,
+        pair: bool = True,
+        report_class: str = ENHANCED_SR,
+    ) -> list[str]:
         """End a job with a SEG and an SR, or an SR alone; give their UIDs."""
-        classes = [("segmentation", str(SegmentationStorage)), ("report", ENHANCED_SR)][0 if pair else 1 :]
+        classes = [("segmentation", str(SegmentationStorage)), ("report", report_class)][0 if pair else 1 :]
         job = Job(
             key=generate_uid(),
             application="virtual_biopsy",
@@ -77,7 +85,8 @@ class Outbox:
 
     def deliveries(self, destination: str = "pacs") -> list[Delivery]:
         with self.database.read() as session:
-            return list(session.scalars(select(Delivery).filter_by(destination=destination).order_by(Delivery.id)))
+            query = select(Delivery).filter_by(destination=destination).order_by(Delivery.id)
+            return list(session.scalars(query.options(selectinload(Delivery.result))))
 
     def states(self, destination: str = "pacs") -> list[str]:
         return [delivery.state for delivery in self.deliveries(destination)]

@@ -81,13 +81,20 @@ class RouteSettings(Section):
 
 
 class DestinationSettings(Section):
-    """Where results go: an AE (``dimse``) or a folder; ``viewer_profile`` is one of dicom/viewers.py."""
+    """Where results go: an AE (``dimse``), a DICOMweb service (``stow``) or a folder.
+
+    ``viewer_profile`` is one of dicom/viewers.py.
+    """
 
     name: Name
-    kind: Literal["dimse", "folder"] = "dimse"
+    kind: Literal["dimse", "stow", "folder"] = "dimse"
     ae_title: AeTitle | None = None
     host: str = "127.0.0.1"
     port: Port = 104
+    url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None = None
+    headers: dict[str, str] = {}
+    authorization_file: Path | None = None
+    ca_file: Path | None = None
     folder: Path | None = None
     calling_ae_title: AeTitle | None = None
     query: bool = False
@@ -98,7 +105,7 @@ class DestinationSettings(Section):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        needed = "ae_title" if self.kind == "dimse" else "folder"
+        needed = {"dimse": "ae_title", "stow": "url", "folder": "folder"}[self.kind]
         if self.commitment and self.kind != "dimse":
             raise ValueError(f"commitment = true is for destinations of kind 'dimse', not {self.kind!r}")
         if getattr(self, needed) is None:
@@ -232,8 +239,10 @@ def _place_at(home: Path, values: dict[str, Any]) -> None:
         if str(node.get("database", "")).startswith(SQLITE):
             node["database"] = SQLITE + str(home / node["database"].removeprefix(SQLITE))
     for destination in values.get("destinations", ()):
-        if isinstance(destination, dict) and "folder" in destination:
-            destination["folder"] = str(home / str(destination["folder"]))
+        for key in {"folder", "authorization_file", "ca_file"} & set(
+            destination if isinstance(destination, dict) else ()
+        ):
+            destination[key] = str(home / str(destination[key]))
 
 
 def build(values: dict[str, Any], source: str = "settings") -> Settings:
@@ -292,12 +301,16 @@ shadow = false                  # true: compute and keep, send nothing
 
 [[destinations]]
 name = "pacs"
-kind = "dimse"                  # or "folder" with folder = "..."
+kind = "dimse"                  # or "folder" with folder = "...", or "stow" with url = "..."
+# url = "https://pacs.example/dicom-web"     # of kind "stow": the DICOMweb service; instances go to url/studies
+# authorization_file = "/run/secrets/pacs"   # of kind "stow": holds the Authorization header, such as Bearer ...
+# ca_file = "hospital-ca.pem"   # of kind "stow": whom to trust, beside the system's authorities
+# headers = {}                  # of kind "stow": more headers, no secrets
 ae_title = "PACS"
 host = "127.0.0.1"
 port = 4242
 # calling_ae_title = "VBNODE"   # default: the node's own
-query = false                   # true: where an attempt broke off, ask by C-FIND whether it got through, then send
+query = false                   # true: where an attempt broke off, ask (C-FIND, QIDO-RS) whether it got through first
 commitment = false              # true: ask for storage commitment; its AE must be one of [[receive.peers]] to report
 # what its viewers show: "standard" SEG, SR, key image; "heat-map" the Parametric Map too; "pdf" a PDF instead of the
 # key image; "objects" SEG and SR alone; "key-images" for a PACS that shows neither; "everything"

@@ -22,7 +22,8 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from storage import deliveries
 from vb_node.dimse import query, scu
-from vb_node.errors import Later
+from vb_node.dimse.contexts import COMPREHENSIVE_3D_SR
+from vb_node.errors import Later, Unreachable
 from vb_node.runtime.deliver import park_lost
 
 RESULTS = int(os.environ.get("VB_NODE_P01_RESULTS", "60"))  # the catalogue asks for 500: docs/reliability.md
@@ -81,7 +82,7 @@ def test_p_02_a_host_that_takes_no_connection_frees_the_sender(instance: Path) -
             one.setblocking(False)
             one.connect_ex(address)
         begun = time.monotonic()
-        with pytest.raises(scu.Unreachable):
+        with pytest.raises(Unreachable):
             scu.store(scu.Address("PACS", HOST, address[1]), "NODE", instance, _never, SHORT)
 
         assert time.monotonic() - begun < 10
@@ -173,6 +174,18 @@ def test_p_03_what_did_not_get_through_is_sent_again_under_its_uid(outbox: Outbo
     assert (peer.came, peer.stored) == ([uid, uid], [uid])
 
 
+def test_p_03_a_report_that_went_as_another_class_is_looked_for_under_that_instance(outbox: Outbox) -> None:
+    (uid,) = outbox.finish_job("pacs", pair=False, report_class=COMPREHENSIVE_3D_SR)
+    with pacs(lambda _: BREAK_OFF, without=[COMPREHENSIVE_3D_SR]) as peer:
+        deliverer = outbox.deliverer(port=peer.port, query=True)
+        drain(deliverer, BEGIN)
+        drain(deliverer, BEGIN + 60)
+
+    (delivery,) = outbox.deliveries()
+    assert (delivery.state, peer.came) == ("sent", [delivery.sent_sop_instance_uid])
+    assert delivery.sent_sop_instance_uid != uid
+
+
 def test_p_03_without_a_query_the_same_uid_goes_again(outbox: Outbox) -> None:
     (uid,) = outbox.finish_job("pacs", pair=False)
     with pacs(lambda _: BREAK_OFF) as peer:
@@ -199,7 +212,7 @@ def test_p_03_an_answer_lost_on_the_way_is_made_good(outbox: Outbox) -> None:
 def test_p_03_a_sender_that_died_in_between_asks_before_it_sends_again(outbox: Outbox) -> None:
     (uid,) = outbox.finish_job("pacs", pair=False)
     with outbox.database.write() as session:
-        deliveries.claim(session, "pacs", lease_s=lambda _: 60.0, now=BEGIN)
+        deliveries.claim(session, "pacs", lease_s=60.0, now=BEGIN)
     with pacs() as peer:
         peer.stored.append(uid)
         drain(outbox.deliverer(port=peer.port, query=True), BEGIN + 61)

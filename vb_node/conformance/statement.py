@@ -17,6 +17,7 @@ from vb_node.conformance.markdown import code
 from vb_node.dicom import codes, source
 from vb_node.dicom.provenance import MANUFACTURER, MODEL_NAME
 from vb_node.dicom.sr import SOP_CLASSES
+from vb_node.dicomweb import service
 from vb_node.dimse import commitment, implementation, scp, scu, status
 from vb_node.pipeline.select import IMAGE_CLASSES
 
@@ -87,6 +88,8 @@ def _associations() -> dict[str, str]:
         "connect_s": f"{scu.Timeouts().connect_s:g}",
         "second_try": f"{deliveries.SECOND_TRY_S:g}",
         "probe": f"{outages.PROBE_S:g}",
+        "dicom_json": service.JSON,
+        "most_mb": str(service.MOST_BYTES >> 20),
         "linger": f"{commitment.LINGER_S:g}",
         "report_h": f"{commitments.REPORT_WAIT_S / 3600:g}",
         "requests": str(commitments.MOST_REQUESTS),

@@ -17,7 +17,7 @@ from pynetdicom.presentation import build_context
 
 from vb_node.dimse import contexts, implementation, status
 from vb_node.dimse.watchdog import Watchdog
-from vb_node.errors import Later, NodeError
+from vb_node.errors import Later, NoAnswer, NodeError, Unreachable
 
 MOST_CONTEXTS = 128
 SLOWEST_BYTES_S = 1000
@@ -27,14 +27,6 @@ NO_META = "the file has no file meta information (PS3.10 7.1)"
 
 class NotAccepted(NodeError):
     """The peer's answer to the association or its presentation contexts is a lasting no."""
-
-
-class Unreachable(Later):
-    """No connection or no association for now: nothing was sent."""
-
-
-class NoAnswer(Later):
-    """The association broke, or no answer came: the peer may have the instance."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from storage import commitments, outages
 from storage.database import Database
 from vb_node.config import DestinationSettings
 from vb_node.dimse import commitment, scu
-from vb_node.errors import Later
+from vb_node.errors import Later, Unreachable
 from vb_node.runtime.destinations import peer_of, timeouts_of
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Committer:
         try:
             self._request(transaction_uid, instances, now)
         except (Later, scu.NotAccepted) as error:
-            is_down = isinstance(error, scu.Unreachable)
+            is_down = isinstance(error, Unreachable)
             log.warning("commitment not requested", extra={"destination": name, "why": str(error)})
             with self.database.write() as session:
                 commitments.put_off(session, transaction_uid, str(error), now=now, is_down=is_down)

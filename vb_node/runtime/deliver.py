@@ -1,7 +1,10 @@
 """The station that sends results to one destination, in order, until each is there or a person must look."""
 
 import logging
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +14,15 @@ from storage.deliveries import Told
 from storage.schema import Delivery, Job
 from vb_node.config import DestinationSettings
 from vb_node.dimse import scu, status
-from vb_node.errors import Later
+from vb_node.dimse.query import Wanted
+from vb_node.errors import Later, NoAnswer, Unreachable
 from vb_node.runtime.commit import Committer
 from vb_node.runtime.destinations import open_destination
 
 log = logging.getLogger(__name__)
 
 STATION = "deliver"
-MARGIN_S = 60.0
+LEASE_S, BEAT_S = 30.0, 10.0
 GONE = "the destination is not in the configuration (any more)"
 FOUND = "it was there already: found by query, not sent again"
 NOT_FOUND = (
@@ -46,7 +50,7 @@ class Deliverer:
             outlook = outages.look(session, self.settings.name, now=now)
             claimed = None
             if outlook == "up":
-                claimed = deliveries.claim(session, self.settings.name, lease_s=self._lease_s, now=now)
+                claimed = deliveries.claim(session, self.settings.name, lease_s=LEASE_S, now=now)
             job = claimed and session.get_one(Job, claimed[0].job_id)
         if outlook == "probe":
             return self._probe(now)
@@ -54,16 +58,26 @@ class Deliverer:
             return outlook == "up" and self.committer is not None and self.committer.step(now)
         delivery, lease = claimed
         begun = time.monotonic()
-        told = self._attempt(delivery, job)
+        with self._kept(lease, now):
+            told = self._attempt(delivery, job)
         self._settle(lease, told, delivery, now + time.monotonic() - begun)
         return True
 
-    def _lease_s(self, delivery: Delivery) -> float:
-        """Give longer than an attempt can take, a query before and after it included."""
+    @contextmanager
+    def _kept(self, lease: deliveries.Lease, now: float) -> Iterator[None]:
+        """Prolong the lease while an attempt lasts: the time that sending takes is the link's."""
+        is_over, begun = threading.Event(), time.monotonic()
+
+        def beat() -> None:
+            while not is_over.wait(BEAT_S):
+                with self.database.write() as session:
+                    deliveries.keep(session, lease, lease_s=LEASE_S, now=now + time.monotonic() - begun)
+
+        threading.Thread(target=beat, daemon=True).start()
         try:
-            return MARGIN_S + 3 * self.destination.longest_s(self.results / delivery.result.path)
-        except OSError:
-            return MARGIN_S
+            yield
+        finally:
+            is_over.set()
 
     def _probe(self, now: float) -> bool:
         name = self.settings.name
@@ -82,9 +96,9 @@ class Deliverer:
     def _attempt(self, delivery: Delivery, job: Job) -> Told:
         try:
             return self._send(delivery, job)
-        except scu.Unreachable as error:
+        except Unreachable as error:
             return Told("unreachable", detail=str(error))
-        except scu.NoAnswer as error:
+        except NoAnswer as error:
             return Told("unsure", detail=str(error))
         except (Later, OSError) as error:
             return Told("busy", detail=str(error))
@@ -96,12 +110,14 @@ class Deliverer:
 
     def _send(self, delivery: Delivery, job: Job) -> Told:
         """Send one result, but ask first where it may have got through before; and ask when it is called known."""
-        if delivery.is_unsure and self.destination.holds(delivery, job.study_instance_uid):
-            return Told("stored", detail=FOUND)
+        study, series = job.study_instance_uid, delivery.result.series_instance_uid
+        sent_as = _pair(delivery.sent_sop_class_uid, delivery.sent_sop_instance_uid)
+        if delivery.is_unsure and self.destination.holds(Wanted(study, series, _uid(delivery, sent_as))):
+            return Told("stored", detail=FOUND, sent_as=sent_as)
         told = self.destination.send(self.results / delivery.result.path, delivery)
         if told.status != status.DUPLICATE:
             return told
-        is_there = self.destination.holds(delivery, job.study_instance_uid)
+        is_there = self.destination.holds(Wanted(study, series, _uid(delivery, told.sent_as)))
         if is_there:
             return replace(told, answer="stored", detail=FOUND)
         return replace(told, answer="impossible", detail=NOT_ASKED if is_there is None else NOT_FOUND)
@@ -128,6 +144,14 @@ class Deliverer:
         log.info("delivery", extra=ids | words)
 
 
+def _pair(sop_class_uid: str | None, sop_instance_uid: str | None) -> tuple[str, str] | None:
+    return (sop_class_uid, sop_instance_uid) if sop_class_uid and sop_instance_uid else None
+
+
+def _uid(delivery: Delivery, sent_as: tuple[str, str] | None) -> str:
+    return sent_as[1] if sent_as else delivery.sop_instance_uid
+
+
 def park_lost(database: Database, known: list[str], now: float) -> None:
     """Park, visibly, what waits for a destination that the configuration does not name."""
     with database.read() as session:
@@ -135,7 +159,7 @@ def park_lost(database: Database, known: list[str], now: float) -> None:
     for destination in lost:
         while True:
             with database.write() as session:
-                claimed = deliveries.claim(session, destination, lease_s=lambda _: MARGIN_S, now=now)
+                claimed = deliveries.claim(session, destination, lease_s=LEASE_S, now=now)
                 if claimed is None:
                     break
                 deliveries.settle(session, claimed[1], Told("impossible", detail=GONE), now=now, patience_s=0.0)

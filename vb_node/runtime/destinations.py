@@ -1,6 +1,7 @@
 """The kinds of destination: how each is sent to, asked for what it holds, and probed while it is down."""
 
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -8,13 +9,14 @@ from typing import Protocol
 from pydicom import dcmread
 from pydicom.uid import UID
 
-from storage.deliveries import Told
+from storage.deliveries import Answer, Told
 from storage.schema import Delivery
 from storage.spool import write_durably
 from vb_node.config import DestinationSettings
 from vb_node.dicom import sr
+from vb_node.dicomweb import qido, service, stow
 from vb_node.dimse import query, scu, status
-from vb_node.errors import Later
+from vb_node.errors import Later, NoAnswer, Unreachable
 
 
 class Destination(Protocol):
@@ -24,16 +26,12 @@ class Destination(Protocol):
         """Send one result; raise ``Later`` or ``NotAccepted``."""
         ...
 
-    def holds(self, delivery: Delivery, study_instance_uid: str) -> bool | None:
+    def holds(self, wanted: query.Wanted) -> bool | None:
         """Say whether a result is there, None if that cannot be asked; raise ``Later``."""
         ...
 
     def probe(self) -> None:
         """Return if the destination can be reached; raise ``Later``."""
-        ...
-
-    def longest_s(self, path: Path) -> float:
-        """Give the time that sending a file may take."""
         ...
 
 
@@ -57,18 +55,19 @@ class ToAe:
                 document.save_as(Path(scratch) / "document.dcm", enforce_file_format=True)
                 return Path(scratch) / "document.dcm"
 
-            value = scu.store(self.peer, self.calling, path, convert, self.timeouts)
+            try:
+                value = scu.store(self.peer, self.calling, path, convert, self.timeouts)
+            except NoAnswer as error:
+                return Told("unsure", detail=str(error), sent_as=sent_as)
         detail = sent_as and f"sent as {UID(sent_as[0]).name}, instance {sent_as[1]}"
         return Told(status.meaning(value), value, detail, sent_as)
 
-    def holds(self, delivery: Delivery, study_instance_uid: str) -> bool | None:
+    def holds(self, wanted: query.Wanted) -> bool | None:
         if not self.can_query:
             return None
-        sop_instance_uid = delivery.sent_sop_instance_uid or delivery.sop_instance_uid
-        wanted = query.Wanted(study_instance_uid, delivery.result.series_instance_uid, sop_instance_uid)
         try:
             return query.holds(self.peer, self.calling, wanted, self.timeouts)
-        except (scu.NotAccepted, scu.NoAnswer):
+        except (scu.NotAccepted, NoAnswer):
             return None  # some break off where others reject; to send again is safe, the UID is the same
 
     def probe(self) -> None:
@@ -77,8 +76,45 @@ class ToAe:
         except scu.NotAccepted:
             return  # it answers: what it makes of our objects is for each delivery to find out
 
-    def longest_s(self, path: Path) -> float:
-        return self.timeouts.connect_s + self.timeouts.longest_s(path.stat().st_size)
+
+class ToService:
+    """A DICOMweb service, by STOW-RS."""
+
+    def __init__(self, settings: DestinationSettings) -> None:
+        self.service = service.Service(
+            settings.url or "",
+            settings.headers,
+            settings.authorization_file,
+            service.trust(settings.ca_file),
+            connect_s=min(10.0, settings.timeout_s),
+            answer_s=settings.timeout_s,
+        )
+        self.can_query = settings.query
+
+    def send(self, path: Path, delivery: Delivery) -> Told:
+        stored = stow.store(self.service, path, delivery.sop_instance_uid)
+        if stored.word == "locked out":
+            raise Unreachable(f"{self.service} answered {stored.detail}")
+        return Told(_answer(stored), stored.reason, stored.detail, wait_s=stored.wait_s)
+
+    def holds(self, wanted: query.Wanted) -> bool | None:
+        if not self.can_query:
+            return None
+        try:
+            return qido.holds(self.service, *astuple(wanted))
+        except NoAnswer:
+            return None
+
+    def probe(self) -> None:
+        qido.probe(self.service)
+
+
+def _answer(stored: stow.Stored) -> Answer:
+    """Read a Failure Reason as the C-STORE status that it is (PS3.18 table 10.5.3-2)."""
+    if stored.word == "failed":
+        return "refused" if stored.reason is None else status.meaning(stored.reason)
+    words: dict[stow.Word, Answer] = {"stored": "stored", "busy": "busy", "unsure": "unsure", "too large": "impossible"}
+    return words.get(stored.word, "refused")
 
 
 class ToFolder:
@@ -91,15 +127,12 @@ class ToFolder:
         write_durably(self.folder / f"{delivery.sop_instance_uid}.dcm", path.read_bytes())
         return Told("stored", status.SUCCESS)
 
-    def holds(self, _delivery: Delivery, _study_instance_uid: str) -> bool | None:
+    def holds(self, _wanted: query.Wanted) -> bool | None:
         return None  # the same bytes under the same name: writing again is the answer
 
     def probe(self) -> None:
         if not self.folder.parent.is_dir():
             raise Later(f"folder {self.folder.parent} is not there: mount it, or correct the destination")
-
-    def longest_s(self, path: Path) -> float:
-        return 30.0 + path.stat().st_size / scu.SLOWEST_BYTES_S
 
 
 def peer_of(settings: DestinationSettings) -> scu.Address:
@@ -115,6 +148,7 @@ def open_destination(settings: DestinationSettings, ae_title: str) -> Destinatio
     """Make the destination that a section of the configuration describes."""
     makes: dict[str, Callable[[], Destination]] = {
         "dimse": lambda: ToAe(settings, ae_title),
+        "stow": lambda: ToService(settings),
         "folder": lambda: ToFolder(settings.folder or Path()),
     }
     return makes[settings.kind]()

@@ -217,7 +217,7 @@ def test_a_retry_resumes_what_is_parked(database: Database, schedule: Callable[.
     lease = _claim(database)
     with database.write() as session:
         jobs.finish(session, lease, "COMPLETED", [_result(lease.job_id)], now=300.0, outcome={})
-        claimed = deliveries.claim(session, "pacs", lease_s=lambda _: 60.0, now=301.0)
+        claimed = deliveries.claim(session, "pacs", lease_s=60.0, now=301.0)
         assert claimed is not None
         deliveries.settle(session, claimed[1], deliveries.Told("impossible"), now=302.0, patience_s=0.0)
 
