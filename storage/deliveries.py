@@ -114,7 +114,7 @@ def _withdraw_superseded(session: Session, destination: str, *, now: float) -> N
         .join(mine, Delivery.job_id == mine.id)
         .where(Delivery.destination == destination, Delivery.state.in_(("pending", "retry")), has_successor)
     )
-    for delivery in session.scalars(query):
+    for delivery in session.scalars(query.with_for_update(skip_locked=True, of=Delivery)):
         delivery.state, delivery.detail = "superseded", "a later result of the same series takes its place"
         tell(session, delivery, "delivery superseded", now=now)
 

@@ -156,7 +156,7 @@ class Delivery(Table):
     is_unsure: Mapped[bool] = mapped_column(default=False)
     sent_sop_class_uid: Mapped[str | None] = mapped_column(Uid, default=None)
     sent_sop_instance_uid: Mapped[str | None] = mapped_column(Uid, default=None)
-    transaction_uid: Mapped[str | None] = mapped_column(ForeignKey("commitments.transaction_uid"), default=None)
+    transaction_uid: Mapped[str | None] = mapped_column(Uid, default=None)
     commitment_due_at: Mapped[float | None] = mapped_column(default=None)
     commitment_requests: Mapped[int] = mapped_column(default=0)
 

@@ -1,6 +1,8 @@
 """A ledger with results that wait for destinations, and deliverers turned by hand on a clock of their own."""
 
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
@@ -23,8 +25,8 @@ class Outbox:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        (root / "ledger.db").write_bytes(_empty_ledger())
         self.database = Database(f"sqlite:///{root / 'ledger.db'}")
-        self.database.upgrade()
 
     def finish_job(
         self,
@@ -94,6 +96,16 @@ class Outbox:
     def events(self, event: str) -> list[Event]:
         with self.database.read() as session:
             return list(audit.search(session, since=None, until=None, limit=10_000, event=event))
+
+
+@cache
+def _empty_ledger() -> bytes:
+    """Run the migrations once for all tests of a process."""
+    with TemporaryDirectory() as folder:
+        database = Database(f"sqlite:///{folder}/ledger.db")
+        database.upgrade()
+        database.close()
+        return (Path(folder) / "ledger.db").read_bytes()
 
 
 def drain(deliverer: Deliverer, now: float, most: int = 2000) -> int:

@@ -58,7 +58,8 @@ class Watchdog:
             if mark != seen:
                 seen, moved_at = mark, now
             if now - moved_at > self.silent_s or now - begun > self.longest_s:
-                log.warning("peer cut off", extra={"silent_s": now - moved_at, "open_s": now - begun})
+                words = {"silent_s": round(now - moved_at), "open_s": round(now - begun)}
+                log.warning("peer cut off", extra={"address": connection.getpeername()} | words)
                 _cut(connection)
                 return
 

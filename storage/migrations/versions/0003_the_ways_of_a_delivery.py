@@ -31,11 +31,13 @@ def upgrade() -> None:
         sa.Column("detail", sa.String(length=1000), nullable=False),
         sa.PrimaryKeyConstraint("destination"),
     )
-    with op.batch_alter_table("deliveries", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("is_unsure", sa.Boolean(), nullable=False, server_default=sa.false()))
-        batch_op.add_column(sa.Column("sent_sop_class_uid", sa.String(length=64), nullable=True))
-        batch_op.add_column(sa.Column("sent_sop_instance_uid", sa.String(length=64), nullable=True))
-        batch_op.add_column(sa.Column("transaction_uid", sa.String(length=64), nullable=True))
-        batch_op.add_column(sa.Column("commitment_due_at", sa.Float(precision=53), nullable=True))
-        batch_op.add_column(sa.Column("commitment_requests", sa.Integer(), nullable=False, server_default="0"))
-        batch_op.create_foreign_key("deliveries_commitment", "commitments", ["transaction_uid"], ["transaction_uid"])
+    # one by one: a batch would make the table anew, which SQLite refuses as soon as a delivery names another
+    for column in (
+        sa.Column("is_unsure", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("sent_sop_class_uid", sa.String(length=64), nullable=True),
+        sa.Column("sent_sop_instance_uid", sa.String(length=64), nullable=True),
+        sa.Column("transaction_uid", sa.String(length=64), nullable=True),
+        sa.Column("commitment_due_at", sa.Float(precision=53), nullable=True),
+        sa.Column("commitment_requests", sa.Integer(), nullable=False, server_default="0"),
+    ):
+        op.add_column("deliveries", column)
