@@ -24,7 +24,8 @@ class Outbox:
     """Jobs that have ended, their results on disk and on the shelf DELIVERIES."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.results = root / "results"
+        self.results.mkdir(parents=True)
         (root / "ledger.db").write_bytes(_empty_ledger())
         self.database = Database(f"sqlite:///{root / 'ledger.db'}")
 
@@ -68,7 +69,7 @@ class Outbox:
         instance.file_meta = FileMetaDataset()
         instance.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         path = f"{instance.SOPInstanceUID}.dcm"
-        instance.save_as(self.root / path, enforce_file_format=True)
+        instance.save_as(self.results / path, enforce_file_format=True)
         return Result(
             sop_instance_uid=str(instance.SOPInstanceUID),
             job_id=job.id,
@@ -83,7 +84,7 @@ class Outbox:
 
     def deliverer(self, name: str = "pacs", **settings: object) -> Deliverer:
         filled = {"name": name, "ae_title": "PACS", "timeout_s": 2.0} | settings
-        return Deliverer(self.database, self.root, DestinationSettings.model_validate(filled), "NODE")
+        return Deliverer(self.database, self.results, DestinationSettings.model_validate(filled), "NODE")
 
     def deliveries(self, destination: str = "pacs") -> list[Delivery]:
         with self.database.read() as session:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import freezing_peer
+import numpy as np
 import pytest
 from factories import head, mr_series, write
 from outbox import BEGIN, Outbox, drain
@@ -35,6 +36,12 @@ def instance(tmp_path: Path) -> Path:
     return write(mr_series(head((1, 256, 256))), tmp_path / "files")[0]
 
 
+@pytest.fixture
+def heavy(tmp_path: Path) -> Path:
+    """An instance that no buffer of the network takes whole."""
+    return write(mr_series(np.zeros((1, 2048, 2048))), tmp_path / "files")[0]
+
+
 def _never(path: Path, _sop_class_uid: str) -> Path:
     pytest.fail(f"{path} needs no other class")
 
@@ -57,11 +64,11 @@ def _listens(port: int) -> bool:
 
 
 @pytest.mark.parametrize("moment", [moment for moment in freezing_peer.MOMENTS if moment != "release"])
-def test_p_02_a_frozen_pacs_frees_the_sender(instance: Path, moment: str) -> None:
+def test_p_02_a_frozen_pacs_frees_the_sender(heavy: Path, moment: str) -> None:
     with freezing(moment) as port:
         begun = time.monotonic()
         with pytest.raises(Later):
-            scu.store(scu.Address("PACS", HOST, port), "NODE", instance, _never, SHORT)
+            scu.store(scu.Address("PACS", HOST, port), "NODE", heavy, _never, SHORT)
 
         assert time.monotonic() - begun < 10
 
@@ -71,7 +78,8 @@ def test_p_02_a_pacs_that_freezes_at_release_has_answered(instance: Path) -> Non
         begun = time.monotonic()
         status = scu.store(scu.Address("PACS", HOST, port), "NODE", instance, _never, SHORT)
 
-        assert (status, time.monotonic() - begun < 10) == (0, True)
+        assert status == 0
+        assert SHORT.answer_s < time.monotonic() - begun < 10
 
 
 def test_p_02_a_host_that_takes_no_connection_frees_the_sender(instance: Path) -> None:
@@ -227,7 +235,7 @@ def test_p_03_orthanc_is_asked_at_image_level(outbox: Outbox, tmp_path: Path) ->
     orthanc.put("/modalities/node", {"AET": "NODE", "Host": HOST, "Port": free_port()})
     peer = scu.Address("PACS", HOST, orthanc.port)
     try:
-        scu.store(peer, "NODE", tmp_path / f"{sent}.dcm", _never)
+        scu.store(peer, "NODE", outbox.results / f"{sent}.dcm", _never)
 
         found = [query.holds(peer, "NODE", query.Wanted("1.2", "1.2.3.1.0", uid), SHORT) for uid in (sent, other)]
     finally:

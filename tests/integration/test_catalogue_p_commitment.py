@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from outbox import BEGIN, Outbox, drain
 from pacs import Pacs, pacs
-from processes import HOST, Orthanc, free_port, wait_until
+from processes import HOST, Node, Orthanc, free_port, wait_until
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 from pynetdicom import AE
@@ -15,7 +15,7 @@ from pynetdicom import AE
 from storage.commitments import MOST_REQUESTS, REPORT_WAIT_S
 from storage.database import Database
 from vb_node.config import build
-from vb_node.dimse import commitment, scp
+from vb_node.dimse import commitment, scp, scu
 from vb_node.errors import ConfigError
 from vb_node.runtime import commit
 
@@ -198,6 +198,48 @@ def test_p_07_the_node_commits_itself_to_nothing(outbox: Outbox) -> None:
         association.release()
 
     assert answer.Status == commitment.NO_SUCH_ACTION
+
+
+NODE = """\
+[node]
+ae_title = "NODE"
+
+[receive]
+port = {port}
+
+[[receive.peers]]
+ae_title = "PACS"
+
+[[receive.peers]]
+ae_title = "SENDER"
+
+[[routes]]
+name = "virtual-biopsy"
+destinations = ["pacs"]
+
+[[destinations]]
+name = "pacs"
+ae_title = "PACS"
+port = {pacs_port}
+commitment = true
+"""
+
+
+def test_p_07_a_running_node_sends_asks_and_takes_the_report(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "data")
+    uids = outbox.finish_job("pacs")
+    with pacs() as peer:
+        port = free_port()
+        node = Node(tmp_path, NODE.format(port=port, pacs_port=peer.port), port)
+        node.address = scu.Address("NODE", HOST, port)
+        node.start()
+        try:
+            wait_until(lambda: len(peer.asked) == 1, 30, "the node asks for storage commitment")
+            status = peer.report(port, peer.outcome())
+        finally:
+            node.stop()
+
+    assert (peer.came, status, outbox.states()) == (uids, 0x0000, ["committed", "committed"])
 
 
 def test_a_destination_with_commitment_must_be_a_known_peer() -> None:

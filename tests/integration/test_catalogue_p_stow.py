@@ -52,7 +52,7 @@ def test_p_08_orthanc_stores_the_results_byte_for_byte(outbox: Outbox, tmp_path:
         orthanc.stop()
 
     assert outbox.states() == ["sent", "sent"]
-    assert kept == {(tmp_path / f"{uid}.dcm").read_bytes() for uid in uids}
+    assert kept == {(outbox.results / f"{uid}.dcm").read_bytes() for uid in uids}
 
 
 def test_p_08_orthanc_is_asked_by_qido_what_it_holds(outbox: Outbox, tmp_path: Path) -> None:
@@ -86,14 +86,14 @@ def test_p_08_the_request_is_one_part_of_application_dicom(outbox: Outbox, peer:
         "7",
     )
     assert headers["Content-Type"].startswith('multipart/related; type="application/dicom"; boundary=')
-    assert (tmp_path / f"{uid}.dcm").read_bytes() in body
+    assert (outbox.results / f"{uid}.dcm").read_bytes() in body
     assert outbox.states() == ["sent"]
 
 
 @pytest.mark.parametrize(
     ("status", "sequence", "reasons", "state", "shown"),
     [
-        (200, "00081199", {}, "sent", None),
+        (200, "00081199", {}, "sent", 0x0000),
         (202, "00081199", {"t00081196": 0xB000}, "sent", 0xB000),
         (202, "00081198", {"t00081197": 0xA700}, "retry", 0xA700),
         (200, "00081198", {"t00081197": 0x0122}, "retry", 0x0122),

@@ -95,7 +95,9 @@ class ToService:
         stored = stow.store(self.service, path, delivery.sop_instance_uid)
         if stored.word == "locked out":
             raise Unreachable(f"{self.service} answered {stored.detail}")
-        return Told(_answer(stored), stored.reason, stored.detail, wait_s=stored.wait_s)
+        is_clean = stored.word == "stored" and stored.reason is None
+        value = status.SUCCESS if is_clean else stored.reason
+        return Told(_answer(stored), value, stored.detail, wait_s=stored.wait_s)
 
     def holds(self, wanted: query.Wanted) -> bool | None:
         if not self.can_query:
