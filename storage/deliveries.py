@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from storage import audit
@@ -21,11 +21,26 @@ LONGEST_WAIT_S = 600.0
 REFUSAL_WAIT_S = 3600.0
 MOST_REFUSALS = 3
 
-Answer = Literal["stored", "busy", "refused", "impossible"]
+Answer = Literal["stored", "busy", "unsure", "unreachable", "refused", "impossible"]
 
 
 class LostLease(Exception):
     """Another process has the delivery."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came of one attempt.
+
+    ``sent_as`` are SOP class and instance of what went instead of the result; ``wait_s`` is how long the destination
+    asks us to wait.
+    """
+
+    answer: Answer
+    status: int | None = None
+    detail: str | None = None
+    sent_as: tuple[str, str] | None = None
+    wait_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +73,12 @@ def enqueue(session: Session, job: Job, results: Iterable[Result], destination: 
 
 
 def claim(session: Session, destination: str, *, lease_s: float, now: float) -> tuple[Delivery, Lease] | None:
-    """Lease the delivery to a destination that is due longest and whose predecessor is no longer under way."""
+    """Lease the delivery to a destination that is due longest and whose predecessor is no longer under way.
+
+    What a later job has superseded is taken off the shelf. A sender that died may have got through: its delivery comes
+    as unsure.
+    """
+    _withdraw_superseded(session, destination, now=now)
     before = aliased(Delivery)
     due = and_(Delivery.state.in_(("pending", "retry")), Delivery.due_at <= now)
     orphaned = and_(Delivery.state == "sending", Delivery.lease_until < now)
@@ -75,43 +95,83 @@ def claim(session: Session, destination: str, *, lease_s: float, now: float) -> 
     delivery = session.scalar(query)
     if delivery is None:
         return None
+    delivery.is_unsure |= delivery.state == "sending"
     delivery.state, delivery.lease_until = "sending", now + lease_s
     delivery.token, delivery.attempts = delivery.token + 1, delivery.attempts + 1
-    _tell(session, delivery, "delivery begun", now=now)
+    tell(session, delivery, "delivery begun", now=now)
     return delivery, Lease(delivery.id, delivery.token)
 
 
-def settle(
-    session: Session,
-    lease: Lease,
-    answer: Answer,
-    *,
-    now: float,
-    patience_s: float,
-    status: int | None = None,
-    detail: str | None = None,
-) -> Delivery:
-    """Write down what the destination answered, and when to try again; raise ``LostLease``.
+def _withdraw_superseded(session: Session, destination: str, *, now: float) -> None:
+    """Take off the shelf what is not sent yet and has a successor of a later job of the same series on it."""
+    mine, later, successor = aliased(Job), aliased(Job), aliased(Delivery)
+    has_successor = (
+        exists()
+        .where(later.series_instance_uid == mine.series_instance_uid, later.application == mine.application)
+        .where(later.id > mine.id, successor.job_id == later.id, successor.destination == destination)
+    )
+    query = (
+        select(Delivery)
+        .join(mine, Delivery.job_id == mine.id)
+        .where(Delivery.destination == destination, Delivery.state.in_(("pending", "retry")), has_successor)
+    )
+    for delivery in session.scalars(query.with_for_update(skip_locked=True, of=Delivery)):
+        delivery.state, delivery.detail = "superseded", "a later result of the same series takes its place"
+        tell(session, delivery, "delivery superseded", now=now)
 
-    ``busy`` is tried again, slower and slower, for ``patience_s``; ``refused`` three times, an hour apart; then the
-    delivery is parked, as is at once what is ``impossible``.
+
+def keep(session: Session, lease: Lease, *, lease_s: float, now: float) -> None:
+    """Prolong a lease; one that is lost stays lost."""
+    held = update(Delivery).where(Delivery.id == lease.delivery_id, Delivery.token == lease.token)
+    session.execute(held.where(Delivery.state == "sending").values(lease_until=now + lease_s))
+
+
+def settle(
+    session: Session, lease: Lease, told: Told, *, now: float, patience_s: float, wants_commitment: bool = False
+) -> Delivery:
+    """Write down what came of an attempt, and when to try again; raise ``LostLease``.
+
+    ``busy`` and ``unsure`` are tried again, slower and slower, for ``patience_s``; ``unreachable`` as soon as the
+    destination is back; ``refused`` three times, an hour apart; then the delivery is parked, as is at once what is
+    ``impossible``.
     """
     query = select(Delivery).filter_by(id=lease.delivery_id, token=lease.token, state="sending").with_for_update()
     delivery = session.scalar(query)
     if delivery is None:
         raise LostLease(f"delivery {lease.delivery_id}: the lease {lease.token} is no longer ours")
-    delivery.status, delivery.detail, delivery.lease_until = status, detail and detail[:1000], None
-    if answer == "stored":
+    delivery.status, delivery.detail, delivery.lease_until = told.status, told.detail and told.detail[:1000], None
+    delivery.is_unsure |= told.answer == "unsure"
+    if told.answer in ("stored", "unsure"):
+        delivery.sent_sop_class_uid, delivery.sent_sop_instance_uid = told.sent_as or (None, None)
+    wait_s = _wait_s(delivery, told)
+    if told.answer == "stored":
         delivery.state, delivery.sent_at = "sent", now
-    elif answer == "busy" and now + 1 < delivery.created_at + patience_s:
-        delivery.state, delivery.due_at = "retry", now + _wait_s(delivery.attempts)
-    elif answer == "refused" and delivery.refusals + 1 < MOST_REFUSALS:
-        delivery.state, delivery.due_at = "retry", now + REFUSAL_WAIT_S
-    else:
+        delivery.commitment_due_at = now if wants_commitment else None
+    elif wait_s is None or (told.answer != "refused" and now + 1 >= delivery.created_at + patience_s):
         delivery.state = "parked"
-    delivery.refusals += answer == "refused"
-    _tell(session, delivery, f"delivery {delivery.state}", now=now)
+    elif told.answer == "unreachable":
+        delivery.state = "retry"  # its turn stays its own: the outage holds it, and what comes after it
+    else:
+        delivery.state, delivery.due_at = "retry", now + wait_s
+    delivery.refusals += told.answer == "refused"
+    tell(session, delivery, f"delivery {delivery.state}", now=now)
     return delivery
+
+
+def wake(session: Session, destination: str) -> None:
+    """Make due, in their old order, what waits for a destination that is back; what it refused keeps its hour."""
+    waiting = update(Delivery).where(
+        Delivery.destination == destination, Delivery.state == "retry", Delivery.refusals == 0
+    )
+    session.execute(waiting.values(due_at=Delivery.created_at))
+
+
+def park_overdue(session: Session, destination: str, *, now: float, patience_s: float, detail: str) -> None:
+    """Park what has waited too long for a destination that is down."""
+    query = select(Delivery).where(Delivery.destination == destination, Delivery.state.in_(("pending", "retry")))
+    for delivery in session.scalars(query.where(Delivery.created_at + patience_s <= now)):
+        delivery.state, delivery.detail = "parked", detail[:1000]
+        tell(session, delivery, "delivery parked", now=now)
 
 
 def without_destination(session: Session, known: Iterable[str]) -> Sequence[str]:
@@ -126,16 +186,23 @@ def without_destination(session: Session, known: Iterable[str]) -> Sequence[str]
 
 def send_again(session: Session, delivery: Delivery, *, now: float, user: str) -> None:
     """Put a parked delivery on the shelf again, with fresh patience."""
-    delivery.state, delivery.due_at, delivery.created_at, delivery.refusals = "pending", now, now, 0
-    _tell(session, delivery, "delivery resumed", now=now, user=user)
+    delivery.state, delivery.due_at, delivery.created_at = "pending", now, now
+    delivery.attempts = delivery.refusals = delivery.commitment_requests = 0
+    tell(session, delivery, "delivery resumed", now=now, user=user)
 
 
-def _wait_s(attempts: int) -> float:
-    wait_s: float = min(SECOND_TRY_S * 2.0 ** max(attempts - 1, 0), LONGEST_WAIT_S)
-    return wait_s * random.uniform(0.8, 1.2)  # noqa: S311  spreads the load, guards no secret
+def _wait_s(delivery: Delivery, told: Told) -> float | None:
+    """Say how long to wait for the next attempt; None: there is none."""
+    if told.answer == "impossible" or (told.answer == "refused" and delivery.refusals + 1 >= MOST_REFUSALS):
+        return None
+    if told.answer == "refused":
+        return REFUSAL_WAIT_S
+    wait_s: float = min(SECOND_TRY_S * 2.0 ** max(delivery.attempts - 1, 0), LONGEST_WAIT_S)
+    return max(wait_s * random.uniform(0.8, 1.2), told.wait_s or 0.0)  # noqa: S311  spreads the load, guards no secret
 
 
-def _tell(session: Session, delivery: Delivery, event: str, *, now: float, user: str | None = None) -> None:
+def tell(session: Session, delivery: Delivery, event: str, *, now: float, user: str | None = None) -> None:
+    """Write the event of a change of a delivery."""
     job = session.get_one(Job, delivery.job_id)
     audit.record(
         session,

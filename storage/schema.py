@@ -145,7 +145,12 @@ class Result(Table):
 
 
 class Delivery(Table):
-    """One result on its way to one destination: the shelf DELIVERIES."""
+    """One result on its way to one destination: the shelf DELIVERIES.
+
+    ``is_unsure``: an attempt broke off, the destination may have it. ``sent_sop_*`` are those of the instance that went
+    instead of the result, where the destination took another class. ``commitment_due_at`` is when storage commitment
+    is to be asked for (again).
+    """
 
     __tablename__ = "deliveries"
     __table_args__ = (
@@ -169,8 +174,37 @@ class Delivery(Table):
     status: Mapped[int | None] = mapped_column(default=None)
     detail: Mapped[str | None] = mapped_column(String(1000), default=None)
     sent_at: Mapped[float | None] = mapped_column(default=None)
+    is_unsure: Mapped[bool] = mapped_column(default=False)
+    sent_sop_class_uid: Mapped[str | None] = mapped_column(Uid, default=None)
+    sent_sop_instance_uid: Mapped[str | None] = mapped_column(Uid, default=None)
+    transaction_uid: Mapped[str | None] = mapped_column(Uid, default=None)
+    commitment_due_at: Mapped[float | None] = mapped_column(default=None)
+    commitment_requests: Mapped[int] = mapped_column(default=0)
 
     result: Mapped[Result] = relationship(lazy="raise")
+
+
+class Commitment(Table):
+    """One storage commitment transaction (PS3.4 J.3): the results of one job at one destination."""
+
+    __tablename__ = "commitments"
+
+    transaction_uid: Mapped[str] = mapped_column(Uid, primary_key=True)
+    destination: Mapped[str] = mapped_column(String(64))
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), index=True)
+    requested_at: Mapped[float]
+    reported_at: Mapped[float | None] = mapped_column(default=None)
+
+
+class Outage(Table):
+    """A destination that cannot be reached; the row goes when it is back."""
+
+    __tablename__ = "outages"
+
+    destination: Mapped[str] = mapped_column(String(64), primary_key=True)
+    since: Mapped[float]
+    probe_at: Mapped[float]
+    detail: Mapped[str] = mapped_column(String(1000))
 
 
 class Event(Table):

@@ -255,6 +255,10 @@ class Orthanc:
         with urllib.request.urlopen(self.url + path, timeout=30) as answer:
             return bytes(answer.read())
 
+    def put(self, path: str, body: object) -> None:
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), method="PUT")
+        urllib.request.urlopen(request, timeout=30).close()
+
     def instances(self) -> list[Dataset]:
         """Fetch every instance back."""
         ids = json.loads(self.get("/instances"))

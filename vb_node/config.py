@@ -135,23 +135,34 @@ class RouteSettings(Section):
 
 
 class DestinationSettings(Section):
-    """Where results go: an AE (``dimse``) or a folder; ``viewer_profile`` is one of dicom/viewers.py."""
+    """Where results go: an AE (``dimse``), a DICOMweb service (``stow``) or a folder.
+
+    ``viewer_profile`` is one of dicom/viewers.py.
+    """
 
     name: Name
-    kind: Literal["dimse", "folder"] = "dimse"
+    kind: Literal["dimse", "stow", "folder"] = "dimse"
     ae_title: AeTitle | None = None
     host: str = "127.0.0.1"
     port: Port = 104
+    url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None = None
+    headers: dict[str, str] = {}
+    authorization_file: Path | None = None
+    ca_file: Path | None = None
     folder: Path | None = None
     calling_ae_title: AeTitle | None = None
+    query: bool = False
+    commitment: bool = False
     viewer_profile: ViewerProfile = "standard"
     retry_for_h: Annotated[float, Field(gt=0)] = 72.0
-    timeout_s: Annotated[float, Field(gt=0)] = 30.0
+    timeout_s: Annotated[float, Field(gt=0)] = 25.0
     tls: DestinationTlsSettings | None = None
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        needed = "ae_title" if self.kind == "dimse" else "folder"
+        needed = {"dimse": "ae_title", "stow": "url", "folder": "folder"}[self.kind]
+        if self.commitment and self.kind != "dimse":
+            raise ValueError(f"commitment = true is for destinations of kind 'dimse', not {self.kind!r}")
         if getattr(self, needed) is None:
             raise ValueError(f"a destination of kind {self.kind!r} needs {needed}")
         return self
@@ -235,6 +246,13 @@ class Settings(BaseSettings):
         asked = self.assemble.ask
         if asked is not None and asked not in {one.name for one in self.destinations if one.kind == "dimse"}:
             raise ValueError(f"assemble.ask is {asked!r}: expected the name of a destination of kind 'dimse'")
+        titles = {peer.ae_title for peer in self.receive.peers}
+        for one in self.destinations:
+            if one.commitment and one.ae_title not in titles:
+                raise ValueError(
+                    f"destination {one.name!r} has commitment = true: list its AE {one.ae_title} under "
+                    f"[[receive.peers]] (now {sorted(titles)}), so that its report is let in"
+                )
         for route in self.routes:
             if unknown := set(route.destinations) - known:
                 raise ValueError(
@@ -292,7 +310,7 @@ def _place_at(home: Path, values: dict[str, Any]) -> None:
 
 
 def _place_files(home: Path, section: Any) -> None:
-    for name in {"folder", "certificate", "key", "ca", "crl"} & set(section or ()):
+    for name in {"folder", "authorization_file", "ca_file", "certificate", "key", "ca", "crl"} & set(section or ()):
         section[name] = str(home / str(section[name]))
 
 
@@ -367,16 +385,22 @@ shadow = false                  # true: compute and keep, send nothing
 
 [[destinations]]
 name = "pacs"
-kind = "dimse"                  # or "folder" with folder = "..."
+kind = "dimse"                  # or "folder" with folder = "...", or "stow" with url = "..."
+# url = "https://pacs.example/dicom-web"     # of kind "stow": the DICOMweb service; instances go to url/studies
+# authorization_file = "/run/secrets/pacs"   # of kind "stow": holds the Authorization header, such as Bearer ...
+# ca_file = "hospital-ca.pem"   # of kind "stow": whom to trust, beside the system's authorities
+# headers = {}                  # of kind "stow": more headers, no secrets
 ae_title = "PACS"
 host = "127.0.0.1"
 port = 4242
 # calling_ae_title = "VBNODE"   # default: the node's own
+query = false                   # true: where an attempt broke off, ask (C-FIND, QIDO-RS) whether it got through first
+commitment = false              # true: ask for storage commitment; its AE must be one of [[receive.peers]] to report
 # what its viewers show: "standard" SEG, SR, key image; "heat-map" the Parametric Map too; "pdf" a PDF instead of the
 # key image; "objects" SEG and SR alone; "key-images" for a PACS that shows neither; "everything"
 viewer_profile = "standard"
 retry_for_h = 72                # patience with a destination that is down; then the delivery is parked, never dropped
-timeout_s = 30
+timeout_s = 25                  # a destination that moves no byte for so long is cut off
 # [destinations.tls]            # send by TLS; PEM files
 # ca = "pacs-ca.pem"            # who signs the destination's certificate
 # certificate = "node.pem"      # ours, where the destination asks who we are

@@ -28,6 +28,14 @@ class Later(NodeError):
     """Not now: the same thing may work at the next attempt."""
 
 
+class Unreachable(Later):
+    """The destination cannot be reached for now: nothing was sent."""
+
+
+class NoAnswer(Later):
+    """The exchange broke, or no answer came: the destination may have the instance."""
+
+
 class Unfit(NodeError):
     """This series will never work: the job ends FAILED and the report says why."""
 

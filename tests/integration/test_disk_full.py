@@ -39,8 +39,8 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 @pytest.fixture
 def paths(tmp_path: Path) -> list[Path]:
-    """Make 60 instances of half a MiB: more than the disk holds."""
-    noise = np.random.default_rng(0).integers(0, 1000, (60, 512, 512))
+    """Make 80 instances of half a MiB: more than the disk holds."""
+    noise = np.random.default_rng(0).integers(0, 1000, (80, 512, 512))
     return write(mr_series(noise), tmp_path / "series")
 
 
@@ -53,18 +53,18 @@ def test_r_12_a_full_disk_is_answered_a700_and_nothing_answered_is_lost(node: No
     listener = node.station("receive").pid
 
     answers = _send(node, paths)
+    kept = [path for path, answer in answers.items() if answer == status.SUCCESS]
+    refused = len(paths) - len(kept)
+    wait_until(lambda: len(node.events(event="instance refused")) == refused, RECOVERY_S, "each refusal is told")
     told = {event.event for event in node.events()}
-    refused = node.events(event="instance refused")
     (node.home / "data" / "ballast").unlink()
     wait_until(node.answers, RECOVERY_S, "associations are accepted again")
     again = _send(node, paths)
 
-    kept = [path for path, answer in answers.items() if answer == status.SUCCESS]
     assert 0 < len(kept) < len(paths)
     assert set(answers.values()) == {status.SUCCESS, status.OUT_OF_RESOURCES}
     assert list(answers.values()) == sorted(answers.values(), key=lambda answer: answer != status.SUCCESS)
     assert "disk full" in told
-    assert len(refused) == len(paths) - len(kept)
     assert set(again.values()) == {status.SUCCESS}
     assert node.station("receive").pid == listener
     assert _lost(node, paths) == []

@@ -13,6 +13,7 @@ from factories import affine, head, mr_series, write
 from processes import HOST, Node, free_port, storescp, storescu, tool, wait_until
 from pydicom import dcmread
 
+from storage import outages
 from storage.schema import Job
 from vb_node.dicom import codes
 from vb_node.dicom.sr_tree import find
@@ -211,7 +212,7 @@ def test_results_wait_for_a_pacs_that_is_down(make_node: MakeNode, tmp_path: Pat
     wait_until(lambda: any(sent.state == "retry" for sent in node.deliveries()), DONE_S, "the first try fails")
 
     with storescp(tmp_path / "pacs", port) as pacs:
-        wait_until(lambda: node.is_done(1), 60, "the report is delivered")
+        wait_until(lambda: node.is_done(1), 60 + outages.PROBE_S, "the report is delivered")
 
         assert len(_reports(pacs)) == 1
     assert {sent.state for sent in node.deliveries()} == {"sent"}

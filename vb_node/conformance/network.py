@@ -42,7 +42,9 @@ REJECTED: Final = (
 FOLLOWS: Final = {
     "stored": "the object is there: the delivery ends",
     "busy": "tried again, slower and slower, for as long as the destination's `retry_for_h`; then parked",
-    "refused": f"tried {deliveries.MOST_REFUSALS} times, {deliveries.REFUSAL_WAIT_S / 3600:g} h apart; then parked",
+    "refused": f"tried {deliveries.MOST_REFUSALS} times, {deliveries.REFUSAL_WAIT_S / 3600:g} h apart; then parked. "
+    f"{status.DUPLICATE:04X}: looked up where the destination has `query`, the delivery ends if ours is there; else "
+    "parked at once",
 }
 
 

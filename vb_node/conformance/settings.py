@@ -35,14 +35,16 @@ def remote(settings: Settings) -> str:
         (peer.ae_title, "sends to the node", ", ".join(peer.hosts) or "any address") for peer in settings.receive.peers
     ]
     rows += [
-        (one.ae_title or "(folder)", f"destination {one.name}, {code(one.viewer_profile)}", _place(one))
+        (one.ae_title or f"({one.kind})", f"destination {one.name}, {code(one.viewer_profile)}", _place(one))
         for one in settings.destinations
     ]
     return table(["AE title", "Role", "Address"], rows) if rows else "None: nobody may send, and results go nowhere."
 
 
 def _place(destination: Any) -> str:
-    return str(destination.folder) if destination.kind == "folder" else f"{destination.host}:{destination.port}"
+    if destination.kind == "dimse":
+        return f"{destination.host}:{destination.port}"
+    return str(destination.url or destination.folder)
 
 
 def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:

@@ -9,7 +9,7 @@ from string import Template
 
 from pydicom.datadict import dictionary_description
 
-from storage import deliveries
+from storage import commitments, deliveries, outages
 from vb_node import __version__
 from vb_node.config import DestinationSettings, Settings
 from vb_node.conformance import attributes, content, example, network, origin, settings
@@ -17,7 +17,8 @@ from vb_node.conformance.markdown import code
 from vb_node.dicom import codes, source
 from vb_node.dicom.provenance import MANUFACTURER, MODEL_NAME
 from vb_node.dicom.sr import SOP_CLASSES
-from vb_node.dimse import implementation, scu, status
+from vb_node.dicomweb import service
+from vb_node.dimse import commitment, implementation, scu, status
 from vb_node.dimse.guard import Limits
 from vb_node.pipeline.select import IMAGE_CLASSES
 
@@ -90,6 +91,15 @@ def _associations() -> dict[str, str]:
         "window_s": f"{limits.rate_window_s:g}",
         "connect_s": f"{scu.Timeouts().connect_s:g}",
         "second_try": f"{deliveries.SECOND_TRY_S:g}",
+        "probe": f"{outages.PROBE_S:g}",
+        "dicom_json": service.JSON,
+        "most_mb": str(service.MOST_BYTES >> 20),
+        "linger": f"{commitment.LINGER_S:g}",
+        "report_h": f"{commitments.REPORT_WAIT_S / 3600:g}",
+        "requests": str(commitments.MOST_REQUESTS),
+        "unknown": f"{status.PROCESSING_FAILURE:04X}",
+        "no_action": f"{commitment.NO_SUCH_ACTION:04X}",
+        "slowest": str(scu.SLOWEST_BYTES_S),
         "longest_wait": f"{deliveries.LONGEST_WAIT_S:g}",
         "duplicate": f"{status.DUPLICATE:04X}",
         "rejections": network.rejections(),

@@ -1,46 +1,76 @@
-"""The questioner: C-FIND as user, Study Root at the level of series (PS3.4 C.6.2.1.3)."""
+"""What a peer has: C-FIND as user, Study Root (PS3.4 C.4.1), of one instance or of the series of a study."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
 
 from pydicom import Dataset
+from pydicom.uid import UID
 
-from vb_node.dimse import contexts
-from vb_node.dimse.scu import Address, Timeouts, association
-from vb_node.errors import Later
+from vb_node.dimse import contexts, scu, status
 
-STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
-SUCCESS, PENDING = 0x0000, (0xFF00, 0xFF01)
+STUDY_ROOT_FIND: Final = UID("1.2.840.10008.5.1.4.1.2.2.1")
+PENDING = (0xFF00, 0xFF01)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which instance to look for; the unique keys of every level above are asked for too (PS3.4 C.4.1.3.1.1)."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+
+
+def holds(peer: scu.Address, calling: str, wanted: Wanted, timeouts: scu.Timeouts) -> bool:
+    """Say whether a peer has an instance.
+
+    Raises
+    ------
+    Later
+        The peer cannot be reached, or does not answer to the end.
+    NotAccepted
+        The peer offers no such query.
+    """
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "IMAGE"
+    identifier.StudyInstanceUID = wanted.study_instance_uid
+    identifier.SeriesInstanceUID = wanted.series_instance_uid
+    identifier.SOPInstanceUID = wanted.sop_instance_uid
+    # a peer may ignore a key and list more than was asked for
+    matches = list(_find(peer, calling, identifier, timeouts))
+    return any(match.get("SOPInstanceUID") == wanted.sop_instance_uid for match in matches)
 
 
 def count_by_series(
-    peer: Address, calling: str, study_instance_uid: str, timeouts: Timeouts | None = None
+    peer: scu.Address, calling: str, study_instance_uid: str, timeouts: scu.Timeouts | None = None
 ) -> dict[str, int]:
     """Ask how many instances the peer has of each series of a study; a series that it does not count is left out.
 
     Raises
     ------
     Later
-        No connection, no association for now, or no complete answer.
+        The peer cannot be reached, or does not answer to the end.
     NotAccepted
-        The peer rejects us for good, or offers no C-FIND.
+        The peer offers no such query, or refuses it.
     """
-    found: dict[str, int] = {}
-    with association(peer, calling, [(STUDY_ROOT_FIND, contexts.NATIVE)], timeouts or Timeouts()) as opened:
-        for status, answer in opened.send_c_find(_question(study_instance_uid), STUDY_ROOT_FIND):
-            code = status.get("Status")
-            if code not in (SUCCESS, *PENDING):
-                raise Later(f"{peer} did not answer a C-FIND: expected status 0000, came {_words(code)}")
-            if answer is not None and answer.get("NumberOfSeriesRelatedInstances") is not None:
-                found[str(answer.SeriesInstanceUID)] = int(answer.NumberOfSeriesRelatedInstances)
-    return found
-
-
-def _words(code: int | None) -> str:
-    return "none" if code is None else f"{code:04X}"
-
-
-def _question(study_instance_uid: str) -> Dataset:
     asked = Dataset()
     asked.QueryRetrieveLevel = "SERIES"
     asked.StudyInstanceUID = study_instance_uid
     asked.SeriesInstanceUID = ""
     asked.NumberOfSeriesRelatedInstances = None
-    return asked
+    found: dict[str, int] = {}
+    for match in _find(peer, calling, asked, timeouts or scu.Timeouts()):
+        if match.get("NumberOfSeriesRelatedInstances") is not None:
+            found[str(match.SeriesInstanceUID)] = int(match.NumberOfSeriesRelatedInstances)
+    return found
+
+
+def _find(peer: scu.Address, calling: str, asked: Dataset, timeouts: scu.Timeouts) -> Iterator[Dataset]:
+    with scu.association(peer, calling, [(STUDY_ROOT_FIND, contexts.NATIVE)], timeouts) as opened:
+        for answer, match in opened.send_c_find(asked, STUDY_ROOT_FIND):
+            value = scu.status_of(answer, peer)
+            if value in PENDING and match is not None:
+                yield match
+            elif value not in (status.SUCCESS, *PENDING):
+                raise scu.NotAccepted(f"{peer} answered a query with {value:04X}, expected 0000")

@@ -1,11 +1,5 @@
-"""The sender: C-STORE and C-ECHO as user.
+"""The sender: C-STORE and C-ECHO as user, each association under a watchdog."""
 
-pynetdicom clears the socket's timeout after connecting, so a peer that freezes in mid-message would hold the sender
-for ever; ``_guard`` sets it again.
-"""
-
-import logging
-import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,17 +13,17 @@ from typing import Any
 from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
 from vb_node.dimse import contexts, implementation, status
 from vb_node.dimse.tls import ClientTls
-from vb_node.errors import ConfigError, Later, NodeError
-
-log = logging.getLogger(__name__)
+from vb_node.dimse.watchdog import Watchdog
+from vb_node.errors import ConfigError, Later, NoAnswer, NodeError, Unreachable
 
 MOST_CONTEXTS = 128
+SLOWEST_BYTES_S = 1000
+RELEASE_S = 5.0
 NO_META = "the file has no file meta information (PS3.10 7.1)"
 
 
@@ -52,16 +46,20 @@ class Address:
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long to wait, in seconds."""
+    """How long to wait, in seconds: for a connection, and for a peer that moves no byte."""
 
     connect_s: float = 10.0
-    answer_s: float = 30.0
+    answer_s: float = 25.0
+
+    def longest_s(self, size_bytes: int) -> float:
+        """Give the time that an association may take which sends so much."""
+        return 2 * self.answer_s + size_bytes / SLOWEST_BYTES_S
 
 
 def echo(peer: Address, calling: str, timeouts: Timeouts | None = None) -> None:
     """Send a C-ECHO; raise ``Later`` or ``NotAccepted`` when it is not answered with Success."""
     with association(peer, calling, [(contexts.VERIFICATION, contexts.NATIVE)], timeouts or Timeouts()) as opened:
-        _expect_status(opened.send_c_echo(), peer)
+        status_of(opened.send_c_echo(), peer)
 
 
 def store(
@@ -74,8 +72,10 @@ def store(
 
     Raises
     ------
-    Later
-        No connection, no association for now, or no answer.
+    Unreachable
+        No connection, or no association for now.
+    NoAnswer
+        The association broke, or no answer came: it may have been stored.
     NotAccepted
         The peer rejects us for good, or accepts no presentation context for the object.
     """
@@ -83,11 +83,13 @@ def store(
     sop_class_uid = str(meta.MediaStorageSOPClassUID)
     wanted = (sop_class_uid, *contexts.FALL_BACK.get(sop_class_uid, ()))
     syntaxes = (str(meta.TransferSyntaxUID),)
-    with association(peer, calling, [(wish, syntaxes) for wish in wanted], timeouts or Timeouts()) as opened:
+    offers = [(wish, syntaxes) for wish in wanted]
+    size_bytes = path.stat().st_size
+    with association(peer, calling, offers, timeouts or Timeouts(), size_bytes=size_bytes) as opened:
         accepted = {str(context.abstract_syntax) for context in opened.accepted_contexts}
         chosen = next(wish for wish in wanted if wish in accepted)
         sent = path if chosen == sop_class_uid else convert(path, chosen)
-        return _expect_status(opened.send_c_store(sent), peer)
+        return status_of(opened.send_c_store(sent), peer)
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ def _store_lane(paths: Sequence[Path], peer: Address, calling: str, told: "Queue
         metas = {path: meta for path in paths if (meta := _meta(path)) is not None}
         wanted = {(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)) for meta in metas.values()}
         offers = [(sop_class_uid, (syntax,)) for sop_class_uid, syntax in sorted(wanted)[:MOST_CONTEXTS]]
-        with association(peer, calling, offers, Timeouts()) as opened:
+        size_bytes = sum(path.stat().st_size for path in paths)
+        with association(peer, calling, offers, Timeouts(), size_bytes=size_bytes) as opened:
             while waiting:
                 path = waiting[0]
                 told.put(_store_one(opened, path, peer) if path in metas else Sent(path, None, NO_META))
@@ -138,37 +141,49 @@ def _meta(path: Path) -> FileMetaDataset | None:
 
 def _store_one(opened: Association, path: Path, peer: Address) -> Sent:
     try:
-        return Sent(path, _expect_status(opened.send_c_store(path), peer))
+        return Sent(path, status_of(opened.send_c_store(path), peer))
     except (ValueError, RuntimeError, Later) as error:
         return Sent(path, None, str(error))
 
 
 @contextmanager
 def association(
-    peer: Address, calling: str, offers: Sequence[tuple[str, Sequence[str]]], timeouts: Timeouts
+    peer: Address,
+    calling: str,
+    offers: Sequence[tuple[str, Sequence[str]]],
+    timeouts: Timeouts,
+    *,
+    size_bytes: int = 0,
+    handlers: Sequence[Any] = (),
 ) -> Iterator[Association]:
-    """Open an association; release it at the end. Raise ``Later`` or ``NotAccepted`` where there is none."""
+    """Open an association, and release it at the end of the block; raise ``Unreachable`` or ``NotAccepted``.
+
+    ``size_bytes`` is what will be sent, about: the more, the longer may it take. ``handlers`` are pynetdicom's.
+    """
+    watchdog = Watchdog(timeouts.answer_s, timeouts.longest_s(size_bytes))
     ae = implementation.entity(calling)
     ae.connection_timeout = timeouts.connect_s
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeouts.answer_s
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = watchdog.longest_s
     offered = [build_context(sop_class_uid, list(syntaxes)) for sop_class_uid, syntaxes in offers]
-    guard = (evt.EVT_CONN_OPEN, _guard, [timeouts.answer_s])
     opened = ae.associate(
         peer.host,
         peer.port,
         contexts=offered,
         ae_title=peer.ae_title,
-        evt_handlers=[guard],
+        evt_handlers=[*watchdog.handlers, *handlers],
         tls_args=_tls_args(peer),
     )
     if not opened.is_established:
+        watchdog.stop()
         raise _why_not(opened, peer)
     try:
         if not opened.accepted_contexts:
             raise NotAccepted(f"{peer} accepts none of the presentation contexts {[offer[0] for offer in offers]}")
         yield opened
     finally:
+        watchdog.silent_s = min(RELEASE_S, timeouts.answer_s)  # what was asked is answered by now
         opened.release() if opened.is_established else opened.abort()
+        watchdog.stop()
 
 
 def _tls_args(peer: Address) -> tuple[ssl.SSLContext, str] | None:
@@ -181,27 +196,22 @@ def _tls_args(peer: Address) -> tuple[ssl.SSLContext, str] | None:
         raise Later(str(error)) from error
 
 
-def _guard(event: evt.Event, timeout_s: float) -> None:
-    connection: Any = event.assoc.dul.socket and event.assoc.dul.socket.socket
-    connection.settimeout(timeout_s)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _why_not(association: Association, peer: Address) -> NodeError:
-    answer = association.acceptor.primitive
-    if association.is_rejected and answer is not None:
+def _why_not(opened: Association, peer: Address) -> NodeError:
+    answer = opened.acceptor.primitive
+    if opened.is_rejected and answer is not None:
         words = f"{answer.result_str}: {answer.reason_str}"
-        kind = NotAccepted if answer.result == 0x01 else Later
+        kind = NotAccepted if answer.result == 0x01 else Unreachable
         return kind(f"{peer} rejected the association ({words}): check the AE titles on both sides")
-    if association.is_aborted and answer is not None:
+    if opened.is_aborted and answer is not None:
         return NotAccepted(f"{peer} accepts none of the presentation contexts that were offered")
-    return Later(f"{peer} cannot be reached or does not answer: check host and port, and that it listens")
+    return Unreachable(f"{peer} cannot be reached or does not answer: check host and port, and that it listens")
 
 
-def _expect_status(answer: object, peer: Address) -> int:
+def status_of(answer: object, peer: Address) -> int:
+    """Read the status of an answer; raise ``NoAnswer``."""
     value = getattr(answer, "Status", None)
     if value is None:
-        raise Later(f"{peer} did not answer in time")
+        raise NoAnswer(f"{peer} did not answer: the association broke or was silent too long")
     return int(value)
 
 

@@ -15,12 +15,12 @@ from storage.schema import Instance, Job, Series
 from storage.spool import Spool
 from vb_node.config import RouteSettings, Settings
 from vb_node.dicom.read import read_header
-from vb_node.dimse.scu import Address, Timeouts
 from vb_node.errors import IdentityConflict, Unfit
 from vb_node.pipeline import rule
 from vb_node.pipeline.application import Application, Candidate, find
 from vb_node.pipeline.rule import Rule
 from vb_node.pipeline.select import IMAGE_CLASSES, Choice
+from vb_node.runtime.destinations import peer_of, timeouts_of
 from vb_node.runtime.evidence import OpenStudy, evidences
 from vb_node.runtime.identity import conflict
 from vb_node.runtime.inquiry import Inquiry
@@ -142,9 +142,8 @@ def _route(route: RouteSettings, application: Application, settings: Settings) -
 def _inquiry(settings: Settings) -> Inquiry | None:
     for destination in settings.destinations:
         if destination.name == settings.assemble.ask:
-            peer = Address(destination.ae_title or "", destination.host, destination.port)
-            timeouts = Timeouts(min(10.0, destination.timeout_s), destination.timeout_s)
-            return Inquiry(peer, destination.calling_ae_title or settings.node.ae_title, timeouts)
+            calling = destination.calling_ae_title or settings.node.ae_title
+            return Inquiry(peer_of(destination), calling, timeouts_of(destination))
     return None
 
 

@@ -1,101 +1,155 @@
 """The station that sends results to one destination, in order, until each is there or a person must look."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from pydicom import dcmread
-
-from storage import deliveries
+from storage import deliveries, outages
 from storage.database import Database
-from storage.schema import Delivery
-from storage.spool import write_durably
+from storage.deliveries import Told
+from storage.schema import Delivery, Job
 from vb_node.config import DestinationSettings
-from vb_node.dicom import sr
 from vb_node.dimse import scu, status
-from vb_node.dimse.tls import ClientTls, TlsFiles
-from vb_node.errors import Later
+from vb_node.dimse.query import Wanted
+from vb_node.errors import Later, NoAnswer, Unreachable
+from vb_node.runtime.commit import Committer
+from vb_node.runtime.destinations import open_destination
 
 log = logging.getLogger(__name__)
 
 STATION = "deliver"
-Send = Callable[[Path, Delivery], tuple[int, str | None]]
+LEASE_S, BEAT_S = 30.0, 10.0
 GONE = "the destination is not in the configuration (any more)"
+FOUND = "it was there already: found by query, not sent again"
+NOT_FOUND = (
+    "the destination says that it has another instance of this UID, and a query does not find ours: compare them"
+)
+NOT_ASKED = (
+    "the destination says that it has another instance of this UID; set query = true to have such a case looked up"
+)
 
 
 class Deliverer:
     """Sends what waits for one destination."""
 
-    def __init__(self, database: Database, results: Path, destination: DestinationSettings, ae_title: str) -> None:
+    def __init__(self, database: Database, results: Path, settings: DestinationSettings, ae_title: str) -> None:
         self.database = database
         self.results = results
-        self.destination = destination
-        self.ae_title = destination.calling_ae_title or ae_title
-        self.send: Send = self._to_folder if destination.kind == "folder" else self._to_ae
-        self.timeouts = scu.Timeouts(connect_s=min(10.0, destination.timeout_s), answer_s=destination.timeout_s)
+        self.settings = settings
+        self.destination = open_destination(settings, ae_title)
+        self.committer = Committer(database, settings, ae_title) if settings.commitment else None
+        self.patience_s = 3600 * settings.retry_for_h
 
     def step(self, now: float) -> bool:
-        """Send one object; give False if none is due."""
-        lease_s = 60 + 6 * self.destination.timeout_s
+        """Send one object, or probe a destination that is down; give False if nothing is due."""
         with self.database.write() as session:
-            claimed = deliveries.claim(session, self.destination.name, lease_s=lease_s, now=now)
-        if claimed is None:
-            return False
+            outlook = outages.look(session, self.settings.name, now=now)
+            claimed = None
+            if outlook == "up":
+                claimed = deliveries.claim(session, self.settings.name, lease_s=LEASE_S, now=now)
+            job = claimed and session.get_one(Job, claimed[0].job_id)
+        if outlook == "probe":
+            return self._probe(now)
+        if claimed is None or job is None:
+            return outlook == "up" and self.committer is not None and self.committer.step(now)
         delivery, lease = claimed
-        answer, value, detail = self._attempt(delivery)
-        patience_s = 3600 * self.destination.retry_for_h
-        ids = {
-            "job": delivery.job_id,
-            "destination": self.destination.name,
-            "sop_instance_uid": delivery.sop_instance_uid,
-        }
+        begun = time.monotonic()
+        with self._kept(lease, now):
+            told = self._attempt(delivery, job)
+        self._settle(lease, told, delivery, now + time.monotonic() - begun)
+        return True
+
+    @contextmanager
+    def _kept(self, lease: deliveries.Lease, now: float) -> Iterator[None]:
+        """Prolong the lease while an attempt lasts: the time that sending takes is the link's."""
+        is_over, begun = threading.Event(), time.monotonic()
+
+        def beat() -> None:
+            while not is_over.wait(BEAT_S):
+                with self.database.write() as session:
+                    deliveries.keep(session, lease, lease_s=LEASE_S, now=now + time.monotonic() - begun)
+
+        threading.Thread(target=beat, daemon=True).start()
+        try:
+            yield
+        finally:
+            is_over.set()
+
+    def _probe(self, now: float) -> bool:
+        name = self.settings.name
+        try:
+            self.destination.probe()
+        except Later as later:
+            with self.database.write() as session:
+                outages.keep(session, name, str(later), now=now)
+                deliveries.park_overdue(session, name, now=now, patience_s=self.patience_s, detail=str(later))
+            return False
+        with self.database.write() as session:
+            outages.end(session, name, now=now)
+        log.info("destination up", extra={"destination": name})
+        return True
+
+    def _attempt(self, delivery: Delivery, job: Job) -> Told:
+        try:
+            return self._send(delivery, job)
+        except Unreachable as error:
+            return Told("unreachable", detail=str(error))
+        except NoAnswer as error:
+            return Told("unsure", detail=str(error))
+        except (Later, OSError) as error:
+            return Told("busy", detail=str(error))
+        except scu.NotAccepted as error:
+            return Told("refused", detail=str(error))
+        except Exception as error:
+            log.exception("delivery not done", extra={"job": delivery.job_id})
+            return Told("refused", detail=f"unexpected {type(error).__name__}, see the log")
+
+    def _send(self, delivery: Delivery, job: Job) -> Told:
+        """Send one result, but ask first where it may have got through before; and ask when it is called known."""
+        study, series = job.study_instance_uid, delivery.result.series_instance_uid
+        sent_as = _pair(delivery.sent_sop_class_uid, delivery.sent_sop_instance_uid)
+        if delivery.is_unsure and self.destination.holds(Wanted(study, series, _uid(delivery, sent_as))):
+            return Told("stored", detail=FOUND, sent_as=sent_as)
+        told = self.destination.send(self.results / delivery.result.path, delivery)
+        if told.status != status.DUPLICATE:
+            return told
+        is_there = self.destination.holds(Wanted(study, series, _uid(delivery, told.sent_as)))
+        if is_there:
+            return replace(told, answer="stored", detail=FOUND)
+        return replace(told, answer="impossible", detail=NOT_ASKED if is_there is None else NOT_FOUND)
+
+    def _settle(self, lease: deliveries.Lease, told: Told, delivery: Delivery, now: float) -> None:
+        name = self.settings.name
+        ids = {"job": delivery.job_id, "destination": name, "sop_instance_uid": delivery.sop_instance_uid}
         try:
             with self.database.write() as session:
                 settled = deliveries.settle(
-                    session, lease, answer, now=time.time(), patience_s=patience_s, status=value, detail=detail
+                    session,
+                    lease,
+                    told,
+                    now=now,
+                    patience_s=self.patience_s,
+                    wants_commitment=self.settings.commitment,
                 )
+                if told.answer == "unreachable":
+                    outages.keep(session, name, told.detail or "", now=now)
         except deliveries.LostLease:
             log.warning("delivery taken over", extra=ids)
-            return True
-        log.info("delivery", extra=ids | {"state": settled.state, "status": scu.words_of(value), "why": detail})
-        return True
+            return
+        words = {"state": settled.state, "status": scu.words_of(told.status), "why": told.detail}
+        log.info("delivery", extra=ids | words)
 
-    def _attempt(self, delivery: Delivery) -> tuple[deliveries.Answer, int | None, str | None]:
-        path = self.results / delivery.result.path
-        try:
-            value, detail = self.send(path, delivery)
-        except (Later, OSError) as error:
-            return "busy", None, str(error)
-        except scu.NotAccepted as error:
-            return "refused", None, str(error)
-        except Exception as error:
-            log.exception("delivery not done", extra={"job": delivery.job_id})
-            return "refused", None, f"unexpected {type(error).__name__}, see the log"
-        return status.meaning(value), value, detail
 
-    def _to_ae(self, path: Path, _delivery: Delivery) -> tuple[int, str | None]:
-        settings = self.destination
-        peer = scu.Address(settings.ae_title or "", settings.host, settings.port, tls_of(settings))
-        detail: str | None = None
-        with TemporaryDirectory() as scratch:
+def _pair(sop_class_uid: str | None, sop_instance_uid: str | None) -> tuple[str, str] | None:
+    return (sop_class_uid, sop_instance_uid) if sop_class_uid and sop_instance_uid else None
 
-            def convert(original: Path, sop_class_uid: str) -> Path:
-                nonlocal detail
-                document = sr.as_class(dcmread(original), sop_class_uid)
-                detail = f"sent as {document.SOPClassUID.name}, instance {document.SOPInstanceUID}"
-                document.save_as(Path(scratch) / "document.dcm", enforce_file_format=True)
-                return Path(scratch) / "document.dcm"
 
-            value = scu.store(peer, self.ae_title, path, convert, self.timeouts)
-        return value, detail
-
-    def _to_folder(self, path: Path, delivery: Delivery) -> tuple[int, str | None]:
-        if self.destination.folder is None:
-            raise Later(f"destination {self.destination.name} has no folder")
-        write_durably(self.destination.folder / f"{delivery.sop_instance_uid}.dcm", path.read_bytes())
-        return status.SUCCESS, None
+def _uid(delivery: Delivery, sent_as: tuple[str, str] | None) -> str:
+    return sent_as[1] if sent_as else delivery.sop_instance_uid
 
 
 def park_lost(database: Database, known: list[str], now: float) -> None:
@@ -105,15 +159,7 @@ def park_lost(database: Database, known: list[str], now: float) -> None:
     for destination in lost:
         while True:
             with database.write() as session:
-                claimed = deliveries.claim(session, destination, lease_s=60.0, now=now)
+                claimed = deliveries.claim(session, destination, lease_s=LEASE_S, now=now)
                 if claimed is None:
                     break
-                deliveries.settle(session, claimed[1], "impossible", now=now, patience_s=0.0, detail=GONE)
-
-
-def tls_of(destination: DestinationSettings) -> ClientTls | None:
-    """Give how a destination is known and what it is shown, where it is reached by TLS."""
-    asked = destination.tls
-    if asked is None:
-        return None
-    return ClientTls(TlsFiles(asked.certificate, asked.key, asked.ca), asked.check_host)
+                deliveries.settle(session, claimed[1], Told("impossible", detail=GONE), now=now, patience_s=0.0)

@@ -14,12 +14,12 @@ from storage.database import Database
 from storage.disk import Disk
 from storage.spool import Spool
 from vb_node.config import Settings
-from vb_node.dimse import door, scp
+from vb_node.dimse import commitment, door, scp
 from vb_node.dimse.guard import Limits
 from vb_node.dimse.listener import Listener
 from vb_node.dimse.tls import ServerTls, TlsFiles
 from vb_node.pipeline.application import installed
-from vb_node.runtime import assemble, deliver, receive, retain, work
+from vb_node.runtime import assemble, commit, deliver, destinations, receive, retain, work
 from vb_node.runtime.assemble import Assembler
 from vb_node.runtime.deliver import Deliverer
 from vb_node.runtime.receive import Receiver
@@ -69,6 +69,8 @@ def _rest(stop: threading.Event, changes: Callable[[], int], seen: int) -> None:
 def listen(settings: Settings, receiver: Receiver, disk: Disk) -> Listener:
     """Start the listener that a configuration describes."""
     asked = settings.receive
+    takes_reports = any(one.commitment for one in settings.destinations)
+    services = commitment.services(commit.taker(receiver.database)) if takes_reports else None
     limits = Limits(
         max_associations=asked.max_associations,
         max_pdu=asked.max_pdu,
@@ -87,6 +89,7 @@ def listen(settings: Settings, receiver: Receiver, disk: Disk) -> Listener:
         peers=[door.Peer(one.ae_title, one.hosts, one.certificate, one.max_associations) for one in asked.peers],
         on_reject=receiver.tell_rejection,
         on_end=receiver.end,
+        services=services,
         limits=limits,
         shares_port=asked.process_count > 1,
         tls=ServerTls(files, asked.tls.require_peer) if files and asked.tls else None,
@@ -141,7 +144,7 @@ def _work(database: Database, settings: Settings, stop: threading.Event, _number
 def _deliver(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
     """Turn one deliverer a destination, so that one that is down does not hold up the others."""
     known = [destination.name for destination in settings.destinations]
-    for secured in filter(None, map(deliver.tls_of, settings.destinations)):
+    for secured in filter(None, map(destinations.tls_of, settings.destinations)):
         secured.context()  # a wrong file is a matter of configuration, told at the start
     steps = [
         Deliverer(database, results_of(settings), destination, settings.node.ae_title).step
@@ -167,7 +170,7 @@ def _deliver(database: Database, settings: Settings, stop: threading.Event, _num
 def retain_files(settings: Settings, stop: threading.Event) -> None:
     """Turn the janitor once a minute, and at once again while it finds something."""
     database = Database(settings.database_url)
-    committing = [one.name for one in settings.destinations if getattr(one, "commitment", False)]
+    committing = [one.name for one in settings.destinations if one.commitment]
     janitor = retain.Janitor(
         database, spool_of(settings), results_of(settings), retain.disk_of(settings), settings.retention, committing
     )

@@ -6,6 +6,7 @@ commit, and is rebuilt from the spool where a crash comes between.
 
 import hashlib
 import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -110,12 +111,19 @@ class Receiver:
 
     def _see_again(self, request: StoreRequest) -> bool:
         """Open the series of a known instance before it is answered: from here on retention leaves its file alone."""
-        came_over = request.association_id
-        with self.database.write() as session:
+        uid, came_over = request.sop_instance_uid, request.association_id
+        seen, done = [], threading.Event()
+
+        def see(session: Session) -> None:
             self._note(session, request)
-            is_there = arrivals.see_again(session, request.sop_instance_uid, now=time.time(), association_id=came_over)
+            seen.append(arrivals.see_again(session, uid, now=time.time(), association_id=came_over))
+
+        self._pen.write(see, done.set)
         self._remember(request)
-        return is_there
+        self._pen.settle()
+        if not (done.is_set() and seen):
+            raise Dry("the ledger cannot be written")
+        return seen[-1]
 
     def _note(self, session: Session, request: StoreRequest) -> None:
         if request.association_id is not None:

@@ -43,7 +43,7 @@ class Shop(House):
         with self.database.write() as session:
             claimed = deliveries.claim(session, "pacs", lease_s=1, now=LATER)
             assert claimed is not None
-            deliveries.settle(session, claimed[1], answer, now=LATER, patience_s=0)
+            deliveries.settle(session, claimed[1], deliveries.Told(answer), now=LATER, patience_s=0)
 
     def janitor(self, warn_at: float = 1.0, committing: tuple[str, ...] = (), days: float | None = 30) -> Janitor:
         disk = Disk(self.spool.root, warn_at=warn_at)

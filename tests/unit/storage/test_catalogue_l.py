@@ -96,7 +96,7 @@ def test_l_02_every_writing_transaction_is_immediate(
     with database.write() as session:
         delivery = deliveries.claim(session, "pacs", lease_s=1, now=1e9)
         assert delivery is not None
-        deliveries.settle(session, delivery[1], "stored", now=1e9, patience_s=1)
+        deliveries.settle(session, delivery[1], deliveries.Told("stored"), now=1e9, patience_s=1)
 
     assert database.url.get_backend_name() == "postgresql" or len(traced) > 50
     assert _deferred_writes(traced) == []

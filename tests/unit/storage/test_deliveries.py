@@ -44,7 +44,7 @@ def _claim(database: Database, now: float) -> tuple[Delivery, deliveries.Lease] 
 
 def _settle(database: Database, lease: deliveries.Lease, answer: deliveries.Answer, now: float) -> Delivery:
     with database.write() as session:
-        return deliveries.settle(session, lease, answer, now=now, patience_s=HOURS_72)
+        return deliveries.settle(session, lease, deliveries.Told(answer), now=now, patience_s=HOURS_72)
 
 
 def _take(database: Database, now: float) -> deliveries.Lease:
@@ -114,6 +114,25 @@ def test_a_dead_sender_is_taken_over_and_fenced_off(pair: Database) -> None:
     with pytest.raises(deliveries.LostLease):
         _settle(pair, dead, "stored", 401.0)
     assert _settle(pair, heir, "stored", 402.0).state == "sent"
+
+
+def test_a_kept_delivery_is_not_taken_over(pair: Database) -> None:
+    lease = _take(pair, 301.0)
+
+    with pair.write() as session:
+        deliveries.keep(session, lease, lease_s=60.0, now=390.0)
+
+    assert _claim(pair, 400.0) is None
+    assert _claim(pair, 451.0) is not None
+
+
+def test_a_delivery_that_lost_its_sender_may_have_got_through(pair: Database) -> None:
+    _take(pair, 301.0)
+
+    claimed = _claim(pair, 400.0)
+
+    assert claimed is not None
+    assert claimed[0].is_unsure
 
 
 def test_a_destination_that_is_not_configured_is_named(pair: Database) -> None:

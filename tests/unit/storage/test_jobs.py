@@ -233,7 +233,7 @@ def test_a_retry_resumes_what_is_parked(database: Database, schedule: Callable[.
         jobs.finish(session, lease, "COMPLETED", [_result(lease.job_id)], now=300.0, outcome={})
         claimed = deliveries.claim(session, "pacs", lease_s=60.0, now=301.0)
         assert claimed is not None
-        deliveries.settle(session, claimed[1], "impossible", now=302.0, patience_s=0.0)
+        deliveries.settle(session, claimed[1], deliveries.Told("impossible"), now=302.0, patience_s=0.0)
 
     with database.write() as session:
         jobs.retry(session, lease.job_id, now=310.0, user="ann")

@@ -1,0 +1,45 @@
+"""A storage SCP that stops itself (SIGSTOP) at a chosen moment: ``python freezing_peer.py PORT MOMENT``."""
+
+import os
+import signal
+import sys
+
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+
+MOMENTS = ("negotiation", "data set", "answer", "release")
+RELEASE_RQ, P_DATA_TF = b"\x05", b"\x04"
+
+
+def _freeze() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def serve(port: int, moment: str) -> None:
+    """Listen until killed."""
+    received = 0
+
+    def on_data(event: evt.Event) -> None:
+        nonlocal received
+        received += event.data[:1] == P_DATA_TF
+        if (moment == "data set" and received == 3) or (moment == "release" and event.data[:1] == RELEASE_RQ):
+            _freeze()
+
+    def on_request(_event: evt.Event) -> None:
+        if moment == "negotiation":
+            _freeze()
+
+    def on_store(_event: evt.Event) -> int:
+        if moment == "answer":
+            _freeze()
+        return 0
+
+    ae = AE(ae_title="PACS")
+    ae.supported_contexts = AllStoragePresentationContexts
+    ae.start_server(
+        ("127.0.0.1", port),
+        evt_handlers=[(evt.EVT_DATA_RECV, on_data), (evt.EVT_REQUESTED, on_request), (evt.EVT_C_STORE, on_store)],
+    )
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,1 @@
+"""DICOM over HTTP, as user agent (PS3.18)."""
