@@ -62,6 +62,7 @@ def test_what_is_in_the_spool_is_what_was_sent(make_node: MakeNode, series: list
     node.start()
 
     storescu(node, series, "SENDER", "-xe")
+    wait_until(lambda: len(node.events(event="instance received")) == len(series), 20, "the rows follow")
 
     stored = {hashlib.sha256(data_set_of(path)).hexdigest() for path in (node.home / "data" / "spool").rglob("*.dcm")}
     assert stored == {event.details["sha256"] for event in node.events(event="instance received")}
@@ -187,9 +188,12 @@ def test_answered_instances_survive_random_kills(make_node: MakeNode, series: li
         wait_until(node.answers, 30, "the node answers again")
         answered |= {path.stem for path in batch if storescu(node, [path]).returncode == 0}
 
-    kept = {event.sop_instance_uid for event in node.events(event="instance received")}
     assert answered
-    assert answered <= kept
+    wait_until(lambda: answered <= _received(node), 20, "the ledger holds all that was answered")
+
+
+def _received(node: Node) -> set[str | None]:
+    return {event.sop_instance_uid for event in node.events(event="instance received")}
 
 
 def test_an_unknown_peer_is_not_answered(make_node: MakeNode, series: list[Path]) -> None:
