@@ -64,6 +64,7 @@ def every_object(series: Series) -> dict[str, Dataset]:
     """Write every kind of object that the node can write of one series; two lesions are in it."""
     labels, nothing = two_lesions(series.grid.shape), np.zeros(series.grid.shape, np.uint8)
     report, segmentation = written(series, labels, provenance())
+    refusal = provenance().of_refusal("NO_BRAIN")
     return {
         "SEG": segmentation,
         "SR": report,
@@ -72,7 +73,7 @@ def every_object(series: Series) -> dict[str, Dataset]:
         "SR, no lesion": write_report(
             series, *analysis_of(series, nothing, NOTHING, "not localised"), None, provenance("job-3")
         ),
-        "SR, not analysed": write_not_analysed(series.headers, NoBrain("expected a head"), provenance()),
+        "SR, not analysed": write_not_analysed(series.headers, NoBrain("expected a head"), refusal),
         **_revised(series, report),
         **_maps_and_pages(series),
     }
@@ -94,13 +95,13 @@ def _revised(series: Series, report: Dataset) -> dict[str, Dataset]:
 
 
 def _maps_and_pages(series: Series) -> dict[str, Dataset]:
-    shape, made_by = series.grid.shape, provenance()
+    shape, made_by, refusal = series.grid.shape, provenance(), provenance().of_refusal("NO_BRAIN")
     drawing = draw(series, head(shape).astype(np.float32), analysis_of(series, two_lesions(shape)).findings)
     return {
         "bands": write_bands(series, score_map(shape), made_by),
         "map": write_parametric_map(series, score_map(shape), made_by),
         "key image": write_page(series, drawing, LINES, made_by),
-        "text page": write_text_page(series.headers, LINES, made_by),
+        "text page": write_text_page(series.headers, LINES, refusal),
         "PDF": write_document(series.headers, "AI tumour analysis", LINES, drawing.picture, made_by),
-        "PDF, not analysed": write_document(series.headers, "AI tumour analysis", LINES, None, made_by),
+        "PDF, not analysed": write_document(series.headers, "AI tumour analysis", LINES, None, refusal),
     }

@@ -35,7 +35,8 @@ def process_folder(
     study = read_folder(folder) if folder.is_dir() else {}
     if not study:
         count = sum(path.is_file() for path in folder.rglob("*")) if folder.is_dir() else 0
-        raise ConfigError(f"a folder with DICOM files expected, {folder} holds {count} files and none that can be read")
+        held = f"{count} files, and none of them can be read" if count else "none"
+        raise ConfigError(f"a folder with DICOM files expected, {folder} holds {held}")
     plan = application.plan(settings)
     choices, plan = _choose(application, study, plan)
     show.table(

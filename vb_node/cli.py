@@ -277,7 +277,7 @@ def jobs_list(
     _, database = _ledger(config)
     with database.read() as session:
         rows = [show.job_row(job) for job in jobs.listing(session, state=state, limit=limit)]
-    show.rows("Jobs", rows, as_json=as_json)
+    show.rows("Jobs", rows if as_json else [show.brief(row) for row in rows], as_json=as_json)
 
 
 @jobs_app.command("show")

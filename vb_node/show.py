@@ -71,6 +71,11 @@ def job_row(job: Job) -> dict[str, object]:
     }
 
 
+def brief(row: Mapping[str, object]) -> dict[str, object]:
+    """Keep what fits a line of a terminal: a job's id leads to the rest."""
+    return {name: row[name] for name in ("id", "state", "reason", "step", "progress", "created", "finished")}
+
+
 def job(job: Job, deliveries: Sequence[Delivery], log: Sequence[Event], *, as_json: bool) -> None:
     """Print all of one job."""
     facts = job_row(job) | {

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from factories import SAGITTAL, affine, head, mr_series
+from factories import head
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from results import SHAPE, analysis_of, enhanced, oblique, provenance, score_map, series_of, two_lesions
+from results import analysis_of, oblique, provenance, score_map, two_lesions
+from sources import LINES, REAL, SOURCES
 
 from vb_node.dicom.bands import BANDS, write_bands
 from vb_node.dicom.check_companions import check_bands, check_document, check_parametric_map, check_text_page
@@ -27,32 +28,20 @@ from vb_node.types import Floats, Series
 
 BIN = Path("/usr/bin")
 DCMQI = Path(sys.executable).parent
-SOURCES: dict[str, Callable[[], Series]] = {
-    "oblique": oblique,
-    "Enhanced": enhanced,
-    "sagittal": lambda: series_of(mr_series(head(SHAPE), affine((1.0, 1.0, 1.0), SAGITTAL))),
-    "Chinese": lambda: oblique(SpecificCharacterSet="GB18030", PatientName="Wang^XiaoDong=王^小东"),
-    "poor": lambda: oblique(StudyID=None, ReferringPhysicianName=None, AccessionNumber=None, PatientID=None),
-}
-REAL = {
-    "ReMIND, oblique": "remind_022_t1ce_seg/3DAXT1postcontrast_MRI",
-    "Siemens, Enhanced": "siemens_xa30_enhanced_t1/In/5_anat-T1w_acq-tfl",
-    "Philips, sagittal": "philips_mprage_3t/In/cl",
-}
-LINES = ("two lesions (left thalamus, 1.2 mL; right side, 0.4 mL)", "Algorithm virtual_biopsy 0.1.0")
 
 
 def _results(series: Series) -> dict[str, Dataset]:
     """Write every object of one series, each after its own check."""
     probability, findings = score_map(series.grid.shape), analysis_of(series, two_lesions(series.grid.shape)).findings
     drawing = draw(series, head(series.grid.shape).astype(np.float32), findings)
+    refusal = provenance().of_refusal("NO_BRAIN")
     made = {
         "bands": write_bands(series, probability, provenance()),
         "map": write_parametric_map(series, probability, provenance()),
         "PDF": write_document(series.headers, "AI tumour analysis", LINES, drawing.picture, provenance()),
-        "PDF, not analysed": write_document(series.headers, "AI tumour analysis", LINES, None, provenance()),
+        "PDF, not analysed": write_document(series.headers, "AI tumour analysis", LINES, None, refusal),
         "page": write_page(series, drawing, LINES, provenance()),
-        "page, not analysed": write_text_page(series.headers, LINES, provenance()),
+        "page, not analysed": write_text_page(series.headers, LINES, refusal),
     }
     check_bands(series, probability, made["bands"])
     check_parametric_map(series, probability, made["map"])
