@@ -120,7 +120,7 @@ async function readText(name, description) {
   const page = await openStudy();
   await open(page, description);
   await page.locator(`${VIEWPORT} ${CANVAS}`).waitFor({ state: 'detached' });
-  const report = page.locator(VIEWPORT).filter({ hasText: /\S/ });
+  const report = page.locator(VIEWPORT).filter({ hasText: /\S/, hasNotText: 'Loading' });
   await report.waitFor();
   const text = await report.innerText();
   await page.waitForTimeout(500);
