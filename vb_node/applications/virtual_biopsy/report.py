@@ -57,7 +57,7 @@ def write(
     if lost := set(np.unique(prior.labels)) - set(np.unique(labels)):
         raise BadResult(f"lesions {sorted(map(int, lost))} have no voxel on the grid of the source")
     provenance = _tracked(_provenance(case, series.headers[0]), labels, series)
-    notes = [*standard.flags, *prior.notes, *_contrast_note(series)]
+    notes = [*standard.flags, *_contrast_note(series)]
     objects = _results(series, labels, findings, prior, diagnosis, provenance, notes)
     said = sentence.analysed(findings, prior, diagnosis, provenance)
     objects += _pages(case, series, key_image.draw(series, volume.voxels, findings), said, provenance)
