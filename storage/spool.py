@@ -27,12 +27,12 @@ class Spool:
         Two contents under one UID never share a file, so the second cannot touch the first.
         """
         name = hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:32]
-        return self.root / name[:2] / f"{name}-{sha256[:32]}.dcm"
+        return self.root / name[:1] / f"{name}-{sha256[:32]}.dcm"
 
     def prepare(self) -> None:
         """Make the folders, durably, so that no instance waits for them."""
-        for number in range(256):
-            (self.root / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+        for number in range(16):
+            (self.root / f"{number:x}").mkdir(parents=True, exist_ok=True)
         _sync_folder(self.root)
 
     def put(self, sop_instance_uid: str, sha256: str, *pieces: bytes) -> Path:
