@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from places import REAL_DATA
 from processes import TOML, Node, Orthanc, free_port
-
-ROOT = Path(__file__).parents[1]
-REAL_DATA = Path(os.environ.get("VB_NODE_REAL_DATA") or ROOT.parent / "shared" / "data")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

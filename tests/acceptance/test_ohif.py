@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from factories import affine, head, mr_series, turned
 from highdicom.seg import segread
 from PIL import Image
+from places import ROOT
 from processes import Orthanc, free_port
 from pydicom import Dataset, dcmread
 from results import analysis_of, provenance, series_of, to_bytes, two_lesions, write_key_image, written

@@ -15,7 +15,7 @@ from pydicom.misc import is_dicom
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conftest import REAL_DATA
+from places import REAL_DATA
 from processes import TOML, Node, Orthanc, free_port, storescu, wait_until
 
 from storage.schema import Job

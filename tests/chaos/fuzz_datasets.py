@@ -12,10 +12,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from conftest import REAL_DATA
 from factories import enhanced_mr, head, mr_series, write
 from invariants import META_LENGTH_AT, META_START
 from mutate import DataSet, data_set, mutated
+from places import REAL_DATA
 from processes import tool
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, generate_uid

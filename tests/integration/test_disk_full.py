@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from factories import mr_series, write
 from processes import TOML, Node, free_port, storescu, tool, wait_until
+from sqlalchemy import select
 
 from storage.schema import Instance
 from storage.spool import Spool
@@ -60,6 +61,7 @@ def test_r_12_a_full_disk_is_answered_a700_and_nothing_answered_is_lost(node: No
     (node.home / "data" / "ballast").unlink()
     wait_until(node.answers, RECOVERY_S, "associations are accepted again")
     again = _send(node, paths)
+    wait_until(lambda: _count(node) == len(paths), RECOVERY_S, "the rows follow the answers")
 
     assert 0 < len(kept) < len(paths)
     assert set(answers.values()) == {status.SUCCESS, status.OUT_OF_RESOURCES}
@@ -69,6 +71,11 @@ def test_r_12_a_full_disk_is_answered_a700_and_nothing_answered_is_lost(node: No
     assert node.station("receive").pid == listener
     assert _lost(node, paths) == []
     assert list((node.home / "data").rglob("*.part")) == []
+
+
+def _count(node: Node) -> int:
+    with node.database.read() as session:
+        return len(session.scalars(select(Instance.sop_instance_uid)).all())
 
 
 def _lost(node: Node, paths: list[Path]) -> list[Path]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from good_result import LABELS, REPORT, SEGMENTATION, SERIES, Fault
+from places import ROOT
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from seg_faults import SEG_FAULTS

@@ -12,6 +12,7 @@ from factories import head, mr_series, write
 from processes import HOST, free_port, storescp, tool, wait_until
 from typer.testing import CliRunner
 
+from vb_node import show
 from vb_node.cli import app
 from vb_node.dimse import scu
 from vb_node.errors import Later
@@ -107,7 +108,7 @@ def test_a_sender_that_sends_nothing_does_not() -> None:
 def test_the_exit_status_tells_how_the_node_took_it(
     node: scu.Address, calling: str, status: int, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr(show.console, "width", 400)  # made at the first import, whose COLUMNS count
 
     told = CliRunner().invoke(app, ["simulate", "truncated", "--to", str(node), "--calling", calling])
 

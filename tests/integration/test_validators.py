@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REAL_DATA, ROOT
 from highdicom.seg import segread
 from highdicom.sr import srread
+from places import REAL_DATA, ROOT
 from processes import Orthanc, free_port
 from pydicom import config, dcmread
 from pydicom.dataset import Dataset

@@ -155,7 +155,7 @@ class Pacs:
         """Keep the node waiting, and note when it has had enough."""
         begun = time.monotonic()
         while time.monotonic() - begun < self.fault.waits_s and not self._over.wait(STEP_S):
-            if not _is_open(association.dul.socket):
+            if not association.dul.is_alive():  # it reads while we wait, and ends with its connection
                 self.seen.let_go_after_s = time.monotonic() - begun
                 return
 
@@ -170,11 +170,6 @@ class Pacs:
     def close(self) -> None:
         self._over.set()
         self._server.shutdown()
-
-
-def _is_open(connection: Any) -> bool:
-    """Say whether the peer still holds its end: a closed one reads as ready, with nothing or an A-ABORT in it."""
-    return connection is not None and connection.socket is not None and not connection.ready
 
 
 def judge(name: str, ae_title: str, address: tuple[str, int], seconds: float) -> Judgement:
