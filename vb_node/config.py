@@ -245,8 +245,8 @@ class Settings(BaseSettings):
                 raise ValueError(f"each {kind} needs a name of its own, {sorted(doubled)} came twice")
         known = {destination.name for destination in self.destinations}
         asked = self.assemble.ask
-        if asked is not None and asked not in {one.name for one in self.destinations if one.kind == "dimse"}:
-            raise ValueError(f"assemble.ask is {asked!r}: expected the name of a destination of kind 'dimse'")
+        if asked is not None and asked not in {one.name for one in self.destinations if one.kind != "folder"}:
+            raise ValueError(f"assemble.ask is {asked!r}: expected the name of a destination of kind 'dimse' or 'stow'")
         titles = {peer.ae_title for peer in self.receive.peers}
         for one in self.destinations:
             if one.commitment and one.ae_title not in titles:
