@@ -7,6 +7,7 @@ the environment instead (``VB_NODE_NODE__DATABASE=...``), which is where secrets
 import os
 import tomllib
 from functools import cached_property
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -52,7 +53,7 @@ class PeerSettings(Section):
 
 
 class ReceiveTlsSettings(Section):
-    """The listener's TLS: PEM files."""
+    """The TLS of the listener or of the web station: PEM files."""
 
     certificate: Path
     key: Path
@@ -181,11 +182,46 @@ class WorkSettings(Section):
     max_errors: Annotated[int, Field(ge=1)] = 3
 
 
+class WebPeerSettings(Section):
+    """Who may send by STOW-RS: by a token, a certificate, or both; ``ae_title`` is the name of what it sends."""
+
+    ae_title: AeTitle
+    hosts: tuple[str, ...] = ()
+    token_file: Path | None = None
+    certificate: Fingerprint | None = None
+
+    @model_validator(mode="after")
+    def _can_be_known(self) -> Self:
+        if self.token_file is None and self.certificate is None:
+            raise ValueError(f"web peer {self.ae_title} needs token_file or certificate, by which it is known")
+        return self
+
+
 class WebSettings(Section):
-    """Reserved for the pages and the REST API: this version serves none, and says so at its start."""
+    """The web station: STOW-RS and health; limits of connections, instances and patience are those of [receive]."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    max_body_mb: Annotated[int, Field(ge=1)] = 4096
+    max_parts: Annotated[int, Field(ge=1)] = 10_000
+    tls: ReceiveTlsSettings | None = None
+    peers: tuple[WebPeerSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_not_exposed(self) -> Self:
+        if self.tls is None and not _is_loopback(self.host):
+            raise ValueError(f"host {self.host} is no loopback address: that needs [web.tls], tokens are secrets")
+        bound = [peer.ae_title for peer in self.peers if peer.certificate is not None]
+        if bound and (self.tls is None or self.tls.ca is None):
+            raise ValueError(f"web peers {bound} are bound to a certificate: that needs [web.tls] with ca")
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class RetentionSettings(Section):
@@ -304,14 +340,17 @@ def _place_at(home: Path, values: dict[str, Any]) -> None:
             node["database_file"] = str(home / str(node["database_file"]))
         if str(node.get("database", "")).startswith(SQLITE):
             node["database"] = SQLITE + str(home / node["database"].removeprefix(SQLITE))
-    for section in (values.get("receive"), *values.get("destinations", ())):
+    for section in (values.get("receive"), values.get("web"), *values.get("destinations", ())):
         if isinstance(section, dict):
-            _place_files(home, section)
-            _place_files(home, section.get("tls"))
+            _place_files(home, section, "folder", "authorization_file", "ca_file")
+            _place_files(home, section.get("tls"), "certificate", "key", "ca", "crl")
+            peers = section.get("peers")
+            for peer in peers if isinstance(peers, list) else ():
+                _place_files(home, peer, "token_file")
 
 
-def _place_files(home: Path, section: Any) -> None:
-    for name in {"folder", "authorization_file", "ca_file", "certificate", "key", "ca", "crl"} & set(section or ()):
+def _place_files(home: Path, section: Any, *names: str) -> None:
+    for name in set(names) & set(section if isinstance(section, dict) else ()):
         section[name] = str(home / str(section[name]))
 
 
