@@ -92,7 +92,7 @@ def init(file: Annotated[Path, typer.Argument()] = Path("node.toml")) -> None:
 def serve(
     config: Config = Path("node.toml"),
     only: Annotated[
-        Literal["receive", "assemble", "work", "deliver"] | None, typer.Option(help="Run one station, not all.")
+        Literal["receive", "assemble", "work", "deliver", "web"] | None, typer.Option(help="Run one station, not all.")
     ] = None,
 ) -> None:
     """Run the node until it is told to stop (SIGTERM).
@@ -101,11 +101,17 @@ def serve(
     """
     from vb_node import config as configuration
     from vb_node import log
-    from vb_node.runtime import node
+    from vb_node.runtime import line, node
 
     settings = configuration.load(config)
     log.start()
-    raise typer.Exit(node.supervise(settings, config) if only is None else node.run_station(only, settings))
+    if only is None:
+        raise typer.Exit(node.supervise(settings, config))
+    if only == node.WEB:
+        from vb_node.web import station
+
+        raise typer.Exit(node.run_station(only, settings, station.serve))
+    raise typer.Exit(node.run_station(only, settings, line.STATIONS[only]))
 
 
 @app.command()

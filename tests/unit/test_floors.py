@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FLOORS = (
     ("cli", "demo", "by_hand", "conformance", "show", "exit_status", "__main__"),
-    ("web", "runtime", "applications", "training", "simulate"),
+    ("web",),
+    ("runtime", "applications", "training", "simulate"),
     ("pipeline",),
     ("dicom", "dimse", "dicomweb", "models"),
     ("config", "log"),

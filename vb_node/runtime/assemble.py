@@ -20,7 +20,7 @@ from vb_node.pipeline import rule
 from vb_node.pipeline.application import Application, Candidate, find
 from vb_node.pipeline.rule import Rule
 from vb_node.pipeline.select import IMAGE_CLASSES, Choice
-from vb_node.runtime.destinations import peer_of, timeouts_of
+from vb_node.runtime.destinations import open_destination
 from vb_node.runtime.evidence import OpenStudy, evidences
 from vb_node.runtime.identity import conflict
 from vb_node.runtime.inquiry import Inquiry
@@ -142,8 +142,7 @@ def _route(route: RouteSettings, application: Application, settings: Settings) -
 def _inquiry(settings: Settings) -> Inquiry | None:
     for destination in settings.destinations:
         if destination.name == settings.assemble.ask:
-            calling = destination.calling_ae_title or settings.node.ae_title
-            return Inquiry(peer_of(destination), calling, timeouts_of(destination))
+            return Inquiry(destination.name, open_destination(destination, settings.node.ae_title).count_by_series)
     return None
 
 

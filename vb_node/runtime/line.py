@@ -5,7 +5,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from sqlalchemy.exc import OperationalError
 
@@ -31,6 +33,16 @@ IDLE_S, LOOK_S, BEAT_S, JANITOR_S = 0.2, 0.05, 2.0, 60.0
 SWITCH_S = 0.0005  # a connection that has to answer waits no longer for one that computes
 
 Step = Callable[[float], bool]
+
+
+class Server(Protocol):
+    """What instances come through."""
+
+    def shutdown(self) -> None:
+        """Finish what is in hand, and stop."""
+        ...
+
+
 Station = Callable[[Database, Settings, threading.Event, int], None]
 
 
@@ -71,16 +83,6 @@ def listen(settings: Settings, receiver: Receiver, disk: Disk) -> Listener:
     asked = settings.receive
     takes_reports = any(one.commitment for one in settings.destinations)
     services = commitment.services(commit.taker(receiver.database)) if takes_reports else None
-    limits = Limits(
-        max_associations=asked.max_associations,
-        max_pdu=asked.max_pdu,
-        max_connections=asked.max_connections,
-        max_connections_per_host=asked.max_connections_per_host,
-        max_instance_bytes=asked.max_instance_mb << 20,
-        stall_s=asked.stall_s,
-        idle_s=asked.idle_s,
-        is_full=disk.is_full,
-    )
     files = asked.tls and TlsFiles(asked.tls.certificate, asked.tls.key, asked.tls.ca, asked.tls.crl)
     return scp.listen(
         settings.node.ae_title,
@@ -90,15 +92,32 @@ def listen(settings: Settings, receiver: Receiver, disk: Disk) -> Listener:
         on_reject=receiver.tell_rejection,
         on_end=receiver.end,
         services=services,
-        limits=limits,
+        limits=limits_of(settings, disk),
         shares_port=asked.process_count > 1,
         tls=ServerTls(files, asked.tls.require_peer) if files and asked.tls else None,
     )
 
 
-def _receive(database: Database, settings: Settings, stop: threading.Event, number: int) -> None:
-    sys.setswitchinterval(SWITCH_S)
-    spool, disk, name = spool_of(settings), retain.disk_of(settings), f"{receive.STATION} {number}"
+def limits_of(settings: Settings, disk: Disk) -> Limits:
+    """Give what is taken at most, by DIMSE and by HTTP."""
+    asked = settings.receive
+    return Limits(
+        max_associations=asked.max_associations,
+        max_pdu=asked.max_pdu,
+        max_connections=asked.max_connections,
+        max_connections_per_host=asked.max_connections_per_host,
+        max_instance_bytes=asked.max_instance_mb << 20,
+        stall_s=asked.stall_s,
+        idle_s=asked.idle_s,
+        is_full=disk.is_full,
+    )
+
+
+def take(
+    database: Database, settings: Settings, stop: threading.Event, name: str, serve: Callable[[Receiver, Disk], Server]
+) -> None:
+    """Take instances through a server until told to stop, as a process of the station that receives."""
+    spool, disk = spool_of(settings), retain.disk_of(settings)
     disk.mend()
     receiver = Receiver(database, spool, disk, name)
     with database.write() as session:
@@ -106,7 +125,7 @@ def _receive(database: Database, settings: Settings, stop: threading.Event, numb
         associations.interrupt(session, name, now=time.time())
     spool.prepare()
     spool.sweep()
-    server = listen(settings, receiver, disk)
+    server = serve(receiver, disk)
     if rebuilt := receiver.recover():
         log.info("arrivals rebuilt from the spool", extra={"instances": rebuilt})
 
@@ -122,9 +141,14 @@ def _receive(database: Database, settings: Settings, stop: threading.Event, numb
         stop.wait(BEAT_S)
         return False
 
-    turn(receive.STATION, beat, stop)
+    turn(name, beat, stop)
     server.shutdown()
     receiver.close()
+
+
+def _receive(database: Database, settings: Settings, stop: threading.Event, number: int) -> None:
+    sys.setswitchinterval(SWITCH_S)
+    take(database, settings, stop, f"{receive.STATION} {number}", partial(listen, settings))
 
 
 def _assemble(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 RESTART_S, STOP_S = 1.0, 15.0
 SUPERVISED, NUMBER = "VBNODE_SUPERVISED", "VBNODE_NUMBER"
+WEB = "web"  # the station of the floor above
 WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
 REMEDY = (
     "keep a copy of it, then put your last backup in its place, or move it away: at the next start the instances are "
@@ -68,11 +69,10 @@ def supervise(settings: Settings, config: Path) -> int:
     """Run every station in a process of its own until SIGTERM or SIGINT; give the exit status."""
     check_ledger(settings)
     installed()
-    if settings.web is not None:
-        log.warning("section of the configuration is reserved and has no effect yet", extra={"section": "web"})
     stop = _stop_on_signals()
     counts = {"receive": settings.receive.process_count, "work": settings.work.workers}
-    names = [(name, number + 1) for name in line.STATIONS for number in range(counts.get(name, 1))]
+    stations_named = [*line.STATIONS, *([WEB] if settings.web is not None else [])]
+    names = [(name, number + 1) for name in stations_named for number in range(counts.get(name, 1))]
     children = [(name, number, _spawn(name, number, config)) for name, number in names]
     threading.Thread(target=line.retain_files, args=(settings, stop), daemon=True).start()
     log.info(
@@ -109,13 +109,13 @@ def _end(children: list[tuple[str, int, subprocess.Popen[bytes]]], status: int) 
     return status
 
 
-def run_station(name: str, settings: Settings) -> int:
+def run_station(name: str, settings: Settings, station: line.Station) -> int:
     """Run one station in this process until SIGTERM or SIGINT; give the exit status."""
     _die_with_supervisor()
     stop = _stop_on_signals()
     database = open_ledger(settings)
     try:
-        line.STATIONS[name](database, settings, stop, int(os.environ.get(NUMBER, "1")))
+        station(database, settings, stop, int(os.environ.get(NUMBER, "1")))
     except ConfigError:
         raise
     except Exception:
