@@ -19,7 +19,7 @@ from vb_node.dimse.guard import Limits
 from vb_node.dimse.listener import Listener
 from vb_node.dimse.tls import ServerTls, TlsFiles
 from vb_node.pipeline.application import installed
-from vb_node.runtime import assemble, commit, deliver, destinations, receive, retain, work
+from vb_node.runtime import assemble, commit, deliver, destinations, leftovers, receive, retain, work
 from vb_node.runtime.assemble import Assembler
 from vb_node.runtime.cell import Cell, in_cell
 from vb_node.runtime.deliver import Deliverer
@@ -133,7 +133,9 @@ def _assemble(database: Database, settings: Settings, stop: threading.Event, _nu
     turn(assemble.STATION, assembler.step, stop, database.changes)
 
 
-def _work(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
+def _work(database: Database, settings: Settings, stop: threading.Event, number: int = 1) -> None:
+    if number == 1:
+        leftovers.sweep(database, results_of(settings))
     names, cells = installed(), settings.data / "cells"
     cell, alone = Cell(cells, settings.work), Cell(cells, settings.work, share=0.5, is_kept=False)
     worker = Worker(

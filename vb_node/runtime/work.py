@@ -25,7 +25,7 @@ from storage.spool import Spool, write_durably
 from vb_node.config import WorkSettings
 from vb_node.dicom import viewers
 from vb_node.dicom.provenance import Predecessor
-from vb_node.errors import Later, NodeError, Unfit
+from vb_node.errors import BadResult, Later, NodeError, Unfit
 from vb_node.pipeline.application import Case, Outcome, find
 from vb_node.runtime import leftovers
 from vb_node.runtime.assemble import lineage_key
@@ -97,6 +97,7 @@ class Worker:
             self._work(job, lease)
         except jobs.LostLease:
             log.warning("lease lost, results dropped", extra=ids)
+            leftovers.sweep(self.database, self.results, job.id)
         except Exception as error:
             log.exception("job not done", extra=ids)
             self._after_error(job, lease, error)
@@ -177,6 +178,8 @@ class Worker:
         ]
 
     def _write_one(self, folder: Path, rank: int, role: str, job: Job, dataset: Dataset) -> Result:
+        if dataset.StudyInstanceUID != job.study_instance_uid:
+            raise BadResult(f"{role}: an object of study {job.study_instance_uid} expected, one of another study came")
         buffer = BytesIO()
         dataset.save_as(buffer, enforce_file_format=True)
         path = folder / f"{rank}-{role.lower().replace(' ', '-')}.dcm"
