@@ -171,14 +171,15 @@ class DestinationSettings(Section):
 
 
 class WorkSettings(Section):
-    """The worker. ``engine`` is "local" in this version."""
+    """The worker. ``engine`` is "local" in this version; ``memory_gb`` and ``network`` are the computation's."""
 
     engine: Literal["local"] = "local"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: Annotated[int, Field(ge=1, le=16)] = 1
     lease_s: Annotated[float, Field(ge=3)] = 30.0
     max_runtime_s: Annotated[float, Field(gt=0)] = 1800.0
-    max_attempts: Annotated[int, Field(ge=1)] = 12
+    memory_gb: Annotated[float, Field(gt=0)] = 16.0
+    network: bool = False
     max_errors: Annotated[int, Field(ge=1)] = 3
 
 
