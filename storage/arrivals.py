@@ -1,9 +1,10 @@
 """The shelf ARRIVALS: instances that were answered Success, by series, until a series is whole."""
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Connection, bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from storage import audit
@@ -11,12 +12,33 @@ from storage.schema import Instance, Series
 
 
 class Conflict(Exception):
-    """The SOP Instance UID is known with other content, or in another series."""
+    """The SOP Instance UID is known with other content or in another series, or the series in another study."""
 
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One instance that is safe in the spool, with the keys of its series: what the ledger is to hold of it."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    patient_id: str
+    accession_number: str
+    sha256: str
+    size_bytes: int
+    peer: str
+    received_at: float
+    association_id: str | None = None
+
+
+Known = tuple[str, str, float | None]  # digest, series, when its file was let go
 
 _INSTANCES, _SERIES = Instance.__table__.c, Series.__table__.c
+_COLUMNS = [column.key for column in _INSTANCES if column.key != "deleted_at"]
+_INSERT = insert(Instance.__table__)  # type: ignore[arg-type]
 _BY_UID = _INSTANCES.sop_instance_uid == bindparam("uid")
-# Made once, and one for both: to put a statement together takes longer than to run it, and this runs for each instance.
+# One statement, for it runs before each answer.
 _KNOWN = select(
     select(_INSTANCES.sha256).where(_BY_UID).scalar_subquery(),
     select(_INSTANCES.series_instance_uid).where(_BY_UID).scalar_subquery(),
@@ -25,82 +47,105 @@ _KNOWN = select(
 )
 
 
-def record(session: Session, instance: Instance, series: Series, *, actor: str) -> bool:
-    """Put one instance on the shelf; give False if it was there already, byte for byte.
+def record(session: Session, arrived: Sequence[Arrived], *, actor: str) -> list[tuple[Arrived, Conflict]]:
+    """Put instances on the shelf, in their order; what is there already, byte for byte, stays as it is.
 
-    ``series`` carries the keys of the instance's series, used when it is the first of it. A new instance of a
-    closed series opens it again.
+    The first instance of a series opens it, and a new one of a closed series opens it again. Gives those whose UID is
+    taken by other bytes or another series, or whose series by another study: the first ones are kept.
+    """
+    known, shelves = _known(session, arrived), _shelves(session, arrived)
+    new, lines, conflicts = [], [], []
+    for one in arrived:
+        shelf = shelves.get(one.series_instance_uid)
+        try:
+            state = _judge(one, known.get(one.sop_instance_uid), shelf.study_instance_uid if shelf else None)
+        except Conflict as conflict:
+            conflicts.append((one, conflict))
+            continue
+        if state == "kept":
+            continue
+        if shelf is None:
+            shelf = shelves[one.series_instance_uid] = _new_shelf(session, one)
+        if state == "let go":
+            _take_again(session, one)
+        else:
+            shelf.instances += 1
+            new.append({name: getattr(one, name) for name in _COLUMNS})
+        known[one.sop_instance_uid] = one.sha256, one.series_instance_uid, None
+        _open(shelf, now=one.received_at)
+        lines.append(_line(one, shelf, actor))
+    session.flush()  # the series, before instances that name them
+    if new:
+        session.connection().execute(_INSERT, new)
+    audit.record_all(session, lines)
+    return conflicts
+
+
+def is_known(connection: Connection, arrived: Arrived) -> bool:
+    """Say whether an instance is on the shelf, byte for byte.
 
     Raises
     ------
     Conflict
-        The UID is taken by other bytes or another series: the first one is kept.
+        The UID is taken by other bytes or another series, or the series by another study.
     """
-    place = series.series_instance_uid, series.study_instance_uid
-    found = _look(session, instance.sop_instance_uid, instance.sha256, *place)
-    if found == "kept":
-        return False
-    shelf = _shelf_of(session, series)
-    if found == "let go":
-        instance = _take_again(session, instance)
-    else:
-        shelf.instances += 1
-        session.add(instance)
-    _open(shelf, now=instance.received_at)
-    audit.record(
-        session,
+    uids = {"uid": arrived.sop_instance_uid, "series": arrived.series_instance_uid}
+    sha256, series, deleted_at, study = connection.execute(_KNOWN, uids).one()
+    return _judge(arrived, (sha256, series, deleted_at) if sha256 is not None else None, study) == "kept"
+
+
+def _judge(one: Arrived, known: Known | None, known_study: str | None) -> Literal["new", "kept", "let go"]:
+    if known is not None and known[:2] != (one.sha256, one.series_instance_uid):
+        raise Conflict(f"SOP Instance UID {one.sop_instance_uid} is known with other content; the first is kept")
+    if known_study not in (None, one.study_instance_uid):
+        raise Conflict(f"series {one.series_instance_uid} is known in another study; the first is kept")
+    if known is None:
+        return "new"
+    return "kept" if known[2] is None else "let go"
+
+
+def _known(session: Session, arrived: Sequence[Arrived]) -> dict[str, Known]:
+    columns = _INSTANCES.sop_instance_uid, _INSTANCES.sha256, _INSTANCES.series_instance_uid, _INSTANCES.deleted_at
+    query = select(*columns).where(_INSTANCES.sop_instance_uid.in_([one.sop_instance_uid for one in arrived]))
+    return {uid: (sha256, series, gone) for uid, sha256, series, gone in session.connection().execute(query)}
+
+
+def _shelves(session: Session, arrived: Sequence[Arrived]) -> dict[str, Series]:
+    query = select(Series).where(Series.series_instance_uid.in_({one.series_instance_uid for one in arrived}))
+    return {series.series_instance_uid: series for series in session.scalars(query)}
+
+
+def _new_shelf(session: Session, one: Arrived) -> Series:
+    series = Series(
+        series_instance_uid=one.series_instance_uid,
+        study_instance_uid=one.study_instance_uid,
+        patient_id=one.patient_id,
+        accession_number=one.accession_number,
+        instances=0,
+        opened_at=one.received_at,
+        last_arrival_at=one.received_at,
+    )
+    session.add(series)
+    return series
+
+
+def _take_again(session: Session, one: Arrived) -> None:
+    """Take an instance back whose file retention had let go."""
+    known = session.get_one(Instance, one.sop_instance_uid)
+    known.deleted_at, known.received_at, known.peer = None, one.received_at, one.peer
+    known.association_id = one.association_id
+
+
+def _line(one: Arrived, shelf: Series, actor: str) -> dict[str, Any]:
+    return audit.line(
         "instance received",
-        now=instance.received_at,
+        now=one.received_at,
         actor=actor,
-        details={"sha256": instance.sha256, "sop_class_uid": instance.sop_class_uid, "size_bytes": instance.size_bytes},
-        peer=instance.peer,
-        sop_instance_uid=instance.sop_instance_uid,
+        details={"sha256": one.sha256, "sop_class_uid": one.sop_class_uid, "size_bytes": one.size_bytes},
+        peer=one.peer,
+        sop_instance_uid=one.sop_instance_uid,
         **audit.keys_of(shelf),
     )
-    return True
-
-
-def is_known(
-    session: Session, sop_instance_uid: str, sha256: str, series_instance_uid: str, study_instance_uid: str
-) -> bool:
-    """Say whether an instance is on the shelf, byte for byte; raise ``Conflict`` like ``record``."""
-    return _look(session, sop_instance_uid, sha256, series_instance_uid, study_instance_uid) == "kept"
-
-
-def _take_again(session: Session, instance: Instance) -> Instance:
-    """Take an instance back whose file retention had let go."""
-    known = session.get_one(Instance, instance.sop_instance_uid)
-    known.deleted_at, known.received_at, known.peer = None, instance.received_at, instance.peer
-    known.association_id = instance.association_id
-    return known
-
-
-def _look(
-    session: Session, sop_instance_uid: str, sha256: str, series_instance_uid: str, study_instance_uid: str
-) -> Literal["new", "kept", "let go"]:
-    found = session.connection().execute(_KNOWN, {"uid": sop_instance_uid, "series": series_instance_uid}).one()
-    known_sha256, known_series, deleted_at, known_study = found
-    if known_sha256 is not None and (known_sha256, known_series) != (sha256, series_instance_uid):
-        raise Conflict(f"SOP Instance UID {sop_instance_uid} is known with other content; the first is kept")
-    if known_study not in (None, study_instance_uid):
-        raise Conflict(f"series {series_instance_uid} is known in another study; the first is kept")
-    if known_sha256 is None:
-        return "new"
-    return "kept" if deleted_at is None else "let go"
-
-
-def _shelf_of(session: Session, series: Series) -> Series:
-    """Give the row of a series, made of ``series`` where there is none; held for the session, which forgets else."""
-    shelves: dict[str, Series] = session.info.setdefault("shelves", {})
-    uid = series.series_instance_uid
-    if uid not in shelves:
-        shelf = session.get(Series, uid)
-        if shelf is None:
-            series.instances = 0
-            session.add(series)
-            session.flush()
-        shelves[uid] = shelf or series
-    return shelves[uid]
 
 
 def see_again(session: Session, sop_instance_uid: str, *, now: float, association_id: str | None = None) -> bool:

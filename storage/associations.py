@@ -10,11 +10,9 @@ from storage.schema import Association, Instance
 
 def note(session: Session, association_id: str, peer: str, host: str, *, listener: str, now: float) -> None:
     """Write an association down, once, with the first instance that it brings to a process of the listener."""
-    noted: set[str] = session.info.setdefault("associations", set())
-    if association_id not in noted and session.get(Association, association_id) is None:
+    if session.get(Association, association_id) is None:
         keys = {"peer": peer[:64], "host": host[:64], "listener": listener}
         session.add(Association(id=association_id, began_at=now, is_released=False, **keys))
-    noted.add(association_id)
 
 
 def end(session: Session, association_id: str, *, is_released: bool, now: float) -> None:

@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from storage.schema import AuditHead, Event, Job, Series
 
 ORIGIN = "0" * 64
 _HEAD = "head of the audit trail"  # of a session: one transaction, in which nobody else writes
+_WORDS = ("previous", "at", "event", "outcome", "actor", "details")
 _KEYS = (
     "peer",
     "patient_id",
@@ -24,26 +25,50 @@ _KEYS = (
 )
 
 
+Outcome = Literal["success", "refused", "failure"]
+_INSERT = insert(Event.__table__)  # type: ignore[arg-type]
+
+
 def record(
     session: Session,
     event: str,
     *,
     now: float,
     actor: str,
-    outcome: Literal["success", "refused", "failure"] = "success",
+    outcome: Outcome = "success",
     details: dict[str, Any] | None = None,
     **keys: Any,
-) -> Event:
-    """Add one line to the trail.
+) -> None:
+    """Add one line to the trail; ``keys`` as of ``line``."""
+    record_all(session, [line(event, now=now, actor=actor, outcome=outcome, details=details, **keys)])
+
+
+def line(
+    event: str,
+    *,
+    now: float,
+    actor: str,
+    outcome: Outcome = "success",
+    details: dict[str, Any] | None = None,
+    **keys: Any,
+) -> dict[str, Any]:
+    """Make one line, not yet in the chain.
 
     ``keys`` are the columns by which the line is found: peer, patient_id, accession_number, study_instance_uid,
     series_instance_uid, sop_instance_uid, job_id, user.
     """
+    words = {"at": now, "event": event, "outcome": outcome, "actor": actor, "details": details or {}}
+    return dict.fromkeys(_KEYS) | words | keys
+
+
+def record_all(session: Session, lines: Sequence[dict[str, Any]]) -> None:
+    """Add lines to the trail in their order, in one statement."""
     head = session.info.get(_HEAD) or _take_head(session)
-    line = Event(at=now, event=event, outcome=outcome, actor=actor, details=details or {}, previous=head.digest, **keys)
-    head.digest = line.digest = digest_of(line)
-    session.add(line)
-    return line
+    for one in lines:
+        one["previous"] = head.digest
+        head.digest = one["digest"] = _digest(one)
+    if lines:
+        session.connection().execute(_INSERT, lines)
 
 
 def _take_head(session: Session) -> AuditHead:
@@ -71,15 +96,11 @@ def keys_of(about: Series | Job) -> dict[str, Any]:
 
 def digest_of(line: Event) -> str:
     """Digest a line with its predecessor's digest, over canonical JSON."""
-    words = [
-        line.previous,
-        line.at,
-        line.event,
-        line.outcome,
-        line.actor,
-        line.details,
-        *(getattr(line, key) for key in _KEYS),
-    ]
+    return _digest({name: getattr(line, name) for name in (*_WORDS, *_KEYS)})
+
+
+def _digest(line: Mapping[str, Any]) -> str:
+    words = [line[name] for name in (*_WORDS, *_KEYS)]
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
 

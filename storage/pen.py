@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice, takewhile
+from typing import Generic, TypeVar
 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -20,26 +21,26 @@ log = logging.getLogger(__name__)
 MOST_WAITING, MOST_A_COMMIT = 1000, 200
 GATHER_S, RETRY_S = 0.05, 1.0
 
-Write = Callable[[Session], None]
+Entry = TypeVar("Entry")
 
 
 class Dry(Exception):
     """The ledger takes nothing now."""
 
 
-class Pen:
-    """One thread that writes what others hand in, in their order; stop it with ``close``."""
+class Pen(Generic[Entry]):
+    """One thread that writes what others hand in, in their order, by ``write_all``; stop it with ``close``."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._waiting: deque[tuple[Write, Callable[[], None]]] = deque()
+    def __init__(self, database: Database, write_all: Callable[[Session, Sequence[Entry]], None]) -> None:
+        self._database, self._write_all = database, write_all
+        self._waiting: deque[tuple[Entry, Callable[[], None]]] = deque()
         self._changed = threading.Condition()
         self._is_failing = self._is_closed = self._is_hurried = False
         self._thread = threading.Thread(target=self._run, name="pen", daemon=True)
         self._thread.start()
 
-    def write(self, write: Write, done: Callable[[], None] = lambda: None) -> None:
-        """Hand in one write; ``done`` is called when it is committed. Wait while too many wait.
+    def write(self, entry: Entry, done: Callable[[], None] = lambda: None) -> None:
+        """Hand in one entry; ``done`` is called when it is committed. Wait while too many wait.
 
         Raises
         ------
@@ -50,7 +51,7 @@ class Pen:
             self._changed.wait_for(lambda: len(self._waiting) < MOST_WAITING or self._is_failing)
             if self._is_failing or self._is_closed:
                 raise Dry("the ledger cannot be written: is its disk full?")
-            self._waiting.append((write, done))
+            self._waiting.append((entry, done))
             self._changed.notify_all()
 
     def settle(self) -> None:
@@ -70,7 +71,7 @@ class Pen:
 
     def _run(self) -> None:
         while batch := self._next():
-            written = self._commit([write for write, _ in batch])
+            written = self._commit([entry for entry, _ in batch])
             for _, done in batch[:written]:
                 done()
             with self._changed:
@@ -81,23 +82,22 @@ class Pen:
                 if self._is_failing and self._changed.wait_for(lambda: self._is_closed, RETRY_S):
                     return
 
-    def _next(self) -> list[tuple[Write, Callable[[], None]]]:
+    def _next(self) -> list[tuple[Entry, Callable[[], None]]]:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_closed)
             self._changed.wait_for(lambda: len(self._waiting) >= MOST_A_COMMIT or self._is_hurried, GATHER_S)
             return list(islice(self._waiting, MOST_A_COMMIT))
 
-    def _commit(self, writes: Sequence[Write]) -> int:
+    def _commit(self, entries: Sequence[Entry]) -> int:
         """Write all in one commit, or what is possible one by one; give how many are dealt with."""
         try:
             with self._database.write() as session:
-                for write in writes:
-                    write(session)
+                self._write_all(session, entries)
         except (OperationalError, OSError):
-            log.exception("ledger not written, tried again", extra={"writes": len(writes)})
+            log.exception("ledger not written, tried again", extra={"entries": len(entries)})
             return 0
         except Exception:
-            if len(writes) > 1:  # one of them is at fault, and must not hold up the others
-                return sum(1 for _ in takewhile(bool, (self._commit([write]) for write in writes)))
-            log.exception("write left out")
-        return len(writes)
+            if len(entries) > 1:  # one of them is at fault, and must not hold up the others
+                return sum(1 for _ in takewhile(bool, (self._commit([entry]) for entry in entries)))
+            log.exception("entry left out")
+        return len(entries)

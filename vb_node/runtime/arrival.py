@@ -2,32 +2,25 @@
 
 import logging
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from storage import arrivals, audit
-from storage.pen import Write
-from storage.schema import Instance, Series
-from vb_node.dicom.admission import Header
+from storage import arrivals, associations, audit
+from storage.arrivals import Arrived
 
 log = logging.getLogger(__name__)
 
 ACTOR = "receive"
 
 
-@dataclass(frozen=True)
-class Arrival:
-    """What came: its header, and the digest of its data set."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An instance that was answered Success, from a host."""
 
-    header: Header
-    sha256: str
-
-    @property
-    def place(self) -> tuple[str, str]:
-        return self.header.series_instance_uid, self.header.study_instance_uid
+    arrived: Arrived
+    host: str
 
 
 class Underway:
@@ -37,7 +30,7 @@ class Underway:
         self._lock = threading.Lock()
         self._held: dict[tuple[str, str], tuple[tuple[str, ...], int]] = {}  # by kind and UID: its value, how often
 
-    def claim(self, arrival: Arrival) -> Callable[[], None]:
+    def claim(self, arrived: Arrived) -> Callable[[], None]:
         """Hold an arrival until the function that is given is called.
 
         Raises
@@ -45,10 +38,9 @@ class Underway:
         Conflict
             Another content under its UID is underway, or another study with its series.
         """
-        series, study = arrival.place
         claims = {
-            ("instance", arrival.header.sop_instance_uid): (arrival.sha256, series),
-            ("series", series): (study,),
+            ("instance", arrived.sop_instance_uid): (arrived.sha256, arrived.series_instance_uid),
+            ("series", arrived.series_instance_uid): (arrived.study_instance_uid,),
         }
         with self._lock:
             for name, value in claims.items():
@@ -66,45 +58,32 @@ class Underway:
                     self._held[name] = (value, count - 1)
 
 
-def record_of(arrival: Arrival, size_bytes: int, peer: str, association_id: str | None = None) -> Write:
-    """Give what writes the row of an arrival, received now."""
-    header, now = arrival.header, time.time()
+def put_down(session: Session, taken: Sequence[Taken], listener: str) -> list[Arrived]:
+    """Write the rows of instances that were taken, and of the associations over which they came.
 
-    def write(session: Session) -> None:
-        instance = Instance(
-            sop_instance_uid=header.sop_instance_uid,
-            sop_class_uid=header.sop_class_uid,
-            series_instance_uid=header.series_instance_uid,
-            study_instance_uid=header.study_instance_uid,
-            sha256=arrival.sha256,
-            size_bytes=size_bytes,
-            peer=peer,
-            received_at=now,
-            association_id=association_id,
+    Gives those of which another process of the listener took other content first: their files are kept, and told of.
+    """
+    note(session, taken, listener)
+    aside = []
+    for one, conflict in arrivals.record(session, [each.arrived for each in taken], actor=ACTOR):
+        log.error("instance set aside", extra={"sop_instance_uid": one.sop_instance_uid})
+        audit.record(
+            session,
+            "instance set aside",
+            now=one.received_at,
+            actor=ACTOR,
+            outcome="failure",
+            details={"sha256": one.sha256, "why": str(conflict)},
+            peer=one.peer,
+            sop_instance_uid=one.sop_instance_uid,
         )
-        series = Series(
-            series_instance_uid=header.series_instance_uid,
-            study_instance_uid=header.study_instance_uid,
-            patient_id=header.patient_id,
-            accession_number=header.accession_number,
-            opened_at=now,
-            last_arrival_at=now,
-        )
-        try:
-            arrivals.record(session, instance, series, actor=ACTOR)
-        except arrivals.Conflict as conflict:  # another process of the listener was first; the file is kept
-            details = {"sha256": arrival.sha256, "why": str(conflict)}
-            uid = header.sop_instance_uid
-            log.error("instance set aside", extra={"sop_instance_uid": uid})
-            audit.record(
-                session,
-                "instance set aside",
-                now=now,
-                actor=ACTOR,
-                outcome="failure",
-                details=details,
-                peer=peer,
-                sop_instance_uid=uid,
-            )
+        aside.append(one)
+    return aside
 
-    return write
+
+def note(session: Session, taken: Sequence[Taken], listener: str) -> None:
+    """Write down the associations over which instances came."""
+    for uid, one in {each.arrived.association_id: each for each in taken}.items():
+        if uid is not None:
+            now = one.arrived.received_at
+            associations.note(session, uid, one.arrived.peer, one.host, listener=listener, now=now)

@@ -8,7 +8,8 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 from struct import pack
 
@@ -19,22 +20,26 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from storage import arrivals, associations, audit
+from storage.arrivals import Arrived
 from storage.database import Database
 from storage.disk import Disk
 from storage.pen import Dry, Pen
 from storage.schema import Instance
 from storage.spool import Spool
-from vb_node.dicom.admission import admit
+from vb_node.dicom.admission import Header, admit
 from vb_node.dicom.structure import CANNOT_PARSE
 from vb_node.dimse import implementation, status
 from vb_node.dimse.scp import StoreRequest
 from vb_node.errors import Refused
-from vb_node.runtime.arrival import Arrival, Underway, record_of
+from vb_node.runtime.arrival import Taken, Underway, note, put_down
 
 log = logging.getLogger(__name__)
 
 STATION = "receive"
+REBUILT_AT_ONCE, YOUNG_S = 200, 600.0
 META_START, META_LENGTH_AT = 144, slice(140, 144)
+
+Write = Callable[[Session], None]
 
 
 class Receiver:
@@ -45,7 +50,7 @@ class Receiver:
         self.spool = spool
         self.disk = disk
         self.name = name
-        self._pen = Pen(database)
+        self._pen: Pen[Taken | Write] = Pen(database, self._write_all)
         self._underway = Underway()
         self._open: set[str] = set()  # associations that brought instances
 
@@ -78,11 +83,11 @@ class Receiver:
 
     def _store(self, request: StoreRequest) -> None:
         header = admit(request.data, request.transfer_syntax_uid, request.sop_class_uid, request.sop_instance_uid)
-        arrival = Arrival(header, hashlib.sha256(request.data).hexdigest())
+        arrived = _arrived(header, request.data, request.calling_ae_title, request.association_id)
         try:
-            release = self._underway.claim(arrival)
+            release = self._underway.claim(arrived)
             try:
-                self._keep(request, arrival, release)
+                self._keep(request, Taken(arrived, request.host), release)
             except BaseException:
                 release()
                 raise
@@ -91,48 +96,45 @@ class Receiver:
         except (OSError, OperationalError, Dry) as error:
             raise Refused(f"out of resources: {type(error).__name__}", status.OUT_OF_RESOURCES) from error
 
-    def _keep(self, request: StoreRequest, arrival: Arrival, release: Callable[[], None]) -> None:
+    def _keep(self, request: StoreRequest, taken: Taken, release: Callable[[], None]) -> None:
         """Have the instance on disk, and hand in what the ledger is to hold of it."""
-        uid = arrival.header.sop_instance_uid
-        with self.database.read() as session:
-            is_known = arrivals.is_known(session, uid, arrival.sha256, *arrival.place)
-        if is_known and self._see_again(request) and is_intact(self.spool.path_of(uid, arrival.sha256), arrival.sha256):
+        uid, sha256 = taken.arrived.sop_instance_uid, taken.arrived.sha256
+        with self.database.glance() as connection:
+            is_known = arrivals.is_known(connection, taken.arrived)
+        if is_known and self._see_again(taken) and is_intact(self.spool.path_of(uid, sha256), sha256):
             release()
             return
-        self.spool.put(uid, arrival.sha256, part10(request), request.data)
-        row = record_of(arrival, len(request.data), request.calling_ae_title, request.association_id)
+        self.spool.put(uid, sha256, part10(request), request.data)
+        self._hand_in(taken, release)
 
-        def write(session: Session) -> None:
-            self._note(session, request)
-            row(session)
-
-        self._pen.write(write, release)
-        self._remember(request)
-
-    def _see_again(self, request: StoreRequest) -> bool:
+    def _see_again(self, taken: Taken) -> bool:
         """Open the series of a known instance before it is answered: from here on retention leaves its file alone."""
-        uid, came_over = request.sop_instance_uid, request.association_id
-        seen, done = [], threading.Event()
+        seen, done, arrived = [], threading.Event(), taken.arrived
 
         def see(session: Session) -> None:
-            self._note(session, request)
-            seen.append(arrivals.see_again(session, uid, now=time.time(), association_id=came_over))
+            note(session, [taken], self.name)
+            uid, over, now = arrived.sop_instance_uid, arrived.association_id, arrived.received_at
+            seen.append(arrivals.see_again(session, uid, now=now, association_id=over))
 
-        self._pen.write(see, done.set)
-        self._remember(request)
+        self._hand_in(taken, done.set, see)
         self._pen.settle()
         if not (done.is_set() and seen):
             raise Dry("the ledger cannot be written")
         return seen[-1]
 
-    def _note(self, session: Session, request: StoreRequest) -> None:
-        if request.association_id is not None:
-            peer, now = request.calling_ae_title, time.time()
-            associations.note(session, request.association_id, peer, request.host, listener=self.name, now=now)
+    def _hand_in(self, taken: Taken, done: Callable[[], None], write: Write | None = None) -> None:
+        self._pen.write(write or taken, done)
+        if taken.arrived.association_id is not None:
+            self._open.add(taken.arrived.association_id)
 
-    def _remember(self, request: StoreRequest) -> None:
-        if request.association_id is not None:
-            self._open.add(request.association_id)
+    def _write_all(self, session: Session, entries: Sequence[Taken | Write]) -> None:
+        """Write what was handed in, instances that follow one another at once."""
+        for is_taken, group in groupby(entries, lambda entry: isinstance(entry, Taken)):
+            if is_taken:
+                put_down(session, list(group), self.name)  # type: ignore[arg-type]
+            else:
+                for write in group:
+                    write(session)  # type: ignore[operator]
 
     def end(self, association_id: str, is_released: bool) -> None:
         """Write down that an association that brought instances has ended, and how; after all that it brought."""
@@ -177,35 +179,60 @@ class Receiver:
         """Rebuild the rows of files that a crash left without one, and return how many.
 
         A file that cannot be an arrival was never answered Success: it is set aside, and does not stop the listener.
+        One that is young may be in the hands of another process of the listener, and is left alone.
         """
         with self.database.read() as session:
             kept = select(Instance.sop_instance_uid, Instance.sha256).where(Instance.deleted_at.is_(None))
             known = {self.spool.path_of(*row) for row in session.execute(kept)}
+        lost = (path for path in self.spool if path not in known)
         rebuilt = 0
-        for path in self.spool:
-            if path in known:
-                continue
-            try:
-                self._rebuild(path)
-                rebuilt += 1
-            except (Refused, arrivals.Conflict, InvalidDicomError):
-                log.warning("spool file set aside", extra={"file": path.name})
-                path.rename(path.with_suffix(".rejected"))
-            except OSError:
-                log.exception("spool file not read", extra={"file": path.name})
+        while found := list(islice(lost, REBUILT_AT_ONCE)):
+            rebuilt += self._rebuild([taken for taken in map(self._read, found) if taken is not None])
         return rebuilt
 
-    def _rebuild(self, path: Path) -> None:
-        meta = read_file_meta_info(path)
-        data = data_set_of(path)
-        uids = str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID)
-        arrival = Arrival(admit(data, str(meta.TransferSyntaxUID), *uids), hashlib.sha256(data).hexdigest())
-        if path != self.spool.path_of(uids[1], arrival.sha256):
+    def _read(self, path: Path) -> Taken | None:
+        try:
+            meta, data = read_file_meta_info(path), data_set_of(path)
+            uids = str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID)
+            header = admit(data, str(meta.TransferSyntaxUID), *uids)
+            arrived = _arrived(header, data, str(meta.get("SendingApplicationEntityTitle", "")))
+            if path == self.spool.path_of(arrived.sop_instance_uid, arrived.sha256):
+                return Taken(arrived, "")
             raise Refused("the digest in the name of the file expected, another content came", CANNOT_PARSE)
-        peer = str(meta.get("SendingApplicationEntityTitle", ""))
+        except (Refused, InvalidDicomError):
+            if time.time() - path.stat().st_mtime > YOUNG_S:
+                _set_aside(path)
+        except OSError:
+            log.exception("spool file not read", extra={"file": path.name})
+        return None
+
+    def _rebuild(self, taken: Sequence[Taken]) -> int:
         with self.database.write() as session:
-            arrivals.is_known(session, uids[1], arrival.sha256, *arrival.place)
-            record_of(arrival, len(data), peer)(session)
+            aside = put_down(session, taken, self.name)
+        for one in aside:
+            _set_aside(self.spool.path_of(one.sop_instance_uid, one.sha256))
+        return len(taken) - len(aside)
+
+
+def _set_aside(path: Path) -> None:
+    log.warning("spool file set aside", extra={"file": path.name})
+    path.rename(path.with_suffix(".rejected"))
+
+
+def _arrived(header: Header, data: bytes, peer: str, association_id: str | None = None) -> Arrived:
+    return Arrived(
+        sop_instance_uid=header.sop_instance_uid,
+        sop_class_uid=header.sop_class_uid,
+        series_instance_uid=header.series_instance_uid,
+        study_instance_uid=header.study_instance_uid,
+        patient_id=header.patient_id,
+        accession_number=header.accession_number,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size_bytes=len(data),
+        peer=peer,
+        received_at=time.time(),
+        association_id=association_id,
+    )
 
 
 def data_set_of(path: Path) -> bytes:

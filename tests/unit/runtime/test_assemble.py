@@ -1,6 +1,7 @@
 """The assembler, turned by hand over a real ledger and spool: which series become jobs, and why the others do not."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -174,6 +175,23 @@ def test_lost_rows_are_rebuilt_from_the_spool(make_house: Callable[..., House], 
     reborn.close()
     assert rebuilt == len(series)
     assert kept == {str(dataset.SOPInstanceUID) for dataset in series}
+
+
+def test_half_a_file_is_set_aside_once_nobody_can_be_writing_it(make_house: Callable[..., House]) -> None:
+    house = make_house()
+    house.send(series_of(generate_uid(), **T1CE)[:1])
+    (whole,) = list(house.spool)
+    half = whole.with_name(f"{'0' * 32}-{'1' * 32}.dcm")
+    half.write_bytes(whole.read_bytes()[:1000])
+
+    house.receiver.recover()
+    is_left_while_young = half.exists()
+    os.utime(half, (0, 0))
+    house.receiver.recover()
+
+    assert is_left_while_young
+    assert list(house.spool) == [whole]
+    assert half.with_suffix(".rejected").exists()
 
 
 def test_a_stored_file_is_what_was_received(make_house: Callable[..., House]) -> None:

@@ -7,8 +7,9 @@ import pytest
 from postgres import Postgres
 
 from storage import arrivals, jobs
+from storage.arrivals import Arrived
 from storage.database import Database
-from storage.schema import Instance, Job, Series
+from storage.schema import Job
 
 
 @pytest.fixture(scope="session")
@@ -38,26 +39,23 @@ def arrive(database: Database) -> Callable[..., bool]:
     def put(
         uid: str = "1.2.3.1", sha256: str = "a" * 64, series: str = "1.2.3", study: str = "1.2", now: float = 100.0
     ) -> bool:
-        instance = Instance(
+        arrived = Arrived(
             sop_instance_uid=uid,
             sop_class_uid="1.2.840.10008.5.1.4.1.1.4",
             series_instance_uid=series,
             study_instance_uid=study,
+            patient_id="P1",
+            accession_number="A1",
             sha256=sha256,
             size_bytes=10,
             peer="PACS",
             received_at=now,
         )
-        shelf = Series(
-            series_instance_uid=series,
-            study_instance_uid=study,
-            patient_id="P1",
-            accession_number="A1",
-            opened_at=now,
-            last_arrival_at=now,
-        )
+        with database.glance() as connection:
+            is_known = arrivals.is_known(connection, arrived)
         with database.write() as session:
-            return arrivals.record(session, instance, shelf, actor="receive")
+            assert arrivals.record(session, [arrived], actor="receive") == []
+        return not is_known
 
     return put
 

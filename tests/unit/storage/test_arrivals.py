@@ -1,10 +1,12 @@
 """The shelf ARRIVALS: once each, by series, closed and opened again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from storage import arrivals, audit
+from storage.arrivals import Arrived
 from storage.database import Database
 
 
@@ -58,3 +60,23 @@ def test_each_arrival_is_told_in_the_audit_trail(database: Database, arrive: Cal
         "P1",
         "A1",
     )
+
+
+def test_what_comes_at_once_is_put_down_in_its_order_and_conflicts_are_given_back(database: Database) -> None:
+    first = Arrived("1.1", "1.2.840.10008.5.1.4.1.1.4", "1.2.3", "1.2", "P1", "A1", "a" * 64, 10, "PACS", 100.0)
+    second = replace(first, sop_instance_uid="1.2", received_at=101.0)
+    other_bytes = replace(first, sha256="b" * 64)
+    other_study = replace(first, sop_instance_uid="1.3", study_instance_uid="9.9")
+
+    with database.write() as session:
+        conflicts = arrivals.record(session, [first, first, other_bytes, second, other_study], actor="receive")
+
+    assert [one for one, _ in conflicts] == [other_bytes, other_study]
+    with database.read() as session:
+        (series,) = arrivals.open_series(session)
+        kept = arrivals.instances_of_series(session, "1.2.3")
+        told = audit.search(session, since=None, until=None, limit=10, event="instance received")
+        assert audit.verify(session)[0] == 2
+    assert (series.instances, series.last_arrival_at) == (2, 101.0)
+    assert [(one.sop_instance_uid, one.sha256) for one in kept] == [("1.1", "a" * 64), ("1.2", "a" * 64)]
+    assert [line.sop_instance_uid for line in told] == ["1.1", "1.2"]

@@ -1,6 +1,7 @@
 """The pen: many writes in one commit, none lost, one bad one alone left out."""
 
 import threading
+from collections.abc import Callable, Sequence
 
 import pytest
 from sqlalchemy import text
@@ -8,9 +9,16 @@ from sqlalchemy.orm import Session
 
 from storage import audit, stations
 from storage.database import Database
-from storage.pen import Dry, Pen, Write
+from storage.pen import Dry, Pen
+
+Write = Callable[[Session], None]
 
 SQLITE_ONLY = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+
+def _write_all(session: Session, writes: Sequence[Write]) -> None:
+    for write in writes:
+        write(session)
 
 
 def _start(name: str, order: list[str]) -> Write:
@@ -22,7 +30,7 @@ def _start(name: str, order: list[str]) -> Write:
 
 
 def test_what_many_threads_hand_in_is_written_and_told(database: Database) -> None:
-    pen, order, told = Pen(database), [], []
+    pen, order, told = Pen(database, _write_all), [], []
     threads = [
         threading.Thread(target=lambda n=number: pen.write(_start(f"s{n}", order), lambda: told.append(n)))
         for number in range(20)
@@ -41,7 +49,7 @@ def test_what_many_threads_hand_in_is_written_and_told(database: Database) -> No
 
 
 def test_a_write_that_fails_does_not_take_the_others_with_it(database: Database) -> None:
-    pen = Pen(database)
+    pen = Pen(database, _write_all)
 
     def fail(_session: Session) -> None:
         raise KeyError
@@ -58,7 +66,7 @@ def test_a_write_that_fails_does_not_take_the_others_with_it(database: Database)
 
 @SQLITE_ONLY  # there a missing table is an operational error, as a full disk is on both
 def test_a_ledger_that_cannot_be_written_takes_nothing_more_and_loses_nothing(database: Database) -> None:
-    pen = Pen(database)
+    pen = Pen(database, _write_all)
     with database.write() as session:
         session.execute(text("ALTER TABLE stations RENAME TO elsewhere"))
     pen.write(_start("waiting", []))
@@ -81,10 +89,10 @@ def _is_there(database: Database, name: str) -> bool:
 
 
 def test_lines_of_one_commit_are_chained(database: Database) -> None:
-    pen = Pen(database)
+    pen = Pen(database, _write_all)
 
     for number in range(5):
-        pen.write(lambda session, at=float(number): audit.record(session, "tried", now=at, actor="test") and None)
+        pen.write(lambda session, at=float(number): audit.record(session, "tried", now=at, actor="test"))
     pen.close()
 
     with database.read() as session:

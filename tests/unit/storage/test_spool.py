@@ -70,3 +70,24 @@ def test_a_file_that_is_there_is_never_replaced_by_one_that_is_not_yet_on_the_di
 
     assert first == second
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [first]
+
+
+def test_files_of_an_earlier_version_move_to_their_place(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    path = spool.path_of("1.2.3", SHA)
+    old = tmp_path / path.name[:2] / path.name
+    old.parent.mkdir()
+    old.write_bytes(b"x")
+
+    spool.prepare()
+
+    assert list(spool) == [path]
+
+
+def test_a_write_that_fails_leaves_no_half_under_the_name(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+
+    with pytest.raises(TypeError):
+        spool.put("1.2.3", SHA, b"good", "no bytes")  # type: ignore[arg-type]
+
+    assert list(spool) == []
