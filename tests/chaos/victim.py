@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,20 +45,30 @@ lease_s = {lease_s}
 [retention]
 stop_at = 1
 stop_free_gb = 0
+reserve_mb = 1
 """
 
 
 class Victim:
     """A node whose supervisor is started again whenever it is killed, as systemd would."""
 
-    def __init__(self, home: Path, pacs_port: int, control: str | None, only: str | None = None) -> None:
+    def __init__(
+        self, home: Path, pacs_port: int, control: str | None, only: str | None = None, points: Collection[str] = ()
+    ) -> None:
         self._station = ["--only", only] if only else []
         self.home, self.port = home, free_port()
         gate = "gate_s = 0" if control == "no-gate" else ""
         words = {"port": self.port, "pacs_port": pacs_port, "quiet_s": QUIET_S, "lease_s": LEASE_S, "gate": gate}
         (home / "node.toml").write_text(TOML.format(**words))
         path = os.pathsep.join([str(ROOT), str(PLUGIN)])
-        self._environment = os.environ | {"PYTHONPATH": path, "VB_CHAOS_CONTROL": control or "", "OMP_NUM_THREADS": "1"}
+        (home / "killed").mkdir(exist_ok=True)
+        self._environment = os.environ | {
+            "PYTHONPATH": path,
+            "OMP_NUM_THREADS": "1",
+            "VB_CHAOS_CONTROL": control or "",
+            "VB_CHAOS_POINTS": ",".join(points),
+            "VB_CHAOS_KILLED": str(home / "killed"),
+        }
         self._log = (home / "node.log").open("ab")
         self.database = Database(f"sqlite:///{home / 'data' / 'ledger.db'}")
         self.database.upgrade()
@@ -80,6 +90,10 @@ class Victim:
         psutil.wait_procs(stations, timeout=20)
         self.database.close()
         self._log.close()
+
+    def killed_at(self) -> set[str]:
+        """Name the fail-points at which a process has died."""
+        return {mark.name for mark in (self.home / "killed").iterdir()}
 
     def answers(self) -> bool:
         with socket.socket() as probe:

@@ -2,34 +2,39 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-RIGS = Path(__file__).parents[1] / "chaos"
-
-
-def _run(rig: str, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(RIGS / rig), *words], capture_output=True, text=True, check=False)
+RIGS = ROOT / "tests" / "chaos"
 
 
-def test_whatever_is_killed_nothing_that_was_answered_is_lost() -> None:
-    chaos = _run("kill.py", "--kills", "25", "--seed", "1")
-
-    assert chaos.returncode == 0, chaos.stdout + chaos.stderr
-    assert all(f"I{number} " in chaos.stdout for number in range(1, 11))
+def _begin(rig: str, *words: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, str(RIGS / rig), *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def test_an_answer_before_the_commit_is_found_by_the_chaos() -> None:
-    control = _run("kill.py", "--kills", "10", "--seed", "2", "--control", "answer-before-commit")
+def _end(rig: "subprocess.Popen[str]") -> str:
+    return rig.communicate()[0]
 
-    assert control.returncode == 1
-    assert "I1 answered is kept FAILS" in control.stdout
+
+def test_whatever_is_killed_nothing_answered_is_lost_but_an_answer_before_the_file_is() -> None:
+    chaos = _begin("kill.py", "--kills", "6", "--seed", "1")
+    control = _begin("at_points.py", "--points", "receive-before-the-file", "--control", "answer-before-file")
+
+    told, control_told = _end(chaos), _end(control)
+
+    assert chaos.returncode == 0, told
+    assert all(f"I{number} " in told for number in range(1, 11))
+    assert control.returncode == 1, control_told
+    assert "I1 answered is kept FAILS" in control_told
 
 
 @pytest.mark.parametrize(("kind", "cases"), [("datasets", "2000"), ("associations", "200")])
 def test_fuzz_kills_nothing_and_nothing_wrong_is_taken(kind: str, cases: str) -> None:
-    fuzz = _run("fuzz.py", kind, "--cases", cases, "--seed", "1")
+    fuzz = _begin("fuzz.py", kind, "--cases", cases, "--seed", "1")
 
-    assert fuzz.returncode == 0, fuzz.stdout + fuzz.stderr
-    assert "0 wrong" in fuzz.stdout
+    told = _end(fuzz)
+
+    assert fuzz.returncode == 0, told
+    assert "0 wrong" in told

@@ -4,11 +4,12 @@ Python runs this file at the start of every process that has its folder on PYTHO
 """
 
 import os
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import fail_points
 from pydicom.uid import generate_uid
 
 from storage import database, deliveries, jobs
@@ -16,35 +17,43 @@ from storage.schema import Job
 from vb_node.dicom import uid
 
 CONTROL = "VB_CHAOS_CONTROL"
-RETRY_S, LEASE_S, LATE_S = 1.0, 8.0, 0.5
+RETRY_S, LEASE_S, BEAT_S, LATE_S = 1.0, 8.0, 2.0, 0.5
 
 
 def _compress_time() -> None:
     """Try a delivery again after one second, and give up a dead sender's lease after eight: hours become minutes."""
-    claim = deliveries.claim
-    if not hasattr(deliveries, "SECOND_TRY_S"):
-        raise RuntimeError("storage.deliveries.SECOND_TRY_S expected: the rig cannot shorten the wait")
-    deliveries.SECOND_TRY_S = RETRY_S
+    from vb_node.runtime import deliver  # late: a fail-point is set before
 
-    def claim_shortly(*words: Any, lease_s: float, **named: Any) -> Any:
-        return claim(*words, lease_s=min(lease_s, LEASE_S), **named)
-
-    deliveries.claim = claim_shortly
+    _change(deliveries, "SECOND_TRY_S", RETRY_S)
+    _change(deliver, "LEASE_S", LEASE_S)
+    _change(deliver, "BEAT_S", BEAT_S)
 
 
-def _answer_before_commit() -> None:
-    from vb_node.runtime.receive import Receiver  # late: only the listener needs it
+def _change(module: Any, name: str, value: object) -> None:
+    """Change what is there; where it is not, end the process: Python itself would only print an exception."""
+    if not hasattr(module, name):
+        raise SystemExit(f"{module.__name__}.{name} expected: the rig has nothing to change")
+    setattr(module, name, value)
 
-    store = Receiver.store
 
-    def store_later(receiver: Receiver, request: Any) -> None:
-        def late() -> None:
-            time.sleep(LATE_S)
-            store(receiver, request)
+def _answer_before_file() -> None:
+    """Answer at once, and take the instance half a second later; in order, so that an association ends after it."""
+    from vb_node.runtime.receive import Receiver
 
-        threading.Thread(target=late, daemon=True).start()
+    later = ThreadPoolExecutor(1)
 
-    Receiver.store = store_later  # type: ignore[method-assign]
+    def postponed(act: Callable[..., Any]) -> Callable[..., None]:
+        def at_its_time(due: float, *words: Any, **named: Any) -> None:
+            time.sleep(max(0.0, due - time.monotonic()))
+            act(*words, **named)
+
+        def note(*words: Any, **named: Any) -> None:
+            later.submit(at_its_time, time.monotonic() + LATE_S, *words, **named)
+
+        return note
+
+    for name in ("store", "end"):
+        _change(Receiver, name, postponed(getattr(Receiver, name)))
 
 
 def _forget_fencing() -> None:
@@ -64,7 +73,7 @@ def _make_random_uids() -> None:
     uid.derive = lambda *_words: generate_uid()
 
 
-def _rename_without_fsync() -> None:
+def _write_without_fsync() -> None:
     os.fsync = lambda _descriptor: None
 
 
@@ -72,18 +81,19 @@ def _commit_without_sync() -> None:
     """Open the ledger with ``synchronous=NORMAL``."""
     kept = tuple(pragma.replace("synchronous=FULL", "synchronous=NORMAL") for pragma in database._PRAGMAS)
     if kept == database._PRAGMAS:
-        raise RuntimeError("synchronous=FULL expected in storage.database: the control has nothing to break")
+        raise SystemExit("synchronous=FULL expected in storage.database: the control has nothing to break")
     database._PRAGMAS = kept
 
 
 CONTROLS: dict[str, Callable[[], None]] = {
-    "answer-before-commit": _answer_before_commit,
+    "answer-before-file": _answer_before_file,
     "no-fencing": _forget_fencing,
     "random-uids": _make_random_uids,
-    "rename-without-fsync": _rename_without_fsync,
+    "write-without-fsync": _write_without_fsync,
     "commit-without-sync": _commit_without_sync,
 }
 
+fail_points.set_all()
 _compress_time()
 if wanted := CONTROLS.get(os.environ.get(CONTROL, "")):
     wanted()

@@ -1,0 +1,127 @@
+"""Points at which a process of the node is killed: each once, in whichever process comes there first.
+
+They are set from outside, before the node's own modules are imported: each wraps one function of the node.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_primitives import C_STORE
+from sqlalchemy import event
+
+from storage import arrivals, deliveries, jobs, spool
+
+POINTS, KILLED = "VB_CHAOS_POINTS", "VB_CHAOS_KILLED"
+ON_THE_WIRE_S = 0.3
+
+Act = Callable[..., Any]
+
+
+def _die(point: str) -> None:
+    """Kill this process, unless one has died here already: each leaves a file of the point's name."""
+    try:
+        (Path(os.environ[KILLED]) / point).touch(exist_ok=False)
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _before(act: Act, point: str) -> Act:
+    @wraps(act)
+    def wrapped(*words: Any, **named: Any) -> Any:
+        _die(point)
+        return act(*words, **named)
+
+    return wrapped
+
+
+def _after(act: Act, point: str) -> Act:
+    @wraps(act)
+    def wrapped(*words: Any, **named: Any) -> Any:
+        given = act(*words, **named)
+        _die(point)
+        return given
+
+    return wrapped
+
+
+def _committed(act: Act, point: str) -> Act:
+    """Die when the transaction that a function wrote in is committed."""
+
+    @wraps(act)
+    def wrapped(session: Any, *words: Any, **named: Any) -> Any:
+        given = act(session, *words, **named)
+        event.listen(session, "after_commit", lambda _session: _die(point))
+        return given
+
+    return wrapped
+
+
+def _granted(act: Act, point: str) -> Act:
+    """Die when a claim that was granted is committed."""
+
+    @wraps(act)
+    def wrapped(session: Any, *words: Any, **named: Any) -> Any:
+        claimed = act(session, *words, **named)
+        if claimed is not None:
+            event.listen(session, "after_commit", lambda _session: _die(point))
+        return claimed
+
+    return wrapped
+
+
+def _on_the_wire(act: Act, point: str) -> Act:
+    """Die when a C-STORE request has left, before its answer is looked at."""
+
+    @wraps(act)
+    def wrapped(provider: Any, message: Any, *words: Any) -> Any:
+        given = act(provider, message, *words)
+        if isinstance(message, C_STORE):
+            time.sleep(ON_THE_WIRE_S)
+            _die(point)
+        return given
+
+    return wrapped
+
+
+HOW: dict[str, tuple[Any, str, Callable[[Act, str], Act]]] = {
+    "receive-before-the-file": (spool.Spool, "put", _before),
+    "receive-file-named-not-synced": (os, "link", _after),
+    "receive-after-the-file": (spool.Spool, "put", _after),
+    "receive-answered-before-the-row": (arrivals, "record", _before),
+    "receive-after-the-row": (arrivals, "record", _committed),
+    "assemble-job-not-committed": (jobs, "schedule", _after),
+    "assemble-job-committed": (jobs, "schedule", _committed),
+    "work-claimed": (jobs, "claim", _granted),
+    "work-first-result-written": (spool, "write_durably", _after),
+    "work-results-not-committed": (jobs, "finish", _before),
+    "work-results-committed": (jobs, "finish", _committed),
+    "deliver-claimed": (deliveries, "claim", _granted),
+    "deliver-before-the-answer": (DIMSEServiceProvider, "send_msg", _on_the_wire),
+    "deliver-answer-not-committed": (deliveries, "settle", _before),
+    "deliver-answer-committed": (deliveries, "settle", _committed),
+}
+IN_THE_MIDDLE = "work-in-the-middle"  # the rig's application comes there by itself
+
+
+def is_set(point: str) -> bool:
+    return point in os.environ.get(POINTS, "").split(",")
+
+
+def pass_by(point: str) -> None:
+    """Die here if the point is set."""
+    if is_set(point):
+        _die(point)
+
+
+def set_all() -> None:
+    """Set the points that the environment names."""
+    for point, (owner, name, how) in HOW.items():
+        if is_set(point):
+            setattr(owner, name, how(getattr(owner, name), point))
