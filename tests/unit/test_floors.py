@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = (
-    ("cli", "demo", "by_hand", "conformance", "show", "exit_status", "__main__"),
+    ("cli", "demo", "by_hand", "conformance", "doctor", "rules", "dossier", "show", "exit_status", "__main__"),
     ("web",),
     ("runtime", "applications", "training", "simulate"),
     ("pipeline",),
