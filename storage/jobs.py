@@ -222,10 +222,11 @@ def earlier_results(session: Session, job: Job, role: str) -> list[Result]:
     return found
 
 
-def listing(session: Session, *, state: str | None = None, limit: int = 100) -> Sequence[Job]:
-    """List jobs, newest first."""
-    query = select(Job).order_by(Job.id.desc()).limit(limit)
-    return session.scalars(query if state is None else query.filter_by(state=state)).all()
+def listing(session: Session, *, before: int | None = None, limit: int = 100, **keys: str | None) -> Sequence[Job]:
+    """List jobs, newest first, from before an id on; ``keys`` are exact values of columns, None: any."""
+    query = select(Job).filter_by(**{name: value for name, value in keys.items() if value is not None})
+    query = query if before is None else query.where(Job.id < before)
+    return session.scalars(query.order_by(Job.id.desc()).limit(limit)).all()
 
 
 def kept_attempts(session: Session, job_ids: Collection[int]) -> set[str]:

@@ -25,7 +25,7 @@ def carried_on(before: Path, labels: Labels, grid: Grid) -> dict[int, str]:
     """
     try:
         segmentation = dcmread(before)
-        earlier = _placed(segmentation, grid)
+        earlier = placed(segmentation, grid)
         tracking_uids = {int(item.SegmentNumber): str(item.TrackingUID) for item in segmentation.SegmentSequence}
     except (OSError, InvalidDicomError, AttributeError, LookupError, ValueError):
         log.exception("tracking not carried on", extra={"file": before.name})
@@ -37,8 +37,8 @@ def carried_on(before: Path, labels: Labels, grid: Grid) -> dict[int, str]:
     return carried
 
 
-def _placed(segmentation: Dataset, grid: Grid) -> Labels:
-    """Lay the earlier segments on the new grid, each frame by its own position; empty where they cannot be laid."""
+def placed(segmentation: Dataset, grid: Grid) -> Labels:
+    """Lay segments on a grid, each frame by its own position; empty where they cannot be laid."""
     is_alike = (segmentation.Rows, segmentation.Columns) == grid.shape[1:]
     if not is_alike or segmentation.FrameOfReferenceUID != grid.frame_of_reference_uid:
         return np.zeros(grid.shape, np.uint8)

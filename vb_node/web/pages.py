@@ -1,0 +1,205 @@
+"""The pages for people: overview, jobs, one job from first image to last result, audit, system.
+
+Everything is readable without JavaScript; with it the pages keep themselves fresh (htmx) and slices slide.
+"""
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from storage import audit, jobs
+from storage.database import Database
+from storage.disk import Disk
+from storage.jobs import MOVES, NotNow
+from vb_node import __version__, doctor, show
+from vb_node.config import Settings
+from vb_node.errors import NodeError
+from vb_node.web import users, views
+from vb_node.web.slices import Slices
+
+STATIC = Path(__file__).parent / "static"
+A_PAGE, MOST_LINES = 50, 500
+AUDIT_FIELDS = {
+    "accession": ("accession_number", "Accession number"),
+    "patient_id": ("patient_id", "Patient ID"),
+    "study": ("study_instance_uid", "Study UID"),
+    "series": ("series_instance_uid", "Series UID"),
+    "sop": ("sop_instance_uid", "Instance UID"),
+    "peer": ("peer", "Peer"),
+    "job": ("job_id", "Job"),
+    "event": ("event", "Event"),
+    "user": ("user", "User"),
+}
+
+
+@dataclass(frozen=True)
+class House:
+    """What the pages show, and through what they change it."""
+
+    database: Database
+    settings: Settings
+    disk: Disk
+    slices: Slices
+
+
+class Pages:
+    """Answers people."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._templates = Environment(
+            loader=PackageLoader("vb_node.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        )
+        self._templates.globals |= {
+            "ago": views.ago,
+            "clock": views.clock,
+            "details": views.details,
+            "ae_title": house.settings.node.ae_title,
+        }
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/login", self.login),
+            Route("/", self.overview),
+            Route("/jobs", self.jobs),
+            Route("/jobs/{job_id:int}", self.job),
+            Route("/jobs/{job_id:int}/slices/{k:int}.png", self.slice),
+            Route("/jobs/{job_id:int}/{change}", self.change, methods=["POST"]),
+            Route("/audit", self.audit),
+            Route("/system", self.system),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ]
+
+    def _page(self, request: Request, name: str, here: str, **words: Any) -> HTMLResponse:
+        user = users.current(request)
+        shown = {"user": user, "here": here, "csrf_token": users.csrf_token(request)}
+        text = self._templates.get_template(f"{name}.html").render(shown | words)
+        return HTMLResponse(text, headers={"Cache-Control": "no-store"})
+
+    def login(self, request: Request) -> Response:
+        after = request.query_params.get("next", "/")
+        text = self._templates.get_template("login.html").render(user=None, here="", after=after)
+        return HTMLResponse(text)
+
+    def overview(self, request: Request) -> Response:
+        users.current(request)
+        with self._house.database.read() as session:
+            found = views.glance(session, self._house.settings, self._house.disk, time.time())
+        return self._page(request, "overview", "/", **found)
+
+    def jobs(self, request: Request) -> Response:
+        users.current(request)
+        asked = request.query_params
+        wanted = {name: asked.get(name, "").strip() or None for name in ("state", "accession", "patient_id", "study")}
+        keys = {
+            "state": wanted["state"],
+            "accession_number": wanted["accession"],
+            "patient_id": wanted["patient_id"],
+            "study_instance_uid": wanted["study"],
+        }
+        before = _number(asked.get("before"))
+        with self._house.database.read() as session:
+            found = jobs.listing(session, before=before, limit=A_PAGE, **keys)
+        kept = {name: value for name, value in wanted.items() if value}
+        older = f"/jobs?{urlencode(kept | {'before': found[-1].id})}" if len(found) == A_PAGE else None
+        shown = {"jobs": found, "wanted": wanted, "states": list(MOVES), "older": older, "is_first": before is None}
+        return self._page(request, "jobs", "/jobs", **shown, url=f"/jobs?{urlencode(kept)}")
+
+    def job(self, request: Request) -> Response:
+        user = users.current(request)
+        job_id = request.path_params["job_id"]
+        with self._house.database.read() as session, _told():
+            found = views.whole(session, job_id, time.time())
+        slices, why = 0, ""
+        try:
+            stack = self._house.slices.stack(found["job"])
+            slices = len(stack)
+            first = _number(request.query_params.get("slice"))
+            found["slice"] = min(max(stack.fullest if first is None else first, 0), slices - 1)
+        except NodeError as error:
+            why = str(error)
+        self._tell(user, "job viewed", job_id=job_id)
+        may_operate = user.may("operate")
+        return self._page(request, "job", "/jobs", **found, slices=slices, why_no_slices=why, may_operate=may_operate)
+
+    def slice(self, request: Request) -> Response:
+        users.current(request)
+        with self._house.database.read() as session, _told():
+            job = jobs.get(session, request.path_params["job_id"])
+        try:
+            picture = self._house.slices.picture(job, request.path_params["k"])
+        except NodeError as error:
+            raise HTTPException(404, str(error)) from error
+        return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=600"})
+
+    def change(self, request: Request) -> Response:
+        """Retry or cancel a job; the gate has looked at the form's token."""
+        user = users.current(request, "operate")
+        changes = {"retry": jobs.retry, "cancel": jobs.cancel}
+        job_id, change = request.path_params["job_id"], changes.get(request.path_params["change"])
+        if change is None:
+            raise HTTPException(404, "a job can be retried or cancelled")
+        with self._house.database.write() as session, _told():
+            change(session, job_id, now=time.time(), user=user.name)
+        return RedirectResponse(f"/jobs/{job_id}", 303)
+
+    def audit(self, request: Request) -> Response:
+        user = users.current(request, "audit")
+        wanted = {name: request.query_params.get(name, "").strip() for name in AUDIT_FIELDS}
+        keys: dict[str, Any] = {AUDIT_FIELDS[name][0]: value for name, value in wanted.items() if value}
+        if "job_id" in keys:
+            keys["job_id"] = _number(keys["job_id"])
+        lines = None
+        if keys:
+            with self._house.database.read() as session:
+                lines = audit.search(session, since=None, until=None, limit=MOST_LINES, **keys)
+            self._tell(user, "audit trail read", asked=keys, lines=len(lines))
+        if lines is not None and request.query_params.get("format") == "csv":
+            return _csv(lines)
+        fields = [(name, words) for name, (_, words) in AUDIT_FIELDS.items()]
+        return self._page(request, "audit", "/audit", fields=fields, wanted=wanted, lines=lines, limit=MOST_LINES)
+
+    def system(self, request: Request) -> Response:
+        users.current(request)
+        settings = self._house.settings
+        findings = list(doctor.examine(settings)) if request.query_params.get("doctor") else None
+        shown = {"version": __version__, "routes": settings.routes, "peers": settings.receive.peers}
+        return self._page(request, "system", "/system", **shown, findings=findings)
+
+    def _tell(self, user: users.User, event: str, job_id: int | None = None, **details: Any) -> None:
+        with self._house.database.write() as session:
+            keys = {} if job_id is None else audit.keys_of(jobs.get(session, job_id))
+            audit.record(session, event, now=time.time(), actor="web", user=user.name, details=details, **keys)
+
+
+@contextmanager
+def _told() -> Any:
+    """Turn what cannot be done now into an answer that says why."""
+    try:
+        yield
+    except NotNow as error:
+        raise HTTPException(404 if "there is no job" in str(error) else 409, str(error)) from error
+
+
+def _number(text: str | None) -> int | None:
+    """Read a small whole number; anything else is none."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _csv(lines: Any) -> Response:
+    stream = StringIO(newline="")
+    rows = [show.event_row(line) for line in lines]
+    show.write_csv(stream, rows, list(show.event_row(audit.Event(details={}))))
+    headers = {"Content-Disposition": 'attachment; filename="audit.csv"', "Cache-Control": "no-store"}
+    return Response(stream.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
