@@ -1,0 +1,69 @@
+// Walk through the node's pages as people do, and say what is seen: a request comes as JSON on stdin, the answer goes to
+// stdout.
+//
+// request: { chromium, url, folder, name, password, visits: [{ path, scheme, width, script }], clicks: [{ path, button }] }
+// answer:  { pages: [{ path, scheme, width, title, text, buttons, violations, overflow }], clicked: [text], errors, foreign }
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const SERIOUS = new Set(['serious', 'critical']);
+
+const request = JSON.parse(readFileSync(0, 'utf8'));
+const browser = await chromium.launch({ executablePath: request.chromium, args: ['--no-first-run', '--disable-quic'] });
+const answer = { pages: [], clicked: [], errors: [], foreign: [] };
+try {
+  for (const visit of request.visits) answer.pages.push(await look(visit));
+  for (const click of request.clicks ?? []) answer.clicked.push(await press(click));
+} finally {
+  await browser.close();
+}
+process.stdout.write(JSON.stringify(answer));
+
+async function open({ scheme = 'light', width = 1280, script = true }) {
+  const context = await browser.newContext({ colorScheme: scheme, viewport: { width, height: 900 }, javaScriptEnabled: script });
+  context.on('console', message => message.type() === 'error' && answer.errors.push(message.text()));
+  context.on('weberror', error => answer.errors.push(error.error().message));
+  context.on('request', sent => /^https?:/.test(sent.url()) && !sent.url().startsWith(`${request.url}/`) && answer.foreign.push(sent.url()));
+  const page = await context.newPage();
+  if (request.name) {
+    await page.goto(`${request.url}/login`);
+    await page.fill('input[name=name]', request.name);
+    await page.fill('input[name=password]', request.password);
+    await Promise.all([page.waitForURL(url => !url.pathname.startsWith('/login')), page.click('main button')]);
+  }
+  return page;
+}
+
+async function look(visit) {
+  const page = await open(visit);
+  await page.goto(request.url + visit.path, { waitUntil: 'load' });
+  const seen = {
+    ...visit,
+    title: await page.title(),
+    text: await page.innerText('body'),
+    buttons: await page.locator('main button').allInnerTexts(),
+  };
+  if (visit.script ?? true) {
+    await page.evaluate(AXE);
+    const { violations } = await page.evaluate(() => axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa'] }));
+    seen.violations = violations.filter(one => SERIOUS.has(one.impact)).map(one => `${one.id}: ${one.nodes[0].html}`);
+    seen.overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  }
+  const name = `${visit.path.replace(/\W+/g, '-')}-${visit.scheme ?? 'light'}-${visit.width ?? 1280}.png`;
+  await page.screenshot({ path: join(request.folder, name), fullPage: true });
+  await page.context().close();
+  return seen;
+}
+
+async function press({ path, button }) {
+  const page = await open({});
+  await page.goto(request.url + path);
+  await page.click(`main button:has-text("${button}")`);
+  await page.waitForLoadState('load');
+  const text = await page.innerText('body');
+  await page.context().close();
+  return text;
+}
