@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import and_, exists, or_, select, update
+from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from storage import audit
@@ -182,6 +182,23 @@ def without_destination(session: Session, known: Iterable[str]) -> Sequence[str]
         .distinct()
     )
     return session.scalars(query).all()
+
+
+def find(session: Session, delivery_id: int) -> Delivery | None:
+    """Give one delivery with its result, None if there is none."""
+    return session.scalar(select(Delivery).filter_by(id=delivery_id).options(selectinload(Delivery.result)))
+
+
+def counts(session: Session) -> dict[tuple[str, str], int]:
+    """Count the deliveries of each destination and state."""
+    query = select(Delivery.destination, Delivery.state, func.count()).group_by(Delivery.destination, Delivery.state)
+    return {(destination, state): count for destination, state, count in session.execute(query).tuples()}
+
+
+def oldest(session: Session) -> dict[str, float]:
+    """Give, for each destination, when the delivery that is under way longest was put on the shelf."""
+    query = select(Delivery.destination, func.min(Delivery.created_at)).where(Delivery.state.in_(UNDER_WAY))
+    return dict(session.execute(query.group_by(Delivery.destination)).tuples().all())
 
 
 def send_again(session: Session, delivery: Delivery, *, now: float, user: str) -> None:

@@ -4,6 +4,8 @@ A station may run in several processes: ``receive 1``, ``receive 2``. Asked for 
 the last of them started, and was heard when the one that is silent longest was.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
@@ -27,6 +29,11 @@ def get(session: Session, name: str) -> Station | None:
     if not rows:
         return None
     return Station(name=name, started_at=max(row.started_at for row in rows), beat_at=min(row.beat_at for row in rows))
+
+
+def listing(session: Session) -> Sequence[Station]:
+    """List each process of each station by name."""
+    return session.scalars(select(Station).order_by(Station.name)).all()
 
 
 def forget(session: Session, name: str) -> None:

@@ -12,7 +12,7 @@ from storage.disk import Disk
 from storage.schema import Event, Job
 from vb_node import __version__
 from vb_node.config import Settings
-from vb_node.web.timeline import Moment, timeline
+from vb_node.web.timeline import timeline
 
 ALIVE_S = 10.0
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -130,5 +130,3 @@ def _flat(place: str, value: Any) -> list[tuple[str, str]]:
 def details(event: Event) -> str:
     """Write the details of an event on one line."""
     return ", ".join(f"{name} {value}" for name, value in event.details.items() if value not in (None, ""))
-
-
