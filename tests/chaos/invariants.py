@@ -15,6 +15,7 @@ from sqlalchemy import select
 from storage import audit, jobs
 from storage.database import Database
 from storage.schema import Delivery, Event, Instance, Job, Result
+from storage.spool import Spool
 
 MOST_SENDS, MOST_PREMATURE, LONGEST_DRAIN_S = 1.25, 0.001, 60.0
 META_LENGTH_AT, META_START = slice(140, 144), 144
@@ -174,11 +175,13 @@ def nothing_premature(ledger: Ledger, series: Mapping[str, Collection[str]]) -> 
 
 
 def nothing_left_behind(ledger: Ledger) -> Finding:
-    """Look for halves in the spool after a start; files of lost attempts are counted: no station removes them yet."""
-    parts = [path.name for path in (ledger.home / "spool").rglob("*.part")]
+    """Look for files in the spool that the ledger does not name; those of lost attempts in the results are counted."""
+    spool = Spool(ledger.home / "spool")
+    named = {spool.path_of(one.sop_instance_uid, one.sha256) for one in ledger.instances.values()}
+    parts = [path.name for path in spool.root.rglob("*.*") if path not in named]
     kept = {str(ledger.home / "results" / one.path) for one in ledger.results.values()}
     orphans = [path for path in (ledger.home / "results").rglob("*.*") if str(path) not in kept]
-    return Finding("I7 no halves in the spool", parts, f"{len(orphans)} files of lost attempts in results")
+    return Finding("I7 nothing left behind", parts, f"{len(orphans)} files of lost attempts in results")
 
 
 def audit_is_whole(ledger: Ledger, answered: Mapping[str, str]) -> Finding:

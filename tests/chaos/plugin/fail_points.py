@@ -6,7 +6,7 @@ They are set from outside, before the node's own modules are imported: each wrap
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,19 @@ ON_THE_WIRE_S = 0.3
 Act = Callable[..., Any]
 
 
-def _die(point: str) -> None:
-    """Kill this process, unless one has died here already: each leaves a file of the point's name."""
+def _is_first(point: str) -> bool:
+    """Say whether nobody has come to a point yet: who has leaves a file of its name."""
     try:
         (Path(os.environ[KILLED]) / point).touch(exist_ok=False)
     except FileExistsError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
+        return False
+    return True
+
+
+def _die(point: str) -> None:
+    """Kill this process, unless one has died here already."""
+    if _is_first(point):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _before(act: Act, point: str) -> Act:
@@ -47,6 +53,19 @@ def _after(act: Act, point: str) -> Act:
         given = act(*words, **named)
         _die(point)
         return given
+
+    return wrapped
+
+
+def _half_way(act: Act, point: str) -> Act:
+    """Die when the first of several pieces is written."""
+
+    @wraps(act)
+    def wrapped(descriptor: int, pieces: Sequence[bytes]) -> None:
+        if _is_first(point):
+            act(descriptor, pieces[:1])
+            os.kill(os.getpid(), signal.SIGKILL)
+        act(descriptor, pieces)
 
     return wrapped
 
@@ -92,7 +111,8 @@ def _on_the_wire(act: Act, point: str) -> Act:
 
 HOW: dict[str, tuple[Any, str, Callable[[Act, str], Act]]] = {
     "receive-before-the-file": (spool.Spool, "put", _before),
-    "receive-file-named-not-synced": (os, "link", _after),
+    "receive-half-a-file": (spool, "_write_all", _half_way),
+    "receive-file-not-synced": (spool, "_write_all", _after),
     "receive-after-the-file": (spool.Spool, "put", _after),
     "receive-answered-before-the-row": (arrivals, "record", _before),
     "receive-after-the-row": (arrivals, "record", _committed),
