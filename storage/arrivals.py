@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from storage import audit
@@ -178,6 +178,13 @@ def open_series(session: Session) -> Sequence[Series]:
 def series_of_study(session: Session, study_instance_uid: str) -> Sequence[Series]:
     """List every series of a study that has come."""
     query = select(Series).filter_by(study_instance_uid=study_instance_uid).order_by(Series.series_instance_uid)
+    return session.scalars(query).all()
+
+
+def studies_since(session: Session, since: float) -> Sequence[str]:
+    """List the studies of which something came since a time, oldest first."""
+    last = func.max(Series.last_arrival_at)
+    query = select(Series.study_instance_uid).group_by(Series.study_instance_uid).having(last >= since).order_by(last)
     return session.scalars(query).all()
 
 

@@ -68,6 +68,8 @@ def instance() -> Dataset:
 class ListenerProcess:
     """A listener that runs alone, on a ledger and a spool of its own; ``context`` is how a good peer comes by TLS."""
 
+    STATION = "receive"
+
     def __init__(self, home: Path, tls: str = "", peers: str = "", context: ssl.SSLContext | None = None) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.home, self.port = home, free_port()
@@ -78,7 +80,7 @@ class ListenerProcess:
         self.database = Database(f"sqlite:///{home / 'data' / 'ledger.db'}")
 
     def start(self) -> "ListenerProcess":
-        command = [sys.executable, "-m", "vb_node", "serve", "--config", str(self.config), "--only", "receive"]
+        command = [sys.executable, "-m", "vb_node", "serve", "--config", str(self.config), "--only", self.STATION]
         with self.log.open("ab") as log:
             self.process = psutil.Popen(command, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
         wait_until(self._listens, START_S, "the listener listens")

@@ -1,12 +1,13 @@
 """One TOML file, read once into frozen settings.
 
-``vb-node init`` writes a commented example (``EXAMPLE``). A wrong key is refused by name. Any key may be given by
+``vb-node init`` writes a commented example (example.toml). A wrong key is refused by name. Any key may be given by
 the environment instead (``VB_NODE_NODE__DATABASE=...``), which is where secrets belong.
 """
 
 import os
 import tomllib
 from functools import cached_property
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,6 +19,7 @@ from vb_node.errors import ConfigError
 AeTitle = Annotated[str, Field(pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 SQLITE = "sqlite:///"
+EXAMPLE = Path(__file__).with_name("example.toml").read_text("utf-8")
 ViewerProfile = Literal["standard", "heat-map", "pdf", "objects", "key-images", "everything"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 # As `openssl x509 -fingerprint -sha256` prints it, or without colons.
@@ -51,7 +53,7 @@ class PeerSettings(Section):
 
 
 class ReceiveTlsSettings(Section):
-    """The listener's TLS: PEM files."""
+    """The TLS of the listener or of the web station: PEM files."""
 
     certificate: Path
     key: Path
@@ -169,22 +171,58 @@ class DestinationSettings(Section):
 
 
 class WorkSettings(Section):
-    """The worker. ``engine`` is "local" in this version."""
+    """The worker. ``engine`` is "local" in this version; ``memory_gb`` and ``network`` are the computation's."""
 
     engine: Literal["local"] = "local"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: Annotated[int, Field(ge=1, le=16)] = 1
     lease_s: Annotated[float, Field(ge=3)] = 30.0
     max_runtime_s: Annotated[float, Field(gt=0)] = 1800.0
-    max_attempts: Annotated[int, Field(ge=1)] = 12
+    memory_gb: Annotated[float, Field(gt=0)] = 16.0
+    network: bool = False
     max_errors: Annotated[int, Field(ge=1)] = 3
 
 
+class WebPeerSettings(Section):
+    """Who may send by STOW-RS: by a token, a certificate, or both; ``ae_title`` is the name of what it sends."""
+
+    ae_title: AeTitle
+    hosts: tuple[str, ...] = ()
+    token_file: Path | None = None
+    certificate: Fingerprint | None = None
+
+    @model_validator(mode="after")
+    def _can_be_known(self) -> Self:
+        if self.token_file is None and self.certificate is None:
+            raise ValueError(f"web peer {self.ae_title} needs token_file or certificate, by which it is known")
+        return self
+
+
 class WebSettings(Section):
-    """Reserved for the pages and the REST API: this version serves none, and says so at its start."""
+    """The web station: STOW-RS and health; limits of connections, instances and patience are those of [receive]."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    max_body_mb: Annotated[int, Field(ge=1)] = 4096
+    max_parts: Annotated[int, Field(ge=1)] = 10_000
+    tls: ReceiveTlsSettings | None = None
+    peers: tuple[WebPeerSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_not_exposed(self) -> Self:
+        if self.tls is None and not _is_loopback(self.host):
+            raise ValueError(f"host {self.host} is no loopback address: that needs [web.tls], tokens are secrets")
+        bound = [peer.ae_title for peer in self.peers if peer.certificate is not None]
+        if bound and (self.tls is None or self.tls.ca is None):
+            raise ValueError(f"web peers {bound} are bound to a certificate: that needs [web.tls] with ca")
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class RetentionSettings(Section):
@@ -244,8 +282,8 @@ class Settings(BaseSettings):
                 raise ValueError(f"each {kind} needs a name of its own, {sorted(doubled)} came twice")
         known = {destination.name for destination in self.destinations}
         asked = self.assemble.ask
-        if asked is not None and asked not in {one.name for one in self.destinations if one.kind == "dimse"}:
-            raise ValueError(f"assemble.ask is {asked!r}: expected the name of a destination of kind 'dimse'")
+        if asked is not None and asked not in {one.name for one in self.destinations if one.kind != "folder"}:
+            raise ValueError(f"assemble.ask is {asked!r}: expected the name of a destination of kind 'dimse' or 'stow'")
         titles = {peer.ae_title for peer in self.receive.peers}
         for one in self.destinations:
             if one.commitment and one.ae_title not in titles:
@@ -303,14 +341,17 @@ def _place_at(home: Path, values: dict[str, Any]) -> None:
             node["database_file"] = str(home / str(node["database_file"]))
         if str(node.get("database", "")).startswith(SQLITE):
             node["database"] = SQLITE + str(home / node["database"].removeprefix(SQLITE))
-    for section in (values.get("receive"), *values.get("destinations", ())):
+    for section in (values.get("receive"), values.get("web"), *values.get("destinations", ())):
         if isinstance(section, dict):
-            _place_files(home, section)
-            _place_files(home, section.get("tls"))
+            _place_files(home, section, "folder", "authorization_file", "ca_file")
+            _place_files(home, section.get("tls"), "certificate", "key", "ca", "crl")
+            peers = section.get("peers")
+            for peer in peers if isinstance(peers, list) else ():
+                _place_files(home, peer, "token_file")
 
 
-def _place_files(home: Path, section: Any) -> None:
-    for name in {"folder", "authorization_file", "ca_file", "certificate", "key", "ca", "crl"} & set(section or ()):
+def _place_files(home: Path, section: Any, *names: str) -> None:
+    for name in set(names) & set(section if isinstance(section, dict) else ()):
         section[name] = str(home / str(section[name]))
 
 
@@ -330,105 +371,3 @@ def _place(location: tuple[int | str, ...]) -> str:
 def _came(problem: Any) -> str:
     value = problem.get("input")
     return f" (got {value!r})" if isinstance(value, str | int | float | bool) else ""
-
-
-EXAMPLE = """\
-# vb-node: every key and its default. A wrong key is refused by name. Paths are relative to this file.
-# Any key can come from the environment instead, e.g. VB_NODE_NODE__DATABASE.
-
-[node]
-ae_title = "VBNODE"             # the called AE title that peers must use
-data = "data"                   # spool, results and ledger live here: give it a disk that keeps its word (fsync)
-# database = "sqlite:///data/ledger.db"    # default: ledger.db in the data folder
-# database_file = "/run/secrets/database"  # a file that holds the URL, for secrets
-
-[receive]
-host = "127.0.0.1"              # loopback until you open it; then list your peers
-port = 11112
-processes = "auto"              # that listen on the port: half the cores, 4 at most; limits count for each of them
-max_associations = 64
-max_pdu = 131072
-max_connections = 256           # before anything is read of them, in all
-max_connections_per_host = 20   # and from one address
-max_instance_mb = 512           # a larger instance is answered A702
-stall_s = 10                    # silence within a message or before the first, then the association is aborted
-idle_s = 60                     # silence between two messages
-# [receive.tls]                 # nobody is answered without TLS then; PEM files, read again when they are renewed
-# certificate = "node.pem"      # ours, with its chain
-# key = "node.key"              # its key
-# ca = "peers-ca.pem"           # who signs the peers' certificates
-# crl = "peers-crl.pem"         # what they revoked
-# require_peer = true           # false: a peer need not show a certificate
-
-[[receive.peers]]               # nobody else is answered; without any peer nobody is
-ae_title = "PACS"
-hosts = ["127.0.0.1"]           # leave out to allow any address
-# certificate = "9f86d081..."   # its only certificate: openssl x509 -fingerprint -sha256 -noout -in peer.pem
-# max_associations = 4          # of this AE title at once
-
-[assemble]
-quiet_s = 60                    # a study without a new instance for so long is whole
-force_after_s = 3600            # a series that never falls quiet is closed after this
-settle_s = 5                    # a released study whose slices stand at one step is whole after so long
-# ask = "pacs"                  # the destination that is asked by C-FIND how many instances a study has
-# gate_s = 180                  # up-time the listener needs after a restart in mid-series; default 3 x quiet_s
-
-[[routes]]
-name = "virtual-biopsy"
-application = "virtual_biopsy"
-# which series, by a closed grammar over DICOM keywords ("": all), for example
-# 'StationName == "MR1" and not matches(SeriesDescription, "test")'
-when = ""
-priority = 0
-destinations = ["pacs"]
-shadow = false                  # true: compute and keep, send nothing
-
-[[destinations]]
-name = "pacs"
-kind = "dimse"                  # or "folder" with folder = "...", or "stow" with url = "..."
-# url = "https://pacs.example/dicom-web"     # of kind "stow": the DICOMweb service; instances go to url/studies
-# authorization_file = "/run/secrets/pacs"   # of kind "stow": holds the Authorization header, such as Bearer ...
-# ca_file = "hospital-ca.pem"   # of kind "stow": whom to trust, beside the system's authorities
-# headers = {}                  # of kind "stow": more headers, no secrets
-ae_title = "PACS"
-host = "127.0.0.1"
-port = 4242
-# calling_ae_title = "VBNODE"   # default: the node's own
-query = false                   # true: where an attempt broke off, ask (C-FIND, QIDO-RS) whether it got through first
-commitment = false              # true: ask for storage commitment; its AE must be one of [[receive.peers]] to report
-# what its viewers show: "standard" SEG, SR, key image; "heat-map" the Parametric Map too; "pdf" a PDF instead of the
-# key image; "objects" SEG and SR alone; "key-images" for a PACS that shows neither; "everything"
-viewer_profile = "standard"
-retry_for_h = 72                # patience with a destination that is down; then the delivery is parked, never dropped
-timeout_s = 25                  # a destination that moves no byte for so long is cut off
-# [destinations.tls]            # send by TLS; PEM files
-# ca = "pacs-ca.pem"            # who signs the destination's certificate
-# certificate = "node.pem"      # ours, where the destination asks who we are
-# key = "node.key"              # its key
-# check_host = true             # false: its certificate need not name its host
-
-[work]
-engine = "local"
-device = "auto"                 # "cuda" when there is one, else "cpu"
-workers = 1
-lease_s = 30
-max_runtime_s = 1800
-max_attempts = 12               # claims of one job, lost leases included
-max_errors = 3                  # errors of one job
-
-[virtual_biopsy]
-localizer = "classical"
-contrast_when = ""              # a site's own rule for "with contrast", e.g. 'ProtocolName == "BRAVO POST"'
-must_have_contrast = true       # false: take a T1 series without evidence of contrast too
-probability_bands = true        # a second SEG: the prior in three bands, 25-50, 50-75 and from 75 %
-parametric_map_mb = 80          # no Parametric Map that would be larger (viewer profiles "heat-map" and "everything")
-
-[retention]
-# days = 90                     # files of delivered studies go after so long; without it nothing is ever deleted
-warn_at = 0.8                   # share of the disk used at which, with days, the oldest delivered studies go earlier
-stop_at = 0.9                   # share of the disk used at which associations are refused
-stop_free_gb = 5                # they are refused below so many GiB free too
-reserve_mb = 64                 # kept free for the ledger when the disk is full
-
-# [web] host and port are accepted and reserved: this version serves no pages.
-"""

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -76,9 +77,10 @@ def brief(row: Mapping[str, object]) -> dict[str, object]:
     return {name: row[name] for name in ("id", "state", "reason", "step", "progress", "created", "finished")}
 
 
-def job(job: Job, deliveries: Sequence[Delivery], log: Sequence[Event], *, as_json: bool) -> None:
-    """Print all of one job."""
-    facts = job_row(job) | {
+def whole_job(job: Job, deliveries: Sequence[Delivery], log: Sequence[Event]) -> dict[str, object]:
+    """Give all that the ledger holds of one job."""
+    return {
+        **job_row(job),
         "key": job.key,
         "version": job.version,
         "route": job.route,
@@ -89,27 +91,39 @@ def job(job: Job, deliveries: Sequence[Delivery], log: Sequence[Event], *, as_js
         "supersedes": job.supersedes_id,
         "detail": job.detail,
         "errors": job.errors,
+        "crashes": job.crash_count,
         "started": moment(job.started_at),
         "plan": job.plan,
         "outcome": job.outcome,
         "instances": len(job.inputs),
+        "inputs": [{"sop_instance_uid": item.sop_instance_uid, "sha256": item.sha256} for item in job.inputs],
+        "results": [
+            {
+                "role": result.role,
+                "sop_instance_uid": result.sop_instance_uid,
+                "sha256": result.sha256,
+                "path": result.path,
+            }
+            for result in job.results
+        ],
+        "deliveries": [delivery_row(delivery) for delivery in deliveries],
+        "log": [event_row(event) for event in log],
     }
-    results = [
-        {"role": result.role, "sop_instance_uid": result.sop_instance_uid, "sha256": result.sha256, "path": result.path}
-        for result in job.results
-    ]
-    sent = [delivery_row(delivery) for delivery in deliveries]
-    lines = [event_row(event) for event in log]
+
+
+_LISTS = {"inputs", "results", "deliveries", "log"}
+_LOG_COLUMNS = ("at", "event", "actor", "series_instance_uid", "peer", "details")
+
+
+def job(whole: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print all of one job."""
     if as_json:
-        inputs = [{"sop_instance_uid": item.sop_instance_uid, "sha256": item.sha256} for item in job.inputs]
-        whole = facts | {"inputs": inputs, "results": results, "deliveries": sent, "log": lines}
         sys.stdout.write(json.dumps(whole, indent=2) + "\n")
         return
-    table(f"Job {job.id}", ["", ""], facts.items())
-    rows("Results", results, as_json=False)
-    rows("Deliveries", sent, as_json=False)
-    columns = ("at", "event", "actor", "series_instance_uid", "peer", "details")
-    table("Log", columns, [[line[column] for column in columns] for line in lines])
+    table(f"Job {whole['id']}", ["", ""], [(name, value) for name, value in whole.items() if name not in _LISTS])
+    rows("Results", whole["results"], as_json=False)
+    rows("Deliveries", whole["deliveries"], as_json=False)
+    table("Log", _LOG_COLUMNS, [[line[column] for column in _LOG_COLUMNS] for line in whole["log"]])
 
 
 def delivery_row(delivery: Delivery) -> dict[str, object]:
@@ -153,11 +167,16 @@ def events(found: Sequence[Event], form: str, limit: int) -> None:
     if len(lines) == limit:
         console_for_people.print(f"only the first {limit} lines are shown: narrow the search, or give --limit")
     if form == "csv":
-        writer = csv.writer(sys.stdout)
-        writer.writerow(event_row(Event(details={})))
-        writer.writerows([_cell(value) for value in line.values()] for line in lines)
+        write_csv(sys.stdout, lines, list(event_row(Event(details={}))))
     else:
         rows("Audit trail", lines, as_json=form == "json")
+
+
+def write_csv(stream: TextIO, records: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
+    """Write records as CSV that a spreadsheet takes for text."""
+    writer = csv.writer(stream)
+    writer.writerow(columns)
+    writer.writerows([_cell(record[column]) for column in columns] for record in records)
 
 
 def _cell(value: object) -> str:

@@ -111,6 +111,30 @@ def test_d_05_two_interleaved_series_are_closed_together(node: Node, tmp_path: P
     assert len(_closed_by(node, study)) == 2
 
 
+def test_the_count_of_a_real_pacs_by_qido_closes_a_study_and_not_before(
+    house: tuple[Node, Orthanc], tmp_path: Path, study: str
+) -> None:
+    orthanc, port = house[1], free_port()
+    toml = TOML.format(port=port, pacs_port=orthanc.port, quiet_s=120)
+    toml = toml.replace("quiet_s = 120", f'quiet_s = 120\nsettle_s = {SETTLE_S}\nask = "web"')
+    toml += f'[[destinations]]\nname = "web"\nkind = "stow"\nurl = "{orthanc.url}/dicom-web"\n'
+    node = Node(tmp_path, toml, port)
+    paths = write(_datasets(study), tmp_path / "study")
+    subprocess.run([tool("storescu"), "-aec", "PACS", HOST, str(orthanc.port), *map(str, paths)], check=True)
+    node.start()
+    try:
+        storescu(node, [*paths[:9], *paths[10:]])
+        time.sleep(SETTLE_S + 1)
+        closed_early = _closed_by(node, study)
+        storescu(node, paths)
+
+        assert closed_early == []
+        assert _inputs(node, study) == [SLICES]
+        assert _closed_by(node, study) == [f"released by SENDER, {SLICES} instances as web counts"]
+    finally:
+        node.stop()
+
+
 def test_the_count_of_a_real_pacs_closes_a_study_and_not_before(
     house: tuple[Node, Orthanc], tmp_path: Path, study: str
 ) -> None:

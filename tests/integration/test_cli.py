@@ -15,7 +15,7 @@ from sqlalchemy import text
 from storage import audit
 from storage.database import Database
 
-COMMANDS = ["demo", "init", "serve", "process", "send", "echo", "phantom", "conformance"]
+COMMANDS = ["demo", "init", "serve", "process", "send", "echo", "phantom", "conformance", "doctor"]
 GROUPS = [
     ["jobs", "list"],
     ["jobs", "show"],
@@ -23,6 +23,11 @@ GROUPS = [
     ["jobs", "cancel"],
     ["audit", "search"],
     ["audit", "verify"],
+    ["audit", "evidence"],
+    ["rules", "test"],
+    ["rules", "dry-run"],
+    ["weights", "list"],
+    ["weights", "verify"],
 ]
 
 

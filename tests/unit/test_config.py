@@ -30,11 +30,24 @@ def test_the_example_names_every_key() -> None:
     sections |= {"virtual_biopsy": config.VirtualBiopsySettings, "routes": config.RouteSettings}
     sections |= {"peers": config.PeerSettings, "receive.tls": config.ReceiveTlsSettings}
     sections |= {"destinations.tls": config.DestinationTlsSettings}
-    sections |= {"retention": config.RetentionSettings}
+    sections |= {"retention": config.RetentionSettings, "web": config.WebSettings, "web.peers": config.WebPeerSettings}
 
-    missing = [key for section in sections.values() for key in section.model_fields if f"{key} =" not in config.EXAMPLE]
+    keys = {key for section in sections.values() for key in section.model_fields} - {"tls", "peers"}  # tables
+    missing = [key for key in keys if f"{key} =" not in config.EXAMPLE]
 
     assert missing == []
+
+
+def test_the_web_section_of_the_example_holds_when_it_is_uncommented(tmp_path: Path) -> None:
+    _, section = config.EXAMPLE.split("# [web]", 1)
+
+    settings = _load(tmp_path, "[web]" + section.replace("\n# ", "\n").replace("9f86d081...", "0" * 64))
+
+    assert settings.web is not None
+    assert settings.web.tls is not None
+    assert settings.web.tls.ca == tmp_path / "peers-ca.pem"
+    assert settings.web.peers[0].token_file == Path("/run/secrets/router")
+    assert settings.web.model_copy(update={"tls": None, "peers": ()}) == config.WebSettings()
 
 
 @pytest.mark.parametrize(
@@ -50,6 +63,9 @@ def test_the_example_names_every_key() -> None:
         ('[receive.tls]\ncertificate = "c.pem"\nkey = "c.key"', "needs ca"),
         ('[[receive.peers]]\nae_title = "CT"\ncertificate = "' + "0" * 64 + '"', "needs [receive.tls]"),
         ('[[receive.peers]]\nae_title = "CT"\ncertificate = "0123"', "receive.peers.0.certificate"),
+        ('[web]\nhost = "0.0.0.0"', "needs [web.tls]"),
+        ('[web]\n[[web.peers]]\nae_title = "R"', "needs token_file or certificate"),
+        ('[web]\n[[web.peers]]\nae_title = "R"\ncertificate = "' + "0" * 64 + '"', "needs [web.tls]"),
         ('[assemble]\nask = "nobody"', "assemble.ask"),
         ('[work]\nengine = "magic"', "work.engine"),
         ("[node\n", "TOML"),

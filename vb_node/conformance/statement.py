@@ -11,8 +11,8 @@ from pydicom.datadict import dictionary_description
 
 from storage import commitments, deliveries, outages
 from vb_node import __version__
-from vb_node.config import DestinationSettings, Settings
-from vb_node.conformance import attributes, content, example, network, origin, settings
+from vb_node.config import DestinationSettings, Settings, WebSettings
+from vb_node.conformance import attributes, content, example, network, origin, settings, web
 from vb_node.conformance.markdown import code
 from vb_node.dicom import codes, source
 from vb_node.dicom.provenance import MANUFACTURER, MODEL_NAME
@@ -72,6 +72,7 @@ def _configuration(configured: Settings) -> dict[str, str]:
         "local": settings.local(configured),
         "remote": settings.remote(configured),
         "port": str(configured.receive.port),
+        "web_port": str((configured.web or WebSettings()).port),
         "max_pdu": str(configured.receive.max_pdu),
         "max_associations": str(configured.receive.max_associations),
         "destination_s": f"{DestinationSettings.model_fields['timeout_s'].default:g}",
@@ -107,6 +108,8 @@ def _associations() -> dict[str, str]:
         "classes": network.accepted_classes(),
         "answers": network.answers(),
         "meanings": network.meanings(),
+        "http_answers": web.answers(),
+        "http_reasons": web.reasons(),
     }
 
 

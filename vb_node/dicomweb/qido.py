@@ -1,12 +1,14 @@
 """Asking by HTTP what a service holds: QIDO-RS as user agent (PS3.18 10.6)."""
 
 import json
+from typing import Any
 
 from vb_node.dicomweb.service import Service, exchange
-from vb_node.errors import Unreachable
+from vb_node.errors import Later, Unreachable
 
 NOWHERE = "2.25.0"
-SOP_INSTANCE_UID = "00080018"
+SOP_INSTANCE_UID, SERIES_INSTANCE_UID = "00080018", "0020000E"
+NUMBER_OF_SERIES_RELATED_INSTANCES = "00201209"
 
 
 def holds(service: Service, study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str) -> bool | None:
@@ -21,6 +23,35 @@ def holds(service: Service, study_instance_uid: str, series_instance_uid: str, s
     except (ValueError, TypeError, KeyError, IndexError):
         return None
     return sop_instance_uid in found if answer.status == 200 else None
+
+
+def count_by_series(service: Service, study_instance_uid: str) -> dict[str, int]:
+    """Ask how many instances a service has of each series of a study; a series that it does not count is left out.
+
+    Raises
+    ------
+    Later
+        The service cannot be reached, or its answer is none of a search.
+    """
+    path, params = f"/studies/{study_instance_uid}/series", {"includefield": NUMBER_OF_SERIES_RELATED_INSTANCES}
+    answer = exchange(service, "GET", path, longest_s=2 * service.answer_s, params=params)
+    if answer.status in (204, 404):
+        return {}
+    if answer.status != 200:
+        raise Later(f"{service} answered a search with HTTP {answer.status}, expected 200")
+    try:
+        counts = [
+            (_value(one, SERIES_INSTANCE_UID), _value(one, NUMBER_OF_SERIES_RELATED_INSTANCES))
+            for one in json.loads(answer.body)
+        ]
+        return {str(uid): int(count) for uid, count in counts if uid is not None and count is not None}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Later(f"{service} answered a search with what is no DICOM JSON (PS3.18 F)") from error
+
+
+def _value(match: Any, tag: str) -> Any:
+    values = match.get(tag, {}).get("Value") or [None]
+    return values[0]
 
 
 def probe(service: Service) -> None:

@@ -41,13 +41,14 @@ class ServerTls:
 
     files: TlsFiles
     requires_peer: bool = True
+    section: str = "receive.tls"
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
         try:
             self._stamp, self._context = self.files.stamp(), self._build()
         except (OSError, ValueError) as error:
-            raise ConfigError(f"receive.tls: certificate, key and ca as PEM files expected: {error}") from error
+            raise ConfigError(f"{self.section}: certificate, key and ca as PEM files expected: {error}") from error
 
     def _build(self) -> ssl.SSLContext:
         context = _context(ssl.PROTOCOL_TLS_SERVER, self.files)
@@ -67,6 +68,16 @@ class ServerTls:
             except (OSError, ValueError) as error:
                 log.warning("TLS files not taken, the former ones serve on", extra={"why": type(error).__name__})
             return self._context
+
+    def context(self) -> ssl.SSLContext:
+        """Give a context for a server that shakes hands itself; each connection gets the files as they are then."""
+
+        def renew(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+            connection.context = self._current()
+
+        context = self._build()
+        context.sni_callback = renew
+        return context
 
     def shake_hands(self, connection: socket.socket, within_s: float) -> tuple[socket.socket, str | None]:
         """Give the connection secured, and the fingerprint of the peer's certificate if it showed one.

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,33 +13,21 @@ from storage import arrivals, audit, jobs
 from storage.database import Database
 from storage.schema import Instance, Job, Series
 from storage.spool import Spool
-from vb_node.config import RouteSettings, Settings
-from vb_node.dicom.read import read_header
+from vb_node.config import Settings
 from vb_node.errors import IdentityConflict, Unfit
-from vb_node.pipeline import rule
-from vb_node.pipeline.application import Application, Candidate, find
-from vb_node.pipeline.rule import Rule
-from vb_node.pipeline.select import IMAGE_CLASSES, Choice
-from vb_node.runtime.destinations import peer_of, timeouts_of
+from vb_node.pipeline.application import Application, Candidate
+from vb_node.pipeline.select import Choice
+from vb_node.runtime.destinations import open_destination
 from vb_node.runtime.evidence import OpenStudy, evidences
 from vb_node.runtime.identity import conflict
 from vb_node.runtime.inquiry import Inquiry
+from vb_node.runtime.routing import Route, Router, candidate_of
 from vb_node.runtime.watch import Watch
 
 log = logging.getLogger(__name__)
 
 STATION = "assemble"
 REST_S = 60.0
-
-
-@dataclass(frozen=True)
-class Route:
-    """A route with its rule read and its application planned."""
-
-    settings: RouteSettings
-    matches: Rule
-    application: Application
-    plan: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,9 +51,8 @@ class Assembler:
         self.spool = spool
         self.evidences = evidences(settings.assemble)
         self.watch = Watch(database, spool, _inquiry(settings))
-        by_priority = sorted(settings.routes, key=lambda route: -route.priority)
         self._resting: dict[str, float] = {}  # studies that failed, so that they do not hold up the others
-        self.routes = [_route(route, find(applications, route.application), settings) for route in by_priority]
+        self.router = Router(settings, applications)
 
     def step(self, now: float) -> bool:
         """Close one study that is whole; give False if there is none."""
@@ -95,7 +82,7 @@ class Assembler:
         return WholeStudy(series, instances, closing, evidence, conflict(study, open_study.glances))
 
     def _assemble(self, study: WholeStudy, now: float) -> None:
-        choices = list(self._choices(study))  # reads files: not while the ledger is held
+        choices = self.router.choices(self._candidates(study))  # reads files: not while the ledger is held
         with self.database.write() as session:
             if not _is_unchanged(session, study):
                 return  # something came meanwhile: the next turn sees it
@@ -114,36 +101,14 @@ class Assembler:
                 if choice.series_instance_uid in study.closing:
                     _tell(session, study, route, choice, job_ids.get(route.application.name), now)
 
-    def _choices(self, study: WholeStudy) -> Iterator[tuple[Route, Choice]]:
-        """Ask each route's application of each series."""
-        for route in self.routes:
-            fitting: list[Candidate] = []
-            for uid, instances in study.instances.items():
-                images = [one for one in instances if one.sop_class_uid in IMAGE_CLASSES] or instances
-                try:
-                    candidate = Candidate(self._header(images[0]), len(images))
-                except Unfit as error:
-                    yield route, Choice(uid, False, 0.0, str(error))
-                    continue
-                if route.matches(candidate.header):
-                    fitting.append(candidate)
-                else:
-                    yield route, Choice(uid, False, 0.0, "the route's rule does not match")
-            yield from ((route, choice) for choice in route.application.select(fitting, route.plan))
-
-    def _header(self, instance: Instance) -> Any:
-        return read_header(self.spool.path_of(instance.sop_instance_uid, instance.sha256))
-
-
-def _route(route: RouteSettings, application: Application, settings: Settings) -> Route:
-    return Route(route, rule.parse(route.when), application, application.plan(settings))
+    def _candidates(self, study: WholeStudy) -> dict[str, Candidate | Unfit]:
+        return {uid: candidate_of(self.spool, instances) for uid, instances in study.instances.items()}
 
 
 def _inquiry(settings: Settings) -> Inquiry | None:
     for destination in settings.destinations:
         if destination.name == settings.assemble.ask:
-            calling = destination.calling_ae_title or settings.node.ae_title
-            return Inquiry(peer_of(destination), calling, timeouts_of(destination))
+            return Inquiry(destination.name, open_destination(destination, settings.node.ae_title).count_by_series)
     return None
 
 

@@ -31,6 +31,10 @@ class Destination(Protocol):
         """Say whether a result is there, None if that cannot be asked; raise ``Later``."""
         ...
 
+    def count_by_series(self, study_instance_uid: str) -> dict[str, int]:
+        """Give how many instances of each series of a study are there; raise ``Later`` or ``NotAccepted``."""
+        ...
+
     def probe(self) -> None:
         """Return if the destination can be reached; raise ``Later``."""
         ...
@@ -71,6 +75,9 @@ class ToAe:
         except (scu.NotAccepted, NoAnswer):
             return None  # some break off where others reject; to send again is safe, the UID is the same
 
+    def count_by_series(self, study_instance_uid: str) -> dict[str, int]:
+        return query.count_by_series(self.peer, self.calling, study_instance_uid, self.timeouts)
+
     def probe(self) -> None:
         try:
             scu.echo(self.peer, self.calling, self.timeouts)
@@ -108,6 +115,9 @@ class ToService:
         except NoAnswer:
             return None
 
+    def count_by_series(self, study_instance_uid: str) -> dict[str, int]:
+        return qido.count_by_series(self.service, study_instance_uid)
+
     def probe(self) -> None:
         qido.probe(self.service)
 
@@ -132,6 +142,9 @@ class ToFolder:
 
     def holds(self, _wanted: query.Wanted) -> bool | None:
         return None  # the same bytes under the same name: writing again is the answer
+
+    def count_by_series(self, _study_instance_uid: str) -> dict[str, int]:
+        return {}  # a folder counts nothing, and `assemble.ask` names none
 
     def probe(self) -> None:
         if not self.folder.parent.is_dir():

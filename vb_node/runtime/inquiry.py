@@ -1,11 +1,10 @@
 """Asks a PACS how many instances a study has; it never holds up the assembler for longer than a moment."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from vb_node.dimse import query
-from vb_node.dimse.scu import Address, NotAccepted, Timeouts
+from vb_node.dimse.scu import NotAccepted
 from vb_node.errors import Later
 
 log = logging.getLogger(__name__)
@@ -15,12 +14,14 @@ AGAIN_S = 5.0
 
 
 class Inquiry:
-    """Questions to one PACS, one at a time; an answer is asked again when something stirred since, or is old."""
+    """Questions to one PACS, one at a time; an answer is asked again when something stirred since, or is old.
 
-    def __init__(self, peer: Address, calling: str, timeouts: Timeouts | None = None) -> None:
-        self.peer = peer
-        self.calling = calling
-        self.timeouts = timeouts or Timeouts()
+    ``count`` asks it for the instances of a study by series; it may raise ``Later`` or ``NotAccepted``.
+    """
+
+    def __init__(self, pacs: str, count: Callable[[str], dict[str, int]]) -> None:
+        self.pacs = pacs
+        self._count = count
         self._pool = ThreadPoolExecutor(1)
         self._asked: dict[str, tuple[float, Future[dict[str, int]]]] = {}
 
@@ -40,9 +41,9 @@ class Inquiry:
 
     def _ask(self, study_instance_uid: str) -> dict[str, int]:
         try:
-            return query.count_by_series(self.peer, self.calling, study_instance_uid, self.timeouts)
+            return self._count(study_instance_uid)
         except (Later, NotAccepted) as error:
-            log.warning("count not known", extra={"peer": str(self.peer), "why": str(error)})
+            log.warning("count not known", extra={"pacs": self.pacs, "why": str(error)})
             return {}
 
 

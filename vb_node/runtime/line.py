@@ -5,11 +5,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from sqlalchemy.exc import OperationalError
 
-from storage import associations, stations
+from storage import associations, audit, stations
 from storage.database import Database
 from storage.disk import Disk
 from storage.spool import Spool
@@ -19,8 +21,9 @@ from vb_node.dimse.guard import Limits
 from vb_node.dimse.listener import Listener
 from vb_node.dimse.tls import ServerTls, TlsFiles
 from vb_node.pipeline.application import installed
-from vb_node.runtime import assemble, commit, deliver, destinations, receive, retain, work
+from vb_node.runtime import assemble, commit, deliver, destinations, leftovers, receive, retain, work
 from vb_node.runtime.assemble import Assembler
+from vb_node.runtime.cell import Cell, in_cell
 from vb_node.runtime.deliver import Deliverer
 from vb_node.runtime.receive import Receiver
 from vb_node.runtime.work import Worker
@@ -31,6 +34,16 @@ IDLE_S, LOOK_S, BEAT_S, JANITOR_S = 0.2, 0.05, 2.0, 60.0
 SWITCH_S = 0.0005  # a connection that has to answer waits no longer for one that computes
 
 Step = Callable[[float], bool]
+
+
+class Server(Protocol):
+    """What instances come through."""
+
+    def shutdown(self) -> None:
+        """Finish what is in hand, and stop."""
+        ...
+
+
 Station = Callable[[Database, Settings, threading.Event, int], None]
 
 
@@ -71,16 +84,6 @@ def listen(settings: Settings, receiver: Receiver, disk: Disk) -> Listener:
     asked = settings.receive
     takes_reports = any(one.commitment for one in settings.destinations)
     services = commitment.services(commit.taker(receiver.database)) if takes_reports else None
-    limits = Limits(
-        max_associations=asked.max_associations,
-        max_pdu=asked.max_pdu,
-        max_connections=asked.max_connections,
-        max_connections_per_host=asked.max_connections_per_host,
-        max_instance_bytes=asked.max_instance_mb << 20,
-        stall_s=asked.stall_s,
-        idle_s=asked.idle_s,
-        is_full=disk.is_full,
-    )
     files = asked.tls and TlsFiles(asked.tls.certificate, asked.tls.key, asked.tls.ca, asked.tls.crl)
     return scp.listen(
         settings.node.ae_title,
@@ -90,15 +93,32 @@ def listen(settings: Settings, receiver: Receiver, disk: Disk) -> Listener:
         on_reject=receiver.tell_rejection,
         on_end=receiver.end,
         services=services,
-        limits=limits,
+        limits=limits_of(settings, disk),
         shares_port=asked.process_count > 1,
         tls=ServerTls(files, asked.tls.require_peer) if files and asked.tls else None,
     )
 
 
-def _receive(database: Database, settings: Settings, stop: threading.Event, number: int) -> None:
-    sys.setswitchinterval(SWITCH_S)
-    spool, disk, name = spool_of(settings), retain.disk_of(settings), f"{receive.STATION} {number}"
+def limits_of(settings: Settings, disk: Disk) -> Limits:
+    """Give what is taken at most, by DIMSE and by HTTP."""
+    asked = settings.receive
+    return Limits(
+        max_associations=asked.max_associations,
+        max_pdu=asked.max_pdu,
+        max_connections=asked.max_connections,
+        max_connections_per_host=asked.max_connections_per_host,
+        max_instance_bytes=asked.max_instance_mb << 20,
+        stall_s=asked.stall_s,
+        idle_s=asked.idle_s,
+        is_full=disk.is_full,
+    )
+
+
+def take(
+    database: Database, settings: Settings, stop: threading.Event, name: str, serve: Callable[[Receiver, Disk], Server]
+) -> None:
+    """Take instances through a server until told to stop, as a process of the station that receives."""
+    spool, disk = spool_of(settings), retain.disk_of(settings)
     disk.mend()
     receiver = Receiver(database, spool, disk, name)
     with database.write() as session:
@@ -106,7 +126,7 @@ def _receive(database: Database, settings: Settings, stop: threading.Event, numb
         associations.interrupt(session, name, now=time.time())
     spool.prepare()
     spool.sweep()
-    server = listen(settings, receiver, disk)
+    server = serve(receiver, disk)
     if rebuilt := receiver.recover():
         log.info("arrivals rebuilt from the spool", extra={"instances": rebuilt})
 
@@ -122,9 +142,14 @@ def _receive(database: Database, settings: Settings, stop: threading.Event, numb
         stop.wait(BEAT_S)
         return False
 
-    turn(receive.STATION, beat, stop)
+    turn(name, beat, stop)
     server.shutdown()
     receiver.close()
+
+
+def _receive(database: Database, settings: Settings, stop: threading.Event, number: int) -> None:
+    sys.setswitchinterval(SWITCH_S)
+    take(database, settings, stop, f"{receive.STATION} {number}", partial(listen, settings))
 
 
 def _assemble(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
@@ -132,13 +157,35 @@ def _assemble(database: Database, settings: Settings, stop: threading.Event, _nu
     turn(assemble.STATION, assembler.step, stop, database.changes)
 
 
-def _work(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
-    serial_number = settings.node.ae_title
-    profiles = {destination.name: destination.viewer_profile for destination in settings.destinations}
+def _work(database: Database, settings: Settings, stop: threading.Event, number: int = 1) -> None:
+    if number == 1:
+        leftovers.sweep(database, results_of(settings))
+    names, cells = installed(), settings.data / "cells"
+    cell, alone = Cell(cells, settings.work), Cell(cells, settings.work, share=0.5, is_kept=False)
     worker = Worker(
-        database, spool_of(settings), results_of(settings), installed(), settings.work, serial_number, stop, profiles
+        database,
+        spool_of(settings),
+        results_of(settings),
+        in_cell(names, cell),
+        settings.work,
+        settings.node.ae_title,
+        stop,
+        {destination.name: destination.viewer_profile for destination in settings.destinations},
+        in_cell(names, alone),
     )
+    cell.start()
+    _tell_walls(database, cell)
     turn(work.STATION, worker.step, stop, database.changes)
+    cell.end()
+
+
+def _tell_walls(database: Database, cell: Cell) -> None:
+    """Say what this machine does not let the computation give up: in the log, and in the audit trail."""
+    if cell.lacking:
+        log.warning("computation not confined", extra={"lacking": cell.lacking})
+        with database.write() as session:
+            event, details = "computation not confined", {"lacking": cell.lacking}
+            audit.record(session, event, now=time.time(), actor=work.STATION, outcome="failure", details=details)
 
 
 def _deliver(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:

@@ -4,7 +4,6 @@ Whatever is killed, nothing that was answered Success is lost: the stations meet
 its supervisor.
 """
 
-import ctypes
 import logging
 import os
 import signal
@@ -22,17 +21,18 @@ from vb_node.config import Settings
 from vb_node.errors import ConfigError
 from vb_node.pipeline.application import installed
 from vb_node.runtime import line, receive
+from vb_node.runtime.confine import die_with
 
 log = logging.getLogger(__name__)
 
 RESTART_S, STOP_S = 1.0, 15.0
 SUPERVISED, NUMBER = "VBNODE_SUPERVISED", "VBNODE_NUMBER"
+WEB = "web"  # the station of the floor above
 WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
 REMEDY = (
     "keep a copy of it, then put your last backup in its place, or move it away: at the next start the instances are "
     "read again from the spool, jobs and audit trail stay in the copy"
 )
-PR_SET_PDEATHSIG = 1
 
 
 def open_ledger(settings: Settings) -> Database:
@@ -68,11 +68,10 @@ def supervise(settings: Settings, config: Path) -> int:
     """Run every station in a process of its own until SIGTERM or SIGINT; give the exit status."""
     check_ledger(settings)
     installed()
-    if settings.web is not None:
-        log.warning("section of the configuration is reserved and has no effect yet", extra={"section": "web"})
     stop = _stop_on_signals()
     counts = {"receive": settings.receive.process_count, "work": settings.work.workers}
-    names = [(name, number + 1) for name in line.STATIONS for number in range(counts.get(name, 1))]
+    stations_named = [*line.STATIONS, *([WEB] if settings.web is not None else [])]
+    names = [(name, number + 1) for name in stations_named for number in range(counts.get(name, 1))]
     children = [(name, number, _spawn(name, number, config)) for name, number in names]
     threading.Thread(target=line.retain_files, args=(settings, stop), daemon=True).start()
     log.info(
@@ -109,13 +108,13 @@ def _end(children: list[tuple[str, int, subprocess.Popen[bytes]]], status: int) 
     return status
 
 
-def run_station(name: str, settings: Settings) -> int:
+def run_station(name: str, settings: Settings, station: line.Station) -> int:
     """Run one station in this process until SIGTERM or SIGINT; give the exit status."""
     _die_with_supervisor()
     stop = _stop_on_signals()
     database = open_ledger(settings)
     try:
-        line.STATIONS[name](database, settings, stop, int(os.environ.get(NUMBER, "1")))
+        station(database, settings, stop, int(os.environ.get(NUMBER, "1")))
     except ConfigError:
         raise
     except Exception:
@@ -134,13 +133,7 @@ def _stop_on_signals() -> threading.Event:
 
 
 def _die_with_supervisor() -> None:
-    """Ask the kernel to kill this process when the supervisor ends, however it does (prctl(2)).
-
-    A station may be killed at any time; what it had in hand is claimed again.
-    """
+    """End with the supervisor: a station may be killed at any time; what it had in hand is claimed again."""
     supervisor = os.environ.get(SUPERVISED)
-    if supervisor is None:
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(supervisor):
-        raise SystemExit(0)
+    if supervisor is not None:
+        die_with(int(supervisor))

@@ -1,0 +1,81 @@
+"""``vb-node jobs``: what the shelf JOBS holds."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vb_node.cli.options import DEFAULT_CONFIG, AsJson, Config, found, ledger
+
+app = typer.Typer(help="Jobs in the ledger. Example: vb-node jobs show 7", no_args_is_help=True)
+
+
+@app.command("list")
+def jobs_list(
+    config: Config = DEFAULT_CONFIG,
+    state: Annotated[str | None, typer.Option(help="SCHEDULED, 'IN PROGRESS', COMPLETED, FAILED or CANCELED.")] = None,
+    limit: Annotated[int, typer.Option(min=1)] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first.
+
+    Example: vb-node jobs list --state FAILED
+    """
+    from storage import jobs
+    from vb_node import show
+
+    _, database = ledger(config)
+    with database.read() as session:
+        rows = [show.job_row(job) for job in jobs.listing(session, state=state, limit=limit)]
+    show.rows("Jobs", rows if as_json else [show.brief(row) for row in rows], as_json=as_json)
+
+
+@app.command("show")
+def jobs_show(
+    job_id: Annotated[int, typer.Argument(metavar="ID")], config: Config = DEFAULT_CONFIG, as_json: AsJson = False
+) -> None:
+    """Show one job: its states, its results and where they are, and its log.
+
+    Example: vb-node jobs show 7
+    """
+    from storage import audit, jobs
+    from vb_node import show
+
+    _, database = ledger(config)
+    with database.read() as session:
+        job = found(jobs.get, session, job_id)
+        deliveries = jobs.deliveries_of(session, job_id)
+        log = audit.search(session, since=None, until=None, limit=10_000, job_id=job_id)
+        show.job(show.whole_job(job, deliveries, log), as_json=as_json)
+
+
+@app.command("retry")
+def jobs_retry(job_id: Annotated[int, typer.Argument(metavar="ID")], config: Config = DEFAULT_CONFIG) -> None:
+    """Put a FAILED or CANCELED job on the shelf again; parked deliveries of a job resume.
+
+    Example: vb-node jobs retry 7
+    """
+    from storage import jobs
+
+    _change(jobs.retry, job_id, config)
+
+
+@app.command("cancel")
+def jobs_cancel(job_id: Annotated[int, typer.Argument(metavar="ID")], config: Config = DEFAULT_CONFIG) -> None:
+    """Cancel a job that has not ended.
+
+    Example: vb-node jobs cancel 7
+    """
+    from storage import jobs
+
+    _change(jobs.cancel, job_id, config)
+
+
+def _change(change: Any, job_id: int, config: Path) -> None:
+    import getpass
+    import time
+
+    _, database = ledger(config)
+    with database.write() as session:
+        job = found(change, session, job_id, now=time.time(), user=getpass.getuser())
+        typer.echo(f"job {job.id} is {job.state}")

@@ -1,0 +1,1 @@
+"""HTTP: instances in by STOW-RS, and whether the node is well."""

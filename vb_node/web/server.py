@@ -1,0 +1,82 @@
+"""uvicorn in a thread of its own: guarded connections, TLS, an orderly end."""
+
+import asyncio
+import socket
+import ssl
+import threading
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from vb_node.dimse.guard import Limits
+from vb_node.errors import ConfigError
+from vb_node.web.guard import Guard
+
+BACKLOG, DRAIN_S = 128, 10
+LONGEST_HEAD = 1 << 16
+
+
+class Server:
+    """Serves an application until ``shutdown``."""
+
+    def __init__(self, app: ASGIApp, address: tuple[str, int], limits: Limits, tls: ssl.SSLContext | None) -> None:
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=round(limits.idle_s),
+            timeout_graceful_shutdown=DRAIN_S,
+            h11_max_incomplete_event_size=LONGEST_HEAD,
+            ssl_context_factory=None if tls is None else lambda *_: tls,
+        )
+        self._socket = _bind(address)
+        self._server = _Uvicorn(config, limits)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="web", daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self._socket.getsockname()[:2]
+        return str(host), int(port)
+
+    def shutdown(self) -> None:
+        """Finish the requests in hand, for ``DRAIN_S`` at most, and stop."""
+        self._server.should_exit = True
+        self._thread.join()
+
+
+class _Uvicorn(uvicorn.Server):
+    """Listens as uvicorn does, but guards each connection and gives a TLS handshake no minute."""
+
+    def __init__(self, config: uvicorn.Config, limits: Limits) -> None:
+        super().__init__(config)
+        self._limits = limits
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        def connection() -> asyncio.Protocol:
+            return Guard(self.config, self.server_state, {}, limits=self._limits)
+
+        secured = self.config.ssl
+        wait_s = None if secured is None else self._limits.handshake_s
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(connection, sock=one, ssl=secured, ssl_handshake_timeout=wait_s, backlog=BACKLOG)
+            for one in sockets or ()
+        ]
+        self.started = True
+
+
+def _bind(address: tuple[str, int]) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        return socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {address[0]}:{address[1]} ({error.strerror}): choose a free port and address in [web]"
+        ) from error

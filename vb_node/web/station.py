@@ -1,0 +1,44 @@
+"""The station that serves HTTP: the door for STOW-RS, and the node's health."""
+
+import ssl
+import threading
+
+from starlette.applications import Starlette
+
+from storage.database import Database
+from storage.disk import Disk
+from vb_node.config import Settings, WebSettings
+from vb_node.dimse.tls import ServerTls, TlsFiles
+from vb_node.errors import ConfigError
+from vb_node.runtime import line, receive
+from vb_node.runtime.receive import Receiver
+from vb_node.web.door import Door
+from vb_node.web.health import Health
+from vb_node.web.server import Server
+from vb_node.web.stow import Bounds, Studies
+
+# A process of the station that receives: while it is dead, silence says nothing of a study.
+NAME = f"{receive.STATION} web"
+
+
+def serve(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
+    """Serve until told to stop; raise ``ConfigError``."""
+    web = settings.web
+    if web is None:
+        raise ConfigError("a section [web] of the configuration expected: without it nothing is served by HTTP")
+    door, tls = Door(web.peers), _tls(web)  # what is wrong with files is told before anything begins
+
+    def start(receiver: Receiver, disk: Disk) -> Server:
+        limits = line.limits_of(settings, disk)
+        studies = Studies(receiver, door, Bounds(web.max_body_mb << 20, web.max_parts, limits), settings.data)
+        app = Starlette(routes=[*Health(database, disk, NAME).routes(), *studies.routes()])
+        return Server(app, (web.host, web.port), limits, tls)
+
+    line.take(database, settings, stop, NAME, start)
+
+
+def _tls(web: WebSettings) -> ssl.SSLContext | None:
+    if web.tls is None:
+        return None
+    files = TlsFiles(web.tls.certificate, web.tls.key, web.tls.ca, web.tls.crl)
+    return ServerTls(files, web.tls.require_peer, "web.tls").context()
