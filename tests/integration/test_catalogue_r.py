@@ -20,6 +20,7 @@ WORKERS = [
     "assemble-job-committed",
     "work-claimed",
     "work-in-the-middle",
+    "work-cell-in-the-middle",
     "work-first-result-written",
     "work-results-not-committed",
     "work-results-committed",

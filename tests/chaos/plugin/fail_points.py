@@ -11,14 +11,16 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import psutil
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_STORE
 from sqlalchemy import event
 
 from storage import arrivals, deliveries, jobs, spool
+from vb_node.runtime.heartbeat import Heartbeat
 
 POINTS, KILLED = "VB_CHAOS_POINTS", "VB_CHAOS_KILLED"
-ON_THE_WIRE_S = 0.3
+ON_THE_WIRE_S, HALF = 0.3, 0.5
 
 Act = Callable[..., Any]
 
@@ -109,6 +111,31 @@ def _on_the_wire(act: Act, point: str) -> Act:
     return wrapped
 
 
+def _in_the_middle(act: Act, point: str) -> Act:
+    """Die when half of a computation is heard of."""
+
+    @wraps(act)
+    def wrapped(heart: Any, step: str, fraction: float) -> None:
+        if fraction > HALF:
+            _die(point)
+        act(heart, step, fraction)
+
+    return wrapped
+
+
+def _cell_in_the_middle(act: Act, point: str) -> Act:
+    """Kill the process that computes when half of its computation is heard of."""
+
+    @wraps(act)
+    def wrapped(heart: Any, step: str, fraction: float) -> None:
+        if fraction > HALF and _is_first(point):
+            for cell in psutil.Process().children():
+                cell.kill()
+        act(heart, step, fraction)
+
+    return wrapped
+
+
 HOW: dict[str, tuple[Any, str, Callable[[Act, str], Act]]] = {
     "receive-before-the-file": (spool.Spool, "put", _before),
     "receive-half-a-file": (spool, "_write_all", _half_way),
@@ -119,6 +146,8 @@ HOW: dict[str, tuple[Any, str, Callable[[Act, str], Act]]] = {
     "assemble-job-not-committed": (jobs, "schedule", _after),
     "assemble-job-committed": (jobs, "schedule", _committed),
     "work-claimed": (jobs, "claim", _granted),
+    "work-in-the-middle": (Heartbeat, "progress", _in_the_middle),
+    "work-cell-in-the-middle": (Heartbeat, "progress", _cell_in_the_middle),
     "work-first-result-written": (spool, "write_durably", _after),
     "work-results-not-committed": (jobs, "finish", _before),
     "work-results-committed": (jobs, "finish", _committed),
@@ -127,21 +156,10 @@ HOW: dict[str, tuple[Any, str, Callable[[Act, str], Act]]] = {
     "deliver-answer-not-committed": (deliveries, "settle", _before),
     "deliver-answer-committed": (deliveries, "settle", _committed),
 }
-IN_THE_MIDDLE = "work-in-the-middle"  # the rig's application comes there by itself
-
-
-def is_set(point: str) -> bool:
-    return point in os.environ.get(POINTS, "").split(",")
-
-
-def pass_by(point: str) -> None:
-    """Die here if the point is set."""
-    if is_set(point):
-        _die(point)
 
 
 def set_all() -> None:
     """Set the points that the environment names."""
     for point, (owner, name, how) in HOW.items():
-        if is_set(point):
+        if point in os.environ.get(POINTS, "").split(","):
             setattr(owner, name, how(getattr(owner, name), point))
