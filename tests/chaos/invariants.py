@@ -175,13 +175,12 @@ def nothing_premature(ledger: Ledger, series: Mapping[str, Collection[str]]) -> 
 
 
 def nothing_left_behind(ledger: Ledger) -> Finding:
-    """Look for files in the spool that the ledger does not name; those of lost attempts in the results are counted."""
-    spool = Spool(ledger.home / "spool")
+    """Look, after a start, for files in spool and results that the ledger does not name."""
+    spool, results = Spool(ledger.home / "spool"), ledger.home / "results"
     named = {spool.path_of(one.sop_instance_uid, one.sha256) for one in ledger.instances.values()}
-    parts = [path.name for path in spool.root.rglob("*.*") if path not in named]
-    kept = {str(ledger.home / "results" / one.path) for one in ledger.results.values()}
-    orphans = [path for path in (ledger.home / "results").rglob("*.*") if str(path) not in kept]
-    return Finding("I7 nothing left behind", parts, f"{len(orphans)} files of lost attempts in results")
+    named |= {results / one.path for one in ledger.results.values()}
+    found = {path for folder in (spool.root, results) for path in folder.rglob("*.*")}
+    return Finding("I7 nothing left behind", sorted(path.name for path in found - named), f"{len(found)} files")
 
 
 def audit_is_whole(ledger: Ledger, answered: Mapping[str, str]) -> Finding:
