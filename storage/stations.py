@@ -29,6 +29,12 @@ def get(session: Session, name: str) -> Station | None:
     return Station(name=name, started_at=max(row.started_at for row in rows), beat_at=min(row.beat_at for row in rows))
 
 
+def others(session: Session, name: str, own: str, *, since: float) -> bool:
+    """Say whether another process of a station has been heard since a time."""
+    heard = select(Station.name).where(_is_of(name), Station.name != own, Station.beat_at >= since)
+    return session.scalar(heard.limit(1)) is not None
+
+
 def forget(session: Session, name: str) -> None:
     """Forget the processes of a station: those that run now say so themselves."""
     session.execute(delete(Station).where(_is_of(name)))

@@ -31,7 +31,7 @@ from vb_node.runtime import handover
 
 log = logging.getLogger(__name__)
 
-TICK_S, START_S, END_S = 0.1, 60.0, 5.0
+TICK_S, START_S, END_S = 0.1, 60.0, 1.0
 LONGEST_LINE = 1 << 16
 _SECRET = re.compile(r"^(VB_NODE_|PG)|PASSW|SECRET|TOKEN|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
 

@@ -31,8 +31,8 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
     def start(receiver: Receiver, disk: Disk) -> Server:
         limits = line.limits_of(settings, disk)
         studies = Studies(receiver, door, Bounds(web.max_body_mb << 20, web.max_parts, limits), settings.data)
-        app = Starlette(routes=[*Health(database, disk, NAME).routes(), *studies.routes()])
-        return Server(app, (web.host, web.port), limits, tls)
+        app = Starlette(routes=[*Health(database, disk, receiver.spool.root, NAME).routes(), *studies.routes()])
+        return Server(app, (web.host, web.port), limits, stop, tls)
 
     line.take(database, settings, stop, NAME, start)
 
