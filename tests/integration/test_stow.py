@@ -81,7 +81,7 @@ def test_a_request_that_breaks_off_keeps_what_was_whole_and_is_not_released(web:
     assert len(web.instances(series[0].SeriesInstanceUID)) == 2
 
 
-def test_the_file_meta_information_of_a_peer_is_not_kept(web: WebProcess) -> None:
+def test_x_09_the_file_meta_information_of_a_peer_is_not_kept(web: WebProcess) -> None:
     dataset = instance()
     dataset.file_meta.PrivateInformationCreatorUID, dataset.file_meta.PrivateInformation = "1.2.3", b"SECRET"
     dataset.file_meta.SourceApplicationEntityTitle = "SOMEBODY"
