@@ -60,12 +60,13 @@ def _after(act: Act, point: str) -> Act:
 
 
 def _half_way(act: Act, point: str) -> Act:
-    """Die when the first of several pieces is written."""
+    """Die when half of the last piece is written."""
 
     @wraps(act)
     def wrapped(descriptor: int, pieces: Sequence[bytes]) -> None:
         if _is_first(point):
-            act(descriptor, pieces[:1])
+            *whole, last = pieces
+            act(descriptor, [*whole, last[: len(last) // 2]])
             os.kill(os.getpid(), signal.SIGKILL)
         act(descriptor, pieces)
 
