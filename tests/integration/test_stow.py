@@ -207,6 +207,33 @@ def test_nobody_is_let_in_without_the_token(web: WebProcess, authorization: str)
     wait_until(lambda: len(web.events(event="association rejected")) > told, 5, "the refusal is in the audit trail")
 
 
+def test_a_stranger_is_not_asked_for_the_body(web: WebProcess) -> None:
+    whole = body([instance()])
+    answers = []
+
+    for token in (TOKEN, "0" * 16):
+        with web.connect() as connection:
+            connection.sendall(request_head(len(whole), Expect="100-continue", Authorization=f"Bearer {token}"))
+            answers.append(connection.recv(1000)[:12])
+            if answers[-1] == b"HTTP/1.1 100":
+                connection.sendall(whole)
+                answers.append(connection.recv(1000)[:12])
+
+    assert answers == [b"HTTP/1.1 100", b"HTTP/1.1 200", b"HTTP/1.1 401"]
+
+
+def test_a_part_of_another_type_is_another_failure_and_one_without_a_type_is_read(web: WebProcess) -> None:
+    text, untyped = (
+        part(b"{}", "application/json"),
+        part(instance()).replace(b"Content-Type: application/dicom", b"A: 1"),
+    )
+
+    answer = httpx2.post(f"{web.url}/dicom-web/studies", content=text + untyped + b"--b--", headers=HEADERS)
+
+    assert answer.status_code == 202
+    assert [one.FailureReason for one in said(answer).OtherFailuresSequence] == [0x0110]
+
+
 def test_the_token_counts_at_its_address_only(web: WebProcess) -> None:
     with web.connect("127.0.0.9") as connection:
         connection.sendall(request_head(0))
