@@ -200,14 +200,48 @@ class RetentionSettings(Section):
     reserve_mb: Annotated[int, Field(ge=1)] = 64
 
 
+class VlmSettings(Section):
+    """A vision-language model in a local folder (``model``), or behind the ``url`` of an OpenAI-compatible service."""
+
+    model: Path | None = None
+    url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None = None
+    served_model: str | None = None
+    api_key_file: Path | None = None
+    ca_file: Path | None = None
+    timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    box_format: Literal["auto", "xyxy_1000", "xyxy_pixels", "yxyx_1000"] = "auto"
+    self_test: bool = True
+    image_px: Annotated[int, Field(ge=64, le=2048)] = 768
+    stride: Annotated[int, Field(ge=1, le=8)] = 2
+    zoom: bool = True
+    batch: Annotated[int, Field(ge=1, le=256)] = 8
+    max_new_tokens: Annotated[int, Field(ge=16, le=4096)] = 128
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        if (self.model is None) == (self.url is None):
+            raise ValueError("give either model, a local folder, or url, a service")
+        if self.url is not None and self.served_model is None:
+            raise ValueError("url needs served_model, the name under which the service has the model")
+        return self
+
+
 class VirtualBiopsySettings(Section):
     """The Virtual Biopsy application; what these change is part of a job's identity."""
 
-    localizer: Literal["classical"] = "classical"
+    localizer: Literal["auto", "classical", "vlm"] = "auto"
+    vlm: VlmSettings | None = None
     contrast_when: str = ""
     must_have_contrast: bool = True
     probability_bands: bool = True
     parametric_map_mb: Annotated[float, Field(ge=0)] = 80.0
+
+    @model_validator(mode="after")
+    def _has_its_model(self) -> Self:
+        if self.localizer == "vlm" and self.vlm is None:
+            raise ValueError("localizer = 'vlm' needs [virtual_biopsy.vlm] with model or url")
+        return self
 
 
 class Settings(BaseSettings):
@@ -307,10 +341,17 @@ def _place_at(home: Path, values: dict[str, Any]) -> None:
         if isinstance(section, dict):
             _place_files(home, section)
             _place_files(home, section.get("tls"))
+    application = values.get("virtual_biopsy")
+    _place_files(home, application.get("vlm") if isinstance(application, dict) else None)
+
+
+_FILES = frozenset(
+    {"folder", "authorization_file", "ca_file", "certificate", "key", "ca", "crl", "model", "api_key_file"}
+)
 
 
 def _place_files(home: Path, section: Any) -> None:
-    for name in {"folder", "authorization_file", "ca_file", "certificate", "key", "ca", "crl"} & set(section or ()):
+    for name in _FILES & set(section if isinstance(section, dict) else ()):
         section[name] = str(home / str(section[name]))
 
 
@@ -417,11 +458,26 @@ max_attempts = 12               # claims of one job, lost leases included
 max_errors = 3                  # errors of one job
 
 [virtual_biopsy]
-localizer = "classical"
+localizer = "auto"              # "vlm" where [virtual_biopsy.vlm] is given, else "classical"; or one of these words
 contrast_when = ""              # a site's own rule for "with contrast", e.g. 'ProtocolName == "BRAVO POST"'
 must_have_contrast = true       # false: take a T1 series without evidence of contrast too
 probability_bands = true        # a second SEG: the prior in three bands, 25-50, 50-75 and from 75 %
 parametric_map_mb = 80          # no Parametric Map that would be larger (viewer profiles "heat-map" and "everything")
+# [virtual_biopsy.vlm]          # a vision-language model: docs/virtual-biopsy-localizer.md
+# model = "models/Qwen3-VL-8B-Instruct"    # a local folder, safetensors alone
+# url = "http://gpu:8000/v1"    # or an OpenAI-compatible service such as vLLM; needs [work] network = true
+# served_model = "Qwen/Qwen3-VL-8B-Instruct"   # with url: the model's name there
+# api_key_file = "/run/secrets/vlm"        # with url: its key, or by the environment in VB_NODE_VLM_API_KEY
+# ca_file = "hospital-ca.pem"   # with url: whom to trust, beside the system's authorities
+# timeout_s = 60                # with url: silence after which a question is asked again, three times in all
+# box_format = "auto"           # of its family: "xyxy_1000" Qwen3-VL, "xyxy_pixels" Qwen2.5-VL, "yxyx_1000" Gemma
+# self_test = true              # false: run a model that does not find a bright square; each report says so
+# image_px = 768                # side of the square that a slice is drawn in
+# stride = 2                    # every so many slices in the first pass
+# zoom = true                   # a second pass, enlarged, where the first one saw something
+# batch = 8                     # pictures at once; fewer where the memory is less
+# max_new_tokens = 128          # of an answer
+# dtype = "auto"                # of a local model: "bfloat16" on a GPU, "float32" on a CPU
 
 [retention]
 # days = 90                     # files of delivered studies go after so long; without it nothing is ever deleted

@@ -30,9 +30,10 @@ def test_the_example_names_every_key() -> None:
     sections |= {"virtual_biopsy": config.VirtualBiopsySettings, "routes": config.RouteSettings}
     sections |= {"peers": config.PeerSettings, "receive.tls": config.ReceiveTlsSettings}
     sections |= {"destinations.tls": config.DestinationTlsSettings}
-    sections |= {"retention": config.RetentionSettings}
+    sections |= {"retention": config.RetentionSettings, "virtual_biopsy.vlm": config.VlmSettings}
 
-    missing = [key for section in sections.values() for key in section.model_fields if f"{key} =" not in config.EXAMPLE]
+    keys = [key for section in sections.values() for key in section.model_fields]
+    missing = [key for key in keys if f"{key} =" not in config.EXAMPLE and f".{key}]" not in config.EXAMPLE]
 
     assert missing == []
 
@@ -52,6 +53,11 @@ def test_the_example_names_every_key() -> None:
         ('[[receive.peers]]\nae_title = "CT"\ncertificate = "0123"', "receive.peers.0.certificate"),
         ('[assemble]\nask = "nobody"', "assemble.ask"),
         ('[work]\nengine = "magic"', "work.engine"),
+        ('[virtual_biopsy]\nlocalizer = "vlm"', "needs [virtual_biopsy.vlm] with model or url"),
+        ("[virtual_biopsy.vlm]\nbatch = 4", "either model, a local folder, or url"),
+        ('[virtual_biopsy.vlm]\nmodel = "m"\nurl = "http://gpu/v1"', "either model, a local folder, or url"),
+        ('[virtual_biopsy.vlm]\nurl = "http://gpu/v1"', "url needs served_model"),
+        ('[virtual_biopsy.vlm]\nurl = "http://me:secret@gpu/v1"', "virtual_biopsy.vlm.url"),
         ("[node\n", "TOML"),
         ("node = 3", "node"),
     ],
@@ -103,3 +109,10 @@ def test_a_secret_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest
 
     assert settings.database_url == "postgresql+psycopg://secret"
     assert settings.receive.port == 11113
+
+
+def test_the_model_folder_is_relative_to_the_file(tmp_path: Path) -> None:
+    settings = _load(tmp_path, '[virtual_biopsy.vlm]\nmodel = "models/qwen"')
+
+    assert settings.virtual_biopsy.vlm is not None
+    assert settings.virtual_biopsy.vlm.model == tmp_path / "models" / "qwen"
