@@ -22,14 +22,17 @@ PICTURES = {
 }
 
 
-def write_tiny_qwen(folder: Path, seed: int = 0) -> Path:
-    """Write configuration, tokenizer of single bytes, image settings and weights as safetensors."""
+def write_tiny_qwen(folder: Path, *, is_tied: bool = False) -> Path:
+    """Write configuration, tokenizer of single bytes, image settings and weights as safetensors.
+
+    ``is_tied`` has words go in and out by the same weights, as in the models of 2B and 4B.
+    """
     folder.mkdir(parents=True)
     tokenizer = _tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "preprocessor_config.json").write_text(json.dumps(PICTURES))
-    torch.manual_seed(seed)
-    model = Qwen3VLForConditionalGeneration(_config(tokenizer))
+    torch.manual_seed(0)
+    model = Qwen3VLForConditionalGeneration(_config(tokenizer, is_tied))
     # random tokens at once, as the published models are set: ours must not be led by it
     model.generation_config.update(do_sample=True, temperature=5.0, repetition_penalty=1.5)
     model.save_pretrained(folder)
@@ -45,12 +48,14 @@ def _tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def _config(tokenizer: Tokenizer) -> Qwen3VLConfig:
+def _config(tokenizer: Tokenizer, is_tied: bool) -> Qwen3VLConfig:
     positions = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1], "mrope_interleaved": True}
     text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 8}
+    text |= {"vocab_size": VOCABULARY, "num_key_value_heads": 2, "rope_parameters": positions}
     vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 32}
     return Qwen3VLConfig(
-        text_config=text | {"vocab_size": VOCABULARY, "num_key_value_heads": 2, "rope_parameters": positions},
+        tie_word_embeddings=is_tied,
+        text_config=text | {"tie_word_embeddings": is_tied},
         vision_config=vision | {"num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]},
         image_token_id=tokenizer.token_to_id("<|image_pad|>"),
         video_token_id=VOCABULARY - 1,

@@ -61,7 +61,7 @@ class QwenVL:
     ) -> None:
         self.model, self.tokenizer, self.pictures = model, tokenizer, pictures
         self.step_px, self.running, self.batch = step_px, running, running.batch
-        self.picture_token = tokenizer.token_to_id(PICTURE)
+        self.picture_token: int = model.config.image_token_id
         stops = [tokenizer.token_to_id(END), tokenizer.token_to_id(FILL)]
         # the model's own settings would be merged in, and those of the published models draw at random
         model.generation_config = GenerationConfig(

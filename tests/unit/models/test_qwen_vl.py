@@ -1,6 +1,7 @@
 """A tiny Qwen3-VL with random weights goes the way that a real one goes: load, show, generate, decode."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,12 +66,13 @@ def test_the_answer_depends_on_the_picture(model: QwenVL) -> None:
     assert model.ask([dark]) != model.ask([bright])
 
 
-def test_the_processor_of_the_library_would_have_made_the_same_tokens(model: QwenVL) -> None:
+def test_each_32_x_32_pixels_are_one_token_and_padding_stands_on_the_left(model: QwenVL) -> None:
     inputs = model._inputs(QUESTIONS)
 
     pads = (inputs["input_ids"] == model.picture_token).sum(dim=1)
-    assert pads.tolist() == [2 * 3, 4 * 4, 1 * 2]  # one for each 32 x 32 pixels
-    assert inputs["attention_mask"][:, -1].tolist() == [1, 1, 1]  # padded on the left
+    assert pads.tolist() == [2 * 3, 4 * 4, 1 * 2]
+    assert inputs["attention_mask"][:, -1].tolist() == [1, 1, 1]
+    assert sorted(inputs["attention_mask"][:, 0].tolist()) == [0, 0, 1]
     assert inputs["pixel_values"].shape == (4 * 24, 3 * 2 * 16 * 16)
 
 
@@ -84,6 +86,31 @@ def test_bfloat16_runs_too(folder: Path) -> None:
 
     assert model.model.dtype == torch.bfloat16
     assert len(model.ask(QUESTIONS)) == 3
+
+
+def test_k_06_loading_and_asking_open_no_connection(folder: Path) -> None:
+    opened: list[str] = []
+    is_listening = True
+
+    def hear(event: str, arguments: tuple[object, ...]) -> None:
+        if is_listening and event in {"socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen"}:
+            opened.append(f"{event} {arguments}")
+
+    sys.addaudithook(hear)  # it stays for good: the flag ends it
+
+    QwenVL.load(examine(folder), RUNNING).ask(QUESTIONS[:1])
+
+    is_listening = False
+    assert opened == []
+
+
+def test_weights_that_are_shared_within_a_model_are_not_missing(tmp_path: Path) -> None:
+    folder = write_tiny_qwen(tmp_path / "tied", is_tied=True)
+
+    model = QwenVL.load(examine(folder), RUNNING)
+
+    assert "lm_head.weight" not in load_file(folder / "model.safetensors")
+    assert model.ask(QUESTIONS) == [model.ask([question])[0] for question in QUESTIONS]
 
 
 def test_no_questions_are_no_answers(model: QwenVL) -> None:
