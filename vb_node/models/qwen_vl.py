@@ -7,7 +7,7 @@ text is put together here: the chat frame of the Qwen family, with one token for
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 # before the library is loaded: it reads this once, and nothing may be fetched whatever a folder says
@@ -98,8 +98,8 @@ class QwenVL:
         model, loading = loaded
         _check(folder, model, tokenizer, loading)
         tokenizer.enable_padding(direction="left", pad_id=tokenizer.token_to_id(FILL), pad_token=FILL)
-        running = Running(running.device, running.dtype, batch, running.picture_px, running.max_new_tokens)
-        return cls(model.eval().to(running.device), tokenizer, pictures, folder.family.step_px, running)
+        fitting = replace(running, batch=batch)
+        return cls(model.eval().to(running.device), tokenizer, pictures, folder.family.step_px, fitting)
 
     def ask(self, questions: Sequence[Question]) -> list[str]:
         """Answer up to ``batch`` questions; the same question gets the same answer."""
