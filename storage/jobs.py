@@ -140,11 +140,20 @@ def finish(
 
 
 def give_back(
-    session: Session, lease: Lease, *, now: float, wait_s: float, reason: str, detail: str, is_error: bool
+    session: Session,
+    lease: Lease,
+    *,
+    now: float,
+    wait_s: float,
+    reason: str,
+    detail: str,
+    is_error: bool,
+    is_crash: bool = False,
 ) -> None:
     """Return a job to the shelf for a later attempt; raise ``LostLease``."""
     job = _held(session, lease)
     job.errors += is_error
+    job.crash_count += is_crash
     job.not_before = now + wait_s
     _move(session, job, "SCHEDULED", now=now, actor=job.owner or "work", reason=reason, detail=detail)
 
@@ -170,7 +179,7 @@ def retry(session: Session, job_id: int, *, now: float, user: str) -> Job:
     for delivery in parked:
         deliveries.send_again(session, delivery, now=now, user=user)
     if job.state in ("FAILED", "CANCELED"):
-        job.attempts, job.errors, job.not_before = 0, 0, 0.0
+        job.attempts, job.errors, job.crash_count, job.not_before = 0, 0, 0, 0.0
         _move(session, job, "SCHEDULED", now=now, actor="operator", user=user)
     elif not parked:
         raise NotNow(f"job {job_id} is {job.state} and none of its deliveries is parked: there is nothing to retry")
@@ -217,6 +226,14 @@ def listing(session: Session, *, state: str | None = None, limit: int = 100) -> 
     """List jobs, newest first."""
     query = select(Job).order_by(Job.id.desc()).limit(limit)
     return session.scalars(query if state is None else query.filter_by(state=state)).all()
+
+
+def kept_attempts(session: Session, job_ids: Collection[int]) -> set[str]:
+    """Name, as "job/token", the attempts of some jobs that run, or whose results the ledger names."""
+    running = select(Job.id, Job.token).where(Job.id.in_(job_ids), Job.state == "IN PROGRESS")
+    named = select(Result.path).where(Result.job_id.in_(job_ids))
+    kept = {f"{job_id}/{token}" for job_id, token in session.execute(running)}
+    return kept | {path.rpartition("/")[0] for path in session.scalars(named)}
 
 
 def deliveries_of(session: Session, job_id: int) -> Sequence[Delivery]:

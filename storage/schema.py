@@ -77,7 +77,11 @@ class Series(Table):
 
 
 class Job(Table):
-    """One run of an application over one set of instances: the shelf JOBS."""
+    """One run of an application over one set of instances: the shelf JOBS.
+
+    ``attempts`` counts claims, also those after a worker was killed; ``errors`` and ``crash_count`` (deaths of the
+    computation) are the job's own doing, and only these end it.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (_one_of("state", JOB_STATES), Index("jobs_to_claim", "state", "priority", "not_before"))
@@ -106,6 +110,7 @@ class Job(Table):
     not_before: Mapped[float] = mapped_column(default=0.0)
     attempts: Mapped[int] = mapped_column(default=0)
     errors: Mapped[int] = mapped_column(default=0)
+    crash_count: Mapped[int] = mapped_column(default=0)
     token: Mapped[int] = mapped_column(default=0)
     owner: Mapped[str | None] = mapped_column(String(128), default=None)
     lease_until: Mapped[float | None] = mapped_column(default=None)

@@ -169,14 +169,15 @@ class DestinationSettings(Section):
 
 
 class WorkSettings(Section):
-    """The worker. ``engine`` is "local" in this version."""
+    """The worker. ``engine`` is "local" in this version; ``memory_gb`` and ``network`` are the computation's."""
 
     engine: Literal["local"] = "local"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: Annotated[int, Field(ge=1, le=16)] = 1
     lease_s: Annotated[float, Field(ge=3)] = 30.0
     max_runtime_s: Annotated[float, Field(gt=0)] = 1800.0
-    max_attempts: Annotated[int, Field(ge=1)] = 12
+    memory_gb: Annotated[float, Field(gt=0)] = 16.0
+    network: bool = False
     max_errors: Annotated[int, Field(ge=1)] = 3
 
 
@@ -454,8 +455,9 @@ device = "auto"                 # "cuda" when there is one, else "cpu"
 workers = 1
 lease_s = 30
 max_runtime_s = 1800
-max_attempts = 12               # claims of one job, lost leases included
 max_errors = 3                  # errors of one job
+memory_gb = 16                  # of the process that computes; one that wants more is a failed attempt, no more
+network = false                 # true: it may connect out, for a model behind a URL; never to be reached from outside
 
 [virtual_biopsy]
 localizer = "auto"              # "vlm" where [virtual_biopsy.vlm] is given, else "classical"; or one of these words

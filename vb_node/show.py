@@ -89,6 +89,7 @@ def job(job: Job, deliveries: Sequence[Delivery], log: Sequence[Event], *, as_js
         "supersedes": job.supersedes_id,
         "detail": job.detail,
         "errors": job.errors,
+        "crashes": job.crash_count,
         "started": moment(job.started_at),
         "plan": job.plan,
         "outcome": job.outcome,

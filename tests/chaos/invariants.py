@@ -174,11 +174,12 @@ def nothing_premature(ledger: Ledger, series: Mapping[str, Collection[str]]) -> 
 
 
 def nothing_left_behind(ledger: Ledger) -> Finding:
-    """Look for halves in the spool after a start; files of lost attempts are counted: no station removes them yet."""
+    """Look, after a start, for halves in the spool and for what lost attempts left in the results."""
     parts = [path.name for path in (ledger.home / "spool").rglob("*.part")]
     kept = {str(ledger.home / "results" / one.path) for one in ledger.results.values()}
     orphans = [path for path in (ledger.home / "results").rglob("*.*") if str(path) not in kept]
-    return Finding("I7 no halves in the spool", parts, f"{len(orphans)} files of lost attempts in results")
+    left = [str(path.relative_to(ledger.home)) for path in orphans]
+    return Finding("I7 nothing left over", parts + left, "no half in the spool, nothing of lost attempts in results")
 
 
 def audit_is_whole(ledger: Ledger, answered: Mapping[str, str]) -> Finding:

@@ -72,8 +72,9 @@ def run(home: Path, kills: int, seed: int, control: str | None) -> int:
     killed, zombies = storm(victim, kills, chance, retried)
     drain_s = drain(victim, senders, retried)
     victim.stop()
-    victim.start()  # the listener sweeps at its start
-    time.sleep(CALM_S / 2)
+    victim.start()  # the listener sweeps the spool at its start, the worker the results
+    victim.wait_until_up()
+    time.sleep(CALM_S)
     victim.close()
     pacs.close()
     answered = {uid: digest for sender in senders for uid, digest in sender.answered.items()}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pydicom import Dataset
 
@@ -20,6 +20,7 @@ from vb_node.errors import ConfigError, Unfit
 from vb_node.pipeline.select import Choice
 
 GROUP = "vb_node.applications"
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def installed() -> dict[str, Application]:
     return {application.name: application for application in found}
 
 
-def find(applications: Mapping[str, Application], name: str) -> Application:
+def find(applications: Mapping[str, Found], name: str) -> Found:
     """Find one by name; raise ``ConfigError`` naming those that are installed."""
     if name not in applications:
         raise ConfigError(f"application {name!r} is not installed; installed are {sorted(applications)}")

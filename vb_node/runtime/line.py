@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
-from storage import associations, stations
+from storage import associations, audit, stations
 from storage.database import Database
 from storage.disk import Disk
 from storage.spool import Spool
@@ -19,8 +19,9 @@ from vb_node.dimse.guard import Limits
 from vb_node.dimse.listener import Listener
 from vb_node.dimse.tls import ServerTls, TlsFiles
 from vb_node.pipeline.application import installed
-from vb_node.runtime import assemble, commit, deliver, destinations, receive, retain, work
+from vb_node.runtime import assemble, commit, deliver, destinations, leftovers, receive, retain, work
 from vb_node.runtime.assemble import Assembler
+from vb_node.runtime.cell import Cell, in_cell
 from vb_node.runtime.deliver import Deliverer
 from vb_node.runtime.receive import Receiver
 from vb_node.runtime.work import Worker
@@ -132,13 +133,35 @@ def _assemble(database: Database, settings: Settings, stop: threading.Event, _nu
     turn(assemble.STATION, assembler.step, stop, database.changes)
 
 
-def _work(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
-    serial_number = settings.node.ae_title
-    profiles = {destination.name: destination.viewer_profile for destination in settings.destinations}
+def _work(database: Database, settings: Settings, stop: threading.Event, number: int = 1) -> None:
+    if number == 1:
+        leftovers.sweep(database, results_of(settings))
+    names, cells = installed(), settings.data / "cells"
+    cell, alone = Cell(cells, settings.work), Cell(cells, settings.work, share=0.5, is_kept=False)
     worker = Worker(
-        database, spool_of(settings), results_of(settings), installed(), settings.work, serial_number, stop, profiles
+        database,
+        spool_of(settings),
+        results_of(settings),
+        in_cell(names, cell),
+        settings.work,
+        settings.node.ae_title,
+        stop,
+        {destination.name: destination.viewer_profile for destination in settings.destinations},
+        in_cell(names, alone),
     )
+    cell.start()
+    _tell_walls(database, cell)
     turn(work.STATION, worker.step, stop, database.changes)
+    cell.end()
+
+
+def _tell_walls(database: Database, cell: Cell) -> None:
+    """Say what this machine does not let the computation give up: in the log, and in the audit trail."""
+    if cell.lacking:
+        log.warning("computation not confined", extra={"lacking": cell.lacking})
+        with database.write() as session:
+            event, details = "computation not confined", {"lacking": cell.lacking}
+            audit.record(session, event, now=time.time(), actor=work.STATION, outcome="failure", details=details)
 
 
 def _deliver(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:

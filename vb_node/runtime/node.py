@@ -4,7 +4,6 @@ Whatever is killed, nothing that was answered Success is lost: the stations meet
 its supervisor.
 """
 
-import ctypes
 import logging
 import os
 import signal
@@ -22,6 +21,7 @@ from vb_node.config import Settings
 from vb_node.errors import ConfigError
 from vb_node.pipeline.application import installed
 from vb_node.runtime import line, receive
+from vb_node.runtime.confine import die_with
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ REMEDY = (
     "keep a copy of it, then put your last backup in its place, or move it away: at the next start the instances are "
     "read again from the spool, jobs and audit trail stay in the copy"
 )
-PR_SET_PDEATHSIG = 1
 
 
 def open_ledger(settings: Settings) -> Database:
@@ -134,13 +133,7 @@ def _stop_on_signals() -> threading.Event:
 
 
 def _die_with_supervisor() -> None:
-    """Ask the kernel to kill this process when the supervisor ends, however it does (prctl(2)).
-
-    A station may be killed at any time; what it had in hand is claimed again.
-    """
+    """End with the supervisor: a station may be killed at any time; what it had in hand is claimed again."""
     supervisor = os.environ.get(SUPERVISED)
-    if supervisor is None:
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(supervisor):
-        raise SystemExit(0)
+    if supervisor is not None:
+        die_with(int(supervisor))

@@ -1,7 +1,7 @@
-"""The station that runs applications: one job at a time in a process, models kept loaded.
+"""The station that has jobs worked on: claims one, keeps its lease, and writes what becomes of it.
 
-The lease is kept by a thread that also watches the clock: a run beyond ``max_runtime_s`` ends with its process, and
-the supervisor starts another one.
+The work itself is done in a cell (cell.py), whose death costs the job an attempt and nothing else. A job in whose
+hands cells keep dying is given one of its own with half the room, and at last is quarantined, for a person to look at.
 """
 
 import hashlib
@@ -10,12 +10,10 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Protocol
 
 from pydicom import Dataset
 from sqlalchemy.exc import OperationalError
@@ -27,9 +25,12 @@ from storage.spool import Spool, write_durably
 from vb_node.config import WorkSettings
 from vb_node.dicom import viewers
 from vb_node.dicom.provenance import Predecessor
-from vb_node.errors import Later, NodeError, Unfit
-from vb_node.pipeline.application import Application, Case, Outcome, find
+from vb_node.errors import BadResult, Later, NodeError, Unfit
+from vb_node.pipeline.application import Case, Outcome, find
+from vb_node.runtime import leftovers
 from vb_node.runtime.assemble import lineage_key
+from vb_node.runtime.cell import Crashed
+from vb_node.runtime.heartbeat import Heartbeat, Stopping
 from vb_node.runtime.receive import is_intact
 
 log = logging.getLogger(__name__)
@@ -38,35 +39,45 @@ STATION = "work"
 RETRY_S, LONGEST_RETRY_S = 30.0, 600.0
 # What a revision names and reads of its predecessor: the roles that every application gives these two objects.
 SR_ROLE, SEG_ROLE = "SR", "SEG"
-TOO_LONG = 75  # exit status of a worker that ran past its time (EX_TEMPFAIL)
-
-
-class Stopping(Later):
-    """The worker was told to stop; the job waits on the shelf for the next one."""
+ALONE_AFTER, QUARANTINED_AFTER = 3, 5  # crashes
 
 
 class InputDamaged(Unfit):
     """A spool file is missing, or no longer what was received."""
 
 
+class Quarantined(Unfit):
+    """Its computation has died too often: a person must look, and may retry it."""
+
+
+class Worked(Protocol):
+    """What the worker asks of an application, wherever it runs."""
+
+    def run(self, case: Case) -> Outcome: ...
+
+    def refuse(self, case: Case, error: Unfit) -> Outcome: ...
+
+
 class Worker:
-    """Claims jobs and works on them."""
+    """Claims jobs and has them worked on, by ``applications`` or, if they have crashed often, by those ``alone``."""
 
     def __init__(
         self,
         database: Database,
         spool: Spool,
         results: Path,
-        applications: Mapping[str, Application],
+        applications: Mapping[str, Worked],
         settings: WorkSettings,
         serial_number: str,
         stop: threading.Event | None = None,
         profiles: Mapping[str, str] | None = None,
+        alone: Mapping[str, Worked] | None = None,
     ) -> None:
         self.database = database
         self.spool = spool
         self.results = results
         self.applications = applications
+        self.alone = applications if alone is None else alone
         self.settings = settings
         self.serial_number = serial_number
         self.stop = stop or threading.Event()
@@ -89,18 +100,16 @@ class Worker:
         except Exception as error:
             log.exception("job not done", extra=ids)
             self._after_error(job, lease, error)
+        finally:
+            leftovers.sweep(self.database, self.results, job.id)
         return True
 
     def _work(self, job: Job, lease: jobs.Lease) -> None:
-        if job.attempts > self.settings.max_attempts:
-            detail = f"{job.attempts - 1} workers died or lost their lease with this job"
-            with self.database.write() as session:
-                jobs.give_up(session, lease, now=time.time(), reason="TooManyAttempts", detail=detail)
-            return
-        application = find(self.applications, job.application)
-        with _Heartbeat(self.database, lease, self.settings, self.stop) as heart:
+        application = find(self.applications if job.crash_count < ALONE_AFTER else self.alone, job.application)
+        with Heartbeat(self.database, lease, self.settings.lease_s, self.stop) as heart:
             case = self._case(job, heart)
             try:
+                _check_record(job)
                 self._check_inputs(job)
                 outcome, unfit = application.run(case), None
             except Unfit as error:
@@ -116,15 +125,15 @@ class Worker:
             )
         log.info("job ended", extra={"job": job.id, "state": state, "results": len(results)})
 
-    def _refuse(self, application: Application, case: Case, error: Unfit) -> Outcome:
+    def _refuse(self, application: Worked, case: Case, error: Unfit) -> Outcome:
         """Write the report "not analysed"; where not even that can be written well, there is none."""
         try:
             return application.refuse(case, error)
-        except Unfit as worse:
+        except (Unfit, Crashed) as worse:
             log.exception("no report of the refusal", extra={"reason": error.reason})
             return Outcome((), {"state": "not analysed", "reason": error.reason, "no report": str(worse)[:500]})
 
-    def _case(self, job: Job, heart: "_Heartbeat") -> Case:
+    def _case(self, job: Job, heart: Heartbeat) -> Case:
         with self.database.read() as session:
             reports = jobs.earlier_results(session, job, SR_ROLE)
             segmentations = jobs.earlier_results(session, job, SEG_ROLE)
@@ -169,6 +178,8 @@ class Worker:
         ]
 
     def _write_one(self, folder: Path, rank: int, role: str, job: Job, dataset: Dataset) -> Result:
+        if dataset.StudyInstanceUID != job.study_instance_uid:
+            raise BadResult(f"{role}: an object of study {job.study_instance_uid} expected, one of another study came")
         buffer = BytesIO()
         dataset.save_as(buffer, enforce_file_format=True)
         path = folder / f"{rank}-{role.lower().replace(' ', '-')}.dcm"
@@ -190,56 +201,23 @@ class Worker:
         reason = error.reason if isinstance(error, NodeError) else type(error).__name__
         # The text of a foreign exception may quote the data set: its type is enough for the ledger.
         detail = str(error) if isinstance(error, NodeError) else "unexpected error, see the log of the worker"
-        is_error = not isinstance(error, Later | OSError | OperationalError)  # a full disk is no fault of the job
-        wait_s = 0.0 if isinstance(error, Stopping) else min(RETRY_S * 2**job.errors, LONGEST_RETRY_S)
+        is_crash = isinstance(error, Crashed)
+        # a full disk is no fault of the job
+        is_error = not (is_crash or isinstance(error, Later | OSError | OperationalError))
+        tries = job.errors + job.crash_count
+        wait_s = 0.0 if isinstance(error, Stopping) else min(RETRY_S * 2**tries, LONGEST_RETRY_S)
         with self.database.write() as session:
             if is_error and job.errors + 1 >= self.settings.max_errors:
                 jobs.give_up(session, lease, now=time.time(), reason=reason, detail=detail)
             else:
-                jobs.give_back(
-                    session, lease, now=time.time(), wait_s=wait_s, reason=reason, detail=detail, is_error=is_error
-                )
+                counts = {"is_error": is_error, "is_crash": is_crash}
+                jobs.give_back(session, lease, now=time.time(), wait_s=wait_s, reason=reason, detail=detail, **counts)
 
 
-class _Heartbeat(AbstractContextManager["_Heartbeat"]):
-    """Keeps a lease while its block runs."""
-
-    def __init__(self, database: Database, lease: jobs.Lease, settings: WorkSettings, stop: threading.Event) -> None:
-        self.database, self.lease, self.settings, self.stop = database, lease, settings, stop
-        self.started = time.monotonic()
-        self.at: dict[str, Any] = {"step": None, "progress": 0.0}
-        self.is_lost = False
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-
-    def progress(self, step: str, fraction: float) -> None:
-        """Show how far the run is; raise ``LostLease`` when the job is no longer ours, ``Stopping`` when we end."""
-        self.at = {"step": step, "progress": fraction}
-        if self.stop.is_set():
-            raise Stopping("the node is stopping")
-        if self.is_lost:
-            raise jobs.LostLease(f"job {self.lease.job_id}: the lease {self.lease.token} is no longer ours")
-
-    def _beat(self) -> None:
-        while not self._over.wait(self.settings.lease_s / 6):
-            if time.monotonic() - self.started > self.settings.max_runtime_s:
-                log.error("run past max_runtime_s, worker ends", extra={"job": self.lease.job_id})
-                os._exit(TOO_LONG)
-            try:
-                with self.database.write() as session:
-                    jobs.keep(session, self.lease, lease_s=self.settings.lease_s, now=time.time(), **self.at)
-            except jobs.LostLease:
-                self.is_lost = True
-                return
-            except Exception:
-                log.exception("heartbeat not written")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
+def _check_record(job: Job) -> None:
+    if job.crash_count >= QUARANTINED_AFTER:
+        log.error("job quarantined", extra={"job": job.id, "crashes": job.crash_count})
+        raise Quarantined(
+            f"the computation died {job.crash_count} times with this series, and a result was expected (the last time: "
+            f"{job.detail}): look at the log of the worker, then retry job {job.id}"
+        )
