@@ -3,6 +3,7 @@
 The rule is 1.2 x weights + batch x tokens x cache + 2 GiB; parameters and cache were counted from published dimensions.
 """
 
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,11 @@ def fitting_batch(wanted: int, fixed: int, each: int, *, free: int, total: int) 
 
 
 def device_memory(device: str) -> tuple[int, int]:
-    """Give free and total bytes of a device."""
+    """Give free and total bytes of a device; of main memory no more than this process may take (RLIMIT_DATA)."""
     if device.startswith("cuda"):
         free, total = torch.cuda.mem_get_info(device)
         return int(free), int(total)
     lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
     free, total = (1024 * int(lines[name].split()[0]) for name in ("MemAvailable", "MemTotal"))
-    return free, total
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    return (free, total) if limit == resource.RLIM_INFINITY else (min(free, limit), min(total, limit))

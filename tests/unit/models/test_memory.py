@@ -1,5 +1,8 @@
 """The memory rule: what published sizes need, and how many pictures fit."""
 
+import subprocess
+import sys
+
 import pytest
 
 from vb_node.errors import ConfigError
@@ -49,3 +52,16 @@ def test_this_machine_says_what_it_has() -> None:
     free, total = device_memory("cpu")
 
     assert 0 < free <= total
+
+
+def test_a_process_has_no_more_than_it_may_take() -> None:
+    program = """
+import resource
+resource.setrlimit(resource.RLIMIT_DATA, (3 << 30, 3 << 30))
+from vb_node.models.memory import device_memory
+print(max(device_memory("cpu")))
+"""
+
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert int(told.stdout) <= 3 * GIB
