@@ -6,7 +6,7 @@ knows (modules, pickles, kernels or base models fetched by name), is refused.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import file_digest, sha256
@@ -64,9 +64,12 @@ def examine(path: Path) -> ModelFolder:
     ConfigError
         A file is missing, damaged or could bring code, or the model is of an unknown kind.
     """
-    if not path.is_dir():
-        raise _wrong(path, "a folder with a Qwen-VL model expected, there is none: download one and give its path")
-    _refuse_code(path)
+    try:
+        files = sorted(path.iterdir())
+    except OSError as error:
+        what = f"a folder with a Qwen-VL model expected ({error.strerror}): download one and give its path"
+        raise _wrong(path, what) from error
+    _refuse_code(path, files)
     config = _read_object(path, CONFIG)
     if config.get("model_type") not in FAMILIES:
         raise _wrong(path, f"model_type {config.get('model_type')!r} came, expected one of {', '.join(FAMILIES)}")
@@ -95,8 +98,8 @@ def _loaded(path: Path) -> Iterator[Path]:
     return (path / name for name in sorted(names))
 
 
-def _refuse_code(path: Path) -> None:
-    for file in sorted(path.iterdir()):
+def _refuse_code(path: Path, files: Sequence[Path]) -> None:
+    for file in files:
         if file.suffix.lower() in CODE or file.name in FOREIGN_FILES:
             raise _wrong(path, f"{file.name} is no safetensors or JSON, or names another model: remove it")
         if (
