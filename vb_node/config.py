@@ -469,7 +469,7 @@ parametric_map_mb = 80          # no Parametric Map that would be larger (viewer
 # model = "models/Qwen3-VL-8B-Instruct"    # a local folder, safetensors alone
 # url = "http://gpu:8000/v1"    # or an OpenAI-compatible service such as vLLM; needs [work] network = true
 # served_model = "Qwen/Qwen3-VL-8B-Instruct"   # with url: the model's name there
-# api_key_file = "/run/secrets/vlm"        # with url: its key, or by the environment in VB_NODE_VLM_API_KEY
+# api_key_file = "/run/secrets/vlm"        # with url: its key; VB_NODE_VLM_API_KEY reaches `vb-node process` alone
 # ca_file = "hospital-ca.pem"   # with url: whom to trust, beside the system's authorities
 # timeout_s = 60                # with url: silence after which a question is asked again, three times in all
 # box_format = "auto"           # of its family: "xyxy_1000" Qwen3-VL, "xyxy_pixels" Qwen2.5-VL, "yxyx_1000" Gemma

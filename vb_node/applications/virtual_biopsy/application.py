@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from pydicom import Dataset
 
 from vb_node import __version__
-from vb_node.applications.virtual_biopsy.choice import identify
+from vb_node.applications.virtual_biopsy.choice import files, identify
 from vb_node.config import Settings, VirtualBiopsySettings
 from vb_node.dicom.read import read_header
 from vb_node.dicom.volume import load_series
@@ -42,6 +43,10 @@ class VirtualBiopsy:
     def plan(self, settings: Settings) -> dict[str, Any]:
         """Give the settings of ``[virtual_biopsy]`` and the digests of weights and prompts; raise ``ConfigError``."""
         return _plan(settings.virtual_biopsy)
+
+    def reads(self, settings: Settings) -> tuple[Path, ...]:
+        """Name what a run reads beside its case: the files of a model of the site's."""
+        return files(settings.virtual_biopsy)
 
     def select(self, study: Sequence[Candidate], plan: Mapping[str, Any]) -> list[Choice]:
         """Take the T1 contrast-enhanced brain series of a study, if it has one."""

@@ -3,6 +3,7 @@
 Neither torch nor network is needed for it.
 """
 
+from pathlib import Path
 from typing import Any
 
 from vb_node.applications.virtual_biopsy.vlm import wording
@@ -39,6 +40,15 @@ def identify(settings: VirtualBiopsySettings) -> dict[str, Any]:
         weights = {settings.vlm.model.name: digest(settings.vlm.model)}
     told = settings.vlm.model_dump(mode="json")
     return {"localizer": localizer, "vlm": told, "weights": weights, "prompts": wording.digests()}
+
+
+def files(settings: VirtualBiopsySettings) -> tuple[Path, ...]:
+    """Name the files and folders that the detector reads, links followed: caches keep the files elsewhere."""
+    if choose(settings) != "vlm" or settings.vlm is None:
+        return ()
+    vlm = settings.vlm
+    linked = [file.resolve() for file in vlm.model.iterdir()] if vlm.model is not None and vlm.model.is_dir() else []
+    return tuple(path for path in (vlm.model, vlm.api_key_file, vlm.ca_file, *linked) if path is not None)
 
 
 def without_places(plan: dict[str, Any]) -> dict[str, Any]:
