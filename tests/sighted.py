@@ -36,7 +36,8 @@ class Sighted:
 
     def answer(self, picture: Pixels) -> str:
         """Answer by what the picture shows; the same picture gets the same answer in any batch."""
-        rng = np.random.default_rng(zlib.crc32(picture.tobytes()))
+        # coarse, so that another processor's last bit does not draw other numbers
+        rng = np.random.default_rng(zlib.crc32((picture[::16, ::16, 0] // 32).tobytes()))
         if rng.random() < self.mumble:
             return "I see a brain."
         edges = np.array([0.4, 0.4, 0.6, 0.6]) if self.blind else self._look(picture, rng)

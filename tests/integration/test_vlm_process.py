@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from pydicom import Dataset, dcmread
@@ -17,7 +18,7 @@ from vlm_server import vlm_server
 
 from vb_node.applications.virtual_biopsy.choice import UNVERIFIED
 from vb_node.applications.virtual_biopsy.vlm import wording
-from vb_node.training.phantom import make_case
+from vb_node.training.phantom import PhantomCase, make_case
 from vb_node.training.phantom_dicom import write_dicom
 
 SEED = 27
@@ -45,27 +46,31 @@ class Run:
     requests: list[tuple[str, dict[str, str], bytes]]
     summary: dict[str, Any]
     report: Dataset
+    segmentation: Dataset
+    case: PhantomCase
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     home = tmp_path_factory.mktemp("vlm")
     (home / "study").mkdir()
-    for path in write_dicom(make_case(SEED, "PCNSL", "thick"), home / "study"):
+    case = make_case(SEED, "PCNSL", "thick")
+    for path in write_dicom(case, home / "study"):
         instance = dcmread(path)
         for keyword, value in PERSON.items():
             setattr(instance, keyword, value)
         instance.save_as(path)
     with vlm_server() as server:
-        server.model = Sighted()
+        server.model = Sighted(recall=0.7, jitter=0.25, false=0.12)
         (home / "node.toml").write_text(CONFIG.format(url=server.url))
         command = [sys.executable, "-m", "vb_node", "process", "study", "--out", "out", "--config", "node.toml"]
         ended = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         summary = json.loads((home / "out" / "result.json").read_text())["summary"]
         report = dcmread(next((home / "out").glob("*-sr.dcm")))
+        segmentation = dcmread(next((home / "out").glob("*-seg.dcm")))
         headers = [dcmread(path, stop_before_pixels=True) for path in (home / "study").iterdir()]
-        yield Run(headers, list(server.came), summary, report)
+        yield Run(headers, list(server.came), summary, report, segmentation, case)
 
 
 def _values(headers: list[Dataset]) -> set[str]:
@@ -97,6 +102,20 @@ def test_nothing_of_any_header_is_in_a_request(run: Run) -> None:
             data = b64decode(url.removeprefix("data:image/png;base64,"))
             assert Image.open(BytesIO(data)).info == {}
             assert [value for value in values if value.encode() in data] == []
+
+
+def test_a_weak_model_finds_the_tumour_of_a_whole_head(run: Run) -> None:
+    grid = run.case.volume.grid
+    lesion = run.case.labels > 0
+    found = np.zeros_like(lesion)
+    frames = run.segmentation.PerFrameFunctionalGroupsSequence
+    for frame, pixels in zip(frames, run.segmentation.pixel_array.reshape(-1, *grid.shape[1:]), strict=True):
+        place = np.array([frame.PlanePositionSequence[0].ImagePositionPatient], dtype=float)
+        found[round(float(grid.to_index(place)[0, 0]))] |= pixels > 0
+
+    assert run.summary["state"] == "localised"
+    assert (found & lesion).sum() > 0.3 * lesion.sum()
+    assert found.sum() < 3 * lesion.sum()
 
 
 def test_a_request_holds_a_picture_a_prompt_and_settings_alone(run: Run) -> None:
