@@ -99,7 +99,17 @@ def test_the_second_pass_shows_the_neighbours_of_what_was_seen_and_only_there(he
     assert both.transcript.pictures - first.transcript.pictures < 3 * len(seen)
 
 
-def test_progress_is_told_and_may_stop_the_run(head: SmallHead) -> None:
+def test_progress_goes_forward_through_both_passes(head: SmallHead) -> None:
+    shares: list[float] = []
+
+    VlmDetector(Sighted(), QWEN3, SETTINGS, shares.append).detect(head.standard)
+
+    assert shares[0] == 0
+    assert shares == sorted(set(shares))
+    assert shares[-1] < 1
+
+
+def test_progress_may_stop_the_run(head: SmallHead) -> None:
     class Stopped(Exception):
         pass
 

@@ -13,7 +13,7 @@ from tiny_qwen import write_tiny_qwen
 from vb_node.applications.virtual_biopsy.vlm.corner import check_corners
 from vb_node.applications.virtual_biopsy.vlm.formats import FORMATS
 from vb_node.errors import ConfigError
-from vb_node.models.model_folder import examine
+from vb_node.models.model_folder import FAMILIES, examine
 from vb_node.models.qwen_vl import QwenVL, Running
 from vb_node.models.vision_language import Question
 
@@ -102,6 +102,22 @@ def test_k_06_loading_and_asking_open_no_connection(folder: Path) -> None:
 
     is_listening = False
     assert opened == []
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"qwen3_vl"}))
+def test_every_family_answers_in_a_batch_as_it_does_alone(tmp_path: Path, family: str) -> None:
+    model = QwenVL.load(examine(write_tiny_qwen(tmp_path / family, family)), RUNNING)
+    step = model.step_px
+    questions = [
+        _question(0, 2 * step, 3 * step, "Where?"),
+        _question(1, 4 * step, 4 * step, "Where is the bright thing?"),
+        _question(2, step, 2 * step, "?"),
+    ]
+
+    together = model.ask(questions)
+
+    assert together == [model.ask([question])[0] for question in questions]
+    assert len(set(together)) > 1
 
 
 def test_weights_that_are_shared_within_a_model_are_not_missing(tmp_path: Path) -> None:

@@ -69,10 +69,13 @@ class VlmDetector:
     ) -> None:
         self.model, self.form, self.settings, self.progress = model, form, settings, progress
         self.side_px = settings.image_px // model.step_px * model.step_px
+        self.most_pictures = 1
         self.transcript = Transcript()
 
     def detect(self, standard: StandardVolume) -> list[Box]:
-        first = self._look(standard, wording.SLICE, views.whole_slices(standard, self.settings.stride))
+        shown = views.whole_slices(standard, self.settings.stride)
+        self.most_pictures = len(shown) + MOST_DETAILS * self.settings.zoom
+        first = self._look(standard, wording.SLICE, shown)
         self.transcript.check()
         if not self.settings.zoom or not first:
             return first
@@ -97,7 +100,7 @@ class VlmDetector:
         scale = views.grey_scale(standard)
         found: list[Box] = []
         for begin in range(0, len(shown), self.model.batch):
-            self.progress(begin / len(shown))
+            self.progress(self.transcript.pictures / self.most_pictures)
             some = shown[begin : begin + self.model.batch]
             texts = self.model.ask([self._question(standard, name, view, scale) for view in some])
             for view, text in zip(some, texts, strict=True):
