@@ -15,6 +15,11 @@ import pytest
 from cells import Laboratory, saboteur_installed
 from plugins.saboteur import ACTS
 from processes import TOML, Node, free_port, wait_until
+from tiny_qwen import write_tiny_qwen
+
+from vb_node.config import Settings, VirtualBiopsySettings, VlmSettings
+from vb_node.errors import ConfigError
+from vb_node.pipeline.application import furniture, installed
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +49,26 @@ def test_k_08_a_computation_has_no_network(laboratory: Laboratory, listening: di
     inside, outside = laboratory.answer(act, listening[act]), ACTS[act](listening[act])
 
     assert (inside, outside) == ("PermissionError", "done")
+
+
+def test_k_06_a_model_of_the_sites_is_loaded_and_asked_without_network(tmp_path: Path) -> None:
+    cached = write_tiny_qwen(tmp_path / "cache" / "tiny")
+    model = tmp_path / "model"
+    model.mkdir()
+    for file in cached.iterdir():  # as download caches lay a model out
+        (model / file.name).symlink_to(file)
+    settings = Settings(virtual_biopsy=VirtualBiopsySettings(vlm=VlmSettings(model=model)))
+    with saboteur_installed():
+        furnished = Laboratory(tmp_path, furniture(installed().values(), settings), memory_gb=8)
+        bare = Laboratory(tmp_path, memory_gb=8)
+
+        answer = furnished.answer("ask a model", str(model))
+        with pytest.raises(ConfigError, match="Permission"):
+            bare.answer("ask a model", str(model))
+        for laboratory in (furnished, bare):
+            laboratory.cell.end()
+
+    assert answer == ACTS["ask a model"](str(model))
 
 
 def test_k_08_a_computation_reaches_no_socket_file(laboratory: Laboratory, tmp_path: Path) -> None:
