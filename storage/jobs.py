@@ -253,7 +253,7 @@ def counts(session: Session) -> dict[str, int]:
     return {state: found.get(state, 0) for state in JOB_STATES}
 
 
-def oldest(session: Session) -> float | None:
+def waiting_since(session: Session) -> float | None:
     """Give when the job that waits longest was scheduled."""
     return session.scalar(select(func.min(Job.created_at)).where(Job.state == "SCHEDULED"))
 

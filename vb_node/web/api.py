@@ -6,7 +6,7 @@ where the last page ended (``next``), never by counting.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
@@ -139,15 +139,14 @@ def list_destinations(_user: Viewer, database: Ledger, settings: Annotated[Setti
     """List the destinations, whether they can be reached, and what waits for them."""
     with database.read() as session:
         down = {outage.destination: outage for outage in outages.listing(session)}
-        counts, oldest = deliveries.counts(session), deliveries.oldest(session)
+        queues = deliveries.queues(session)
     return {
         "destinations": [
             {
                 "name": one.name,
                 "kind": one.kind,
                 **_reach(down.get(one.name)),
-                "deliveries": {state: counts.get((one.name, state), 0) for state in schema.DELIVERY_STATES},
-                "oldest_under_way": show.moment(oldest.get(one.name)),
+                **_queues(one.name, queues),
             }
             for one in settings.destinations
         ]
@@ -158,6 +157,14 @@ def _reach(outage: schema.Outage | None) -> Row:
     if outage is None:
         return {"state": "up", "down_since": None, "why": None}
     return {"state": "down", "down_since": show.moment(outage.since), "why": outage.detail}
+
+
+def _queues(name: str, queues: Mapping[tuple[str, str], deliveries.Queue]) -> Row:
+    """Count the deliveries to a destination by state, and say since when the oldest is under way."""
+    mine = {state: queues[name, state] for state in schema.DELIVERY_STATES if (name, state) in queues}
+    since = min((mine[state].since for state in deliveries.UNDER_WAY if state in mine), default=None)
+    counts = {state: mine[state].length if state in mine else 0 for state in schema.DELIVERY_STATES}
+    return {"deliveries": counts, "under_way_since": show.moment(since)}
 
 
 @router.get("/stations")

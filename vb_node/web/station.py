@@ -15,6 +15,7 @@ from vb_node.web.door import Door
 from vb_node.web.gate import Gate
 from vb_node.web.health import Health
 from vb_node.web.login import Logins
+from vb_node.web.metrics import Metrics
 from vb_node.web.server import Server
 from vb_node.web.stow import Bounds, Studies
 
@@ -33,9 +34,9 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
         limits = line.limits_of(settings, disk)
         studies = Studies(receiver, door, Bounds(web.max_body_mb << 20, web.max_parts, limits), settings.data)
         logins = Logins(database, web.session_h * 3600)
-        routes = [*Health(database, disk, NAME).routes(), *studies.routes(), *logins.routes()]
-        app = Gate(build(database, settings, routes), web.hosts)
-        return Server(app, (web.host, web.port), limits, tls)
+        answering = Health(database, disk, NAME), Metrics(database, settings, disk), studies, logins
+        app = build(database, settings, [route for one in answering for route in one.routes()])
+        return Server(Gate(app, web.hosts), (web.host, web.port), limits, tls)
 
     line.take(database, settings, stop, NAME, start)
 
