@@ -200,7 +200,7 @@ def queues(session: Session) -> dict[tuple[str, str], Queue]:
     """Count the deliveries of each destination and state."""
     words = Delivery.destination, Delivery.state
     query = select(*words, func.count(), func.min(Delivery.created_at)).group_by(*words)
-    return {(name, state): Queue(count, since) for name, state, count, since in session.execute(query).tuples()}
+    return {(name, state): Queue(count, since) for name, state, count, since in session.execute(query)}
 
 
 def send_again(session: Session, delivery: Delivery, *, now: float, user: str) -> None:
