@@ -16,6 +16,7 @@ from storage import audit
 from storage.schema import Delivery, Job, Result
 
 UNDER_WAY = ("pending", "sending", "retry")
+OPEN = (*UNDER_WAY, "parked")
 SECOND_TRY_S = 30.0
 LONGEST_WAIT_S = 600.0
 REFUSAL_WAIT_S = 3600.0
@@ -197,9 +198,9 @@ class Queue(NamedTuple):
 
 
 def queues(session: Session) -> dict[tuple[str, str], Queue]:
-    """Count the deliveries of each destination and state."""
+    """Count, by destination and state, the deliveries that are not done: under way, or parked."""
     words = Delivery.destination, Delivery.state
-    query = select(*words, func.count(), func.min(Delivery.created_at)).group_by(*words)
+    query = select(*words, func.count(), func.min(Delivery.created_at)).where(Delivery.state.in_(OPEN)).group_by(*words)
     return {(name, state): Queue(count, since) for name, state, count, since in session.execute(query)}
 
 

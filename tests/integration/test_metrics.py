@@ -14,7 +14,8 @@ from processes import wait_until
 from prometheus_client.parser import text_string_to_metric_families
 from web_process import WebProcess
 
-from storage import jobs
+from storage import deliveries, jobs
+from storage.deliveries import Told
 
 DESTINATION = '\n[[destinations]]\nname = "pacs"\nae_title = "PACS"\n'
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -65,7 +66,24 @@ def test_jobs_steps_and_deliveries_are_counted_and_a_stranger_is_other(web: WebP
     assert found["vbnode_jobs", "SCHEDULED"] == 2
     assert found["vbnode_deliveries", "other parked"] == 1
     assert found["vbnode_deliveries", "pacs parked"] == 1
-    assert found["vbnode_deliveries", "pacs sent"] == 0
+    assert found["vbnode_deliveries", "pacs pending"] == 0
+
+
+def test_a_delivery_that_is_done_is_counted_with_its_destination(web: WebProcess) -> None:
+    job_id, now = add_job(web.database), time.time()
+    before = _samples(web)["vbnode_deliveries", "pacs parked"]
+    with web.database.write() as session:
+        delivery = deliveries.find(session, job_id)
+        assert delivery is not None
+        deliveries.send_again(session, delivery, now=now, user="test")
+        claimed = deliveries.claim(session, "pacs", lease_s=30, now=now + 1)
+        assert claimed is not None
+        deliveries.settle(session, claimed[1], Told("stored"), now=now + 2, patience_s=60)
+
+    found = _samples(web)
+
+    assert found["vbnode_deliveries_done_total", "pacs sent"] == 1
+    assert found["vbnode_deliveries", "pacs parked"] == before - 1
 
 
 def test_the_seconds_of_each_step_of_a_completed_job_are_told(web: WebProcess) -> None:

@@ -160,10 +160,10 @@ def _reach(outage: schema.Outage | None) -> Row:
 
 
 def _queues(name: str, queues: Mapping[tuple[str, str], deliveries.Queue]) -> Row:
-    """Count the deliveries to a destination by state, and say since when the oldest is under way."""
-    mine = {state: queues[name, state] for state in schema.DELIVERY_STATES if (name, state) in queues}
+    """Count the deliveries to a destination that are not done, and say since when the oldest is under way."""
+    mine = {state: queues[name, state] for state in deliveries.OPEN if (name, state) in queues}
     since = min((mine[state].since for state in deliveries.UNDER_WAY if state in mine), default=None)
-    counts = {state: mine[state].length if state in mine else 0 for state in schema.DELIVERY_STATES}
+    counts = {state: mine[state].length if state in mine else 0 for state in deliveries.OPEN}
     return {"deliveries": counts, "under_way_since": show.moment(since)}
 
 

@@ -22,12 +22,12 @@ from starlette.routing import BaseRoute, Route
 from storage import arrivals, deliveries, jobs, outages, stations, tally
 from storage.database import Database
 from storage.disk import Disk
-from storage.schema import DELIVERY_STATES
 from vb_node.config import Settings
 from vb_node.web.users import bearer_of, host_of
 
 OTHER = "other"
 SECONDS = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800)
+DONE = {f"delivery {state}": state for state in ("sent", "committed", "superseded")}
 ENDS = {f"job {state.lower()}": state for state in ("COMPLETED", "FAILED", "CANCELED")}
 
 
@@ -50,7 +50,10 @@ class Families:
         )
         self.length = Gauge("vbnode_queue_length", "What waits on a shelf.", ["shelf"], registry=here)
         self.oldest = Gauge("vbnode_queue_oldest_seconds", "How long the oldest waits.", ["shelf"], registry=here)
-        self.deliveries = Gauge("vbnode_deliveries", "Deliveries.", ["destination", "state"], registry=here)
+        self.deliveries = Gauge(
+            "vbnode_deliveries", "Deliveries that are not done.", ["destination", "state"], registry=here
+        )
+        self.done = Counter("vbnode_deliveries_done", "Deliveries done.", ["destination", "state"], registry=here)
         self.outage = Gauge(
             "vbnode_destination_outage_seconds", "Since when it is down; 0: up.", ["destination"], registry=here
         )
@@ -71,6 +74,7 @@ class Metrics:
         self._token_file = web.metrics_token_file if web is not None else None
         peers = {one.ae_title for one in settings.receive.peers}
         self._peers = peers | {one.ae_title for one in (web.peers if web is not None else ())}
+        self._names = {one.name for one in settings.destinations}
         self._lock = threading.Lock()
         self._now = Families()
         with database.read() as session:
@@ -101,6 +105,8 @@ class Metrics:
                 now.rejected.inc(count.lines)
             elif count.event in ENDS:
                 now.ended.labels(ENDS[count.event]).inc(count.lines)
+            elif count.event in DONE:
+                now.done.labels(_word(count.peer, self._names), DONE[count.event]).inc(count.lines)
         for status, lines in tally.refusals(session, after, last).items():
             now.refused.labels(status).inc(lines)
         for application, outcome in tally.outcomes(session, after, last):
@@ -128,10 +134,9 @@ class Metrics:
 
     def _look_at_deliveries(self, session: Session, at: float) -> None:
         queues = deliveries.queues(session)
-        names = {one.name for one in self._settings.destinations}
-        counts = {(name, state): 0 for name in names for state in DELIVERY_STATES}
+        counts = {(name, state): 0 for name in self._names for state in deliveries.OPEN}
         for (name, state), queue in queues.items():
-            label = _word(name, names), state
+            label = _word(name, self._names), state
             counts[label] = counts.get(label, 0) + queue.length
         for (name, state), count in counts.items():
             self._now.deliveries.labels(name, state).set(count)
