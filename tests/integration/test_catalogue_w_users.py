@@ -102,6 +102,14 @@ def test_w_15_a_change_that_no_page_of_ours_asked_for_is_refused(
     assert still["deliveries"][0]["state"] == "parked"
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["/", "/api/v1/jobs/1", "/openapi.json", "/nothing"])
+def test_w_15_no_method_that_changes_passes_without_the_token(admin: Browser, method: str, path: str) -> None:
+    answer = admin.request(method, path, headers={"Origin": admin.origin})
+
+    assert answer.status_code == 403
+
+
 def test_w_15_a_change_that_a_page_asks_for_is_made_and_tells_who(web: WebProcess, database: Database) -> None:
     job_id = add_job(database)
 

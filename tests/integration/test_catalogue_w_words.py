@@ -1,4 +1,4 @@
-"""Catalogue W-03 to W-05, W-17 and W-20 of RELIABILITY.md, section 4: what is asked by HTTP, and what is told."""
+"""Catalogue W-03 to W-05, W-12, W-17 and W-20 of RELIABILITY.md, section 4: what is asked by HTTP, and what is told."""
 
 import json
 import sqlite3
@@ -22,8 +22,20 @@ name = "pacs"
 ae_title = "PACS"
 """
 NASTY = ("<img src=x onerror=alert(1)>", '"><script>alert(1)</script>', "{{7*7}}", "${7*7}")
-INJECTIONS = ("' OR 1=1--", "%", "_", "P%", "\x00", "\ud7ff\x1b[31m", "x" * 65, '"; DROP TABLE jobs; --')
+INJECTIONS = (
+    "' OR 1=1--",
+    "%",
+    "_",
+    "P%",
+    "\x00",
+    "\ud7ff\x1b[31m",
+    "x" * 65,
+    "../../etc/passwd",
+    '"; DROP TABLE jobs; --',
+)
 WORDS = ("application", "study", "series", "accession", "patient_id")
+KNOWN = {"job_id", "delivery_id", "state", "before", "after", "limit", "since", "until", "sop", "peer", "job", "event"}
+KNOWN |= {"user", *WORDS}
 PROTECTED = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -165,6 +177,16 @@ def test_w_05_a_megabyte_in_a_filter_is_refused(web: WebProcess) -> None:
         answer = ended(connection, 10)
 
     assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_w_12_no_parameter_of_the_api_is_a_path_of_the_server(web: WebProcess) -> None:
+    described = httpx2.get(f"{web.url}/openapi.json").json()
+
+    operations = [operation for path in described["paths"].values() for operation in path.values()]
+    names = {parameter["name"] for operation in operations for parameter in operation.get("parameters", ())}
+
+    assert names == KNOWN
+    assert not [operation for operation in operations if "requestBody" in operation]
 
 
 def test_w_17_what_a_request_brings_stays_in_one_short_line_of_the_log(web: WebProcess) -> None:

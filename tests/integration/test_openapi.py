@@ -8,11 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from people import TOKENS, add_job, add_users
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 from web_process import WebProcess
 
 DESTINATION = '\n[[destinations]]\nname = "pacs"\nae_title = "PACS"\n'
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = 25
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 
@@ -23,12 +24,24 @@ from vb_node.web.users import Action, User, current
 
 SILENT_S = 10.0
 LONGEST_LOG = 10_000
-ERRORS: dict[int | str, dict[str, Any]] = {
-    401: {"description": "A session or an API token is missing."},
-    403: {"description": "The user may not."},
+Answers = dict[int | str, dict[str, Any]]
+
+
+class Fault(BaseModel):
+    """Why a request was not answered as asked; ``wrong`` names the parameters that are."""
+
+    error: str
+    wrong: list[dict[str, str | None]] | None = None
+
+
+ERRORS: Answers = {
+    401: {"model": Fault, "description": "A session or an API token is missing."},
+    403: {"model": Fault, "description": "The user may not."},
+    422: {"model": Fault, "description": "A parameter is not what was expected."},
 }
-GONE: dict[int | str, dict[str, Any]] = {404: {"description": "There is none of this number."}}
-NOT_NOW: dict[int | str, dict[str, Any]] = {409: {"description": "Its state does not allow this."}}
+GONE: Answers = {404: {"model": Fault, "description": "There is none of this number."}}
+NOT_NOW: Answers = {409: {"model": Fault, "description": "Its state does not allow this."}}
+BUSY: Answers = {429: {"model": Fault, "description": "Somebody else verifies now."}}
 
 router = APIRouter(prefix="/api/v1", responses=ERRORS)
 _verifying = threading.Lock()
@@ -118,7 +131,7 @@ def search_audit(user: Auditor, database: Ledger, asked: Annotated[AskedEvents, 
         return {"events": [show.event_row(line) for line in found], "next": _next(found, asked.limit, "seq")}
 
 
-@router.get("/audit/verify", responses={429: {"description": "Somebody else verifies now."}})
+@router.get("/audit/verify", responses=BUSY)
 def verify_audit(user: Auditor, database: Ledger) -> Row:
     """Walk the whole audit trail and say whether a line was changed after it was written."""
     if not _verifying.acquire(blocking=False):
