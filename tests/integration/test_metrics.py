@@ -1,5 +1,6 @@
 """``/metrics`` on a real web station: what it counts, who may ask, and what dashboards and alerts build on it."""
 
+import json
 import re
 import sqlite3
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import yaml
 from listener_process import instance
 from people import add_job
 from processes import wait_until
@@ -125,3 +127,21 @@ def test_every_metric_of_a_dashboard_or_alert_is_one_that_the_node_tells(web: We
 
     assert len(named) > 5
     assert named <= told
+
+
+def test_every_alert_has_an_expression_a_severity_and_words_and_is_explained() -> None:
+    (group,) = yaml.safe_load((DEPLOY / "prometheus-rules.yaml").read_text("utf-8"))["groups"]
+    explained = (DEPLOY.parent / "docs" / "operations.md").read_text("utf-8")
+
+    for rule in group["rules"]:
+        assert rule["expr"]
+        assert rule["annotations"]["summary"]
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert f"`{rule['alert']}`" in explained
+
+
+def test_every_panel_of_the_dashboard_asks_for_something() -> None:
+    dashboard = json.loads((DEPLOY / "grafana" / "vb-node.json").read_text("utf-8"))
+
+    assert len(dashboard["panels"]) >= 10
+    assert all(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
