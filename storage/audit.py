@@ -133,9 +133,13 @@ def verify(session: Session) -> tuple[int, int, str]:
     return lines, seq, digest
 
 
-def search(session: Session, *, since: float | None, until: float | None, limit: int, **keys: Any) -> Sequence[Event]:
-    """Find lines, oldest first; ``keys`` are exact values of the columns, and ``event``."""
+def search(
+    session: Session, *, since: float | None, until: float | None, limit: int, after: int | None = None, **keys: Any
+) -> Sequence[Event]:
+    """Find lines after one, oldest first; ``keys`` are exact values of the columns, and ``event``."""
     query = select(Event).order_by(Event.seq).limit(limit)
+    if after is not None:
+        query = query.where(Event.seq > after)
     if since is not None:
         query = query.where(Event.at >= since)
     if until is not None:

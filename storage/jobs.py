@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CursorResult, and_, or_, select, update
+from sqlalchemy import CursorResult, and_, func, or_, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from storage import audit, deliveries
-from storage.schema import Delivery, Job, JobInput, Result
+from storage.schema import JOB_STATES, Delivery, Job, JobInput, Result
 
 MOVES = {
     "SCHEDULED": {"IN PROGRESS", "CANCELED", "FAILED"},
@@ -198,8 +198,7 @@ def cancel(session: Session, job_id: int, *, now: float, user: str) -> Job:
 
 def get(session: Session, job_id: int) -> Job:
     """Give one job with its inputs and results; raise ``NotNow`` if there is none."""
-    query = select(Job).filter_by(id=job_id).options(selectinload(Job.inputs), selectinload(Job.results))
-    job = session.scalar(query.execution_options(populate_existing=True))
+    job = find(session, job_id)
     if job is None:
         raise NotNow(f"there is no job {job_id}")
     return job
@@ -222,10 +221,41 @@ def earlier_results(session: Session, job: Job, role: str) -> list[Result]:
     return found
 
 
-def listing(session: Session, *, state: str | None = None, limit: int = 100) -> Sequence[Job]:
-    """List jobs, newest first."""
+def find(session: Session, job_id: int) -> Job | None:
+    """Give one job with its inputs and results, None if there is none."""
+    query = select(Job).filter_by(id=job_id).options(selectinload(Job.inputs), selectinload(Job.results))
+    return session.scalar(query.execution_options(populate_existing=True))
+
+
+def listing(
+    session: Session,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    before: int | None = None,
+    limit: int = 100,
+    **keys: Any,
+) -> Sequence[Job]:
+    """List jobs, newest first, of an id below ``before``; ``keys`` are exact values of columns, None: any."""
     query = select(Job).order_by(Job.id.desc()).limit(limit)
-    return session.scalars(query if state is None else query.filter_by(state=state)).all()
+    if since is not None:
+        query = query.where(Job.created_at >= since)
+    if until is not None:
+        query = query.where(Job.created_at < until)
+    if before is not None:
+        query = query.where(Job.id < before)
+    return session.scalars(query.filter_by(**{key: value for key, value in keys.items() if value is not None})).all()
+
+
+def counts(session: Session) -> dict[str, int]:
+    """Count the jobs of each state."""
+    found = session.execute(select(Job.state, func.count().label("lines")).group_by(Job.state))
+    return dict.fromkeys(JOB_STATES, 0) | {row.state: row.lines for row in found}
+
+
+def waiting_since(session: Session) -> float | None:
+    """Give when the job that waits longest was scheduled."""
+    return session.scalar(select(func.min(Job.created_at)).where(Job.state == "SCHEDULED"))
 
 
 def kept_attempts(session: Session, job_ids: Collection[int]) -> set[str]:

@@ -1,7 +1,9 @@
 """The shelf OUTAGES: which destinations cannot be reached. One probe a minute goes there instead of every delivery."""
 
+from collections.abc import Sequence
 from typing import Literal
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from storage import audit, deliveries
@@ -16,6 +18,11 @@ def look(session: Session, destination: str, *, now: float) -> Literal["up", "do
     if outage is None:
         return "up"
     return "probe" if outage.probe_at <= now else "down"
+
+
+def listing(session: Session) -> Sequence[Outage]:
+    """List the destinations that are down."""
+    return session.scalars(select(Outage).order_by(Outage.destination)).all()
 
 
 def keep(session: Session, destination: str, detail: str, *, now: float) -> None:

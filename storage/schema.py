@@ -13,6 +13,7 @@ Uid = String(64)
 Digest = String(64)
 
 JOB_STATES = ("SCHEDULED", "IN PROGRESS", "COMPLETED", "FAILED", "CANCELED")
+ROLES = ("viewer", "operator", "admin", "auditor")
 DELIVERY_STATES = ("pending", "sending", "sent", "committed", "retry", "parked", "superseded")
 
 
@@ -84,7 +85,11 @@ class Job(Table):
     """
 
     __tablename__ = "jobs"
-    __table_args__ = (_one_of("state", JOB_STATES), Index("jobs_to_claim", "state", "priority", "not_before"))
+    __table_args__ = (
+        _one_of("state", JOB_STATES),
+        Index("jobs_to_claim", "state", "priority", "not_before"),
+        Index("jobs_by_state", "state", "id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(Digest, unique=True)
@@ -95,8 +100,8 @@ class Job(Table):
     destinations: Mapped[list[str]] = mapped_column(JSON)
     series_instance_uid: Mapped[str] = mapped_column(Uid, index=True)
     study_instance_uid: Mapped[str] = mapped_column(Uid, index=True)
-    patient_id: Mapped[str] = mapped_column(String(64))
-    accession_number: Mapped[str] = mapped_column(String(64))
+    patient_id: Mapped[str] = mapped_column(String(64), index=True)
+    accession_number: Mapped[str] = mapped_column(String(64), index=True)
     closed_by: Mapped[str] = mapped_column(String(200))
     supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"), default=None)
     state: Mapped[str] = mapped_column(String(16), default="SCHEDULED")
@@ -104,7 +109,7 @@ class Job(Table):
     reason: Mapped[str | None] = mapped_column(String(64), default=None)
     detail: Mapped[str | None] = mapped_column(String(1000), default=None)
     priority: Mapped[int] = mapped_column(default=0)
-    created_at: Mapped[float]
+    created_at: Mapped[float] = mapped_column(index=True)
     started_at: Mapped[float | None] = mapped_column(default=None)
     finished_at: Mapped[float | None] = mapped_column(default=None)
     not_before: Mapped[float] = mapped_column(default=0.0)
@@ -252,3 +257,27 @@ class Station(Table):
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     started_at: Mapped[float]
     beat_at: Mapped[float]
+
+
+class User(Table):
+    """Who may use pages and API: a person by ``password`` (its argon2id hash), a program by ``token`` (its SHA-256)."""
+
+    __tablename__ = "users"
+    __table_args__ = (_one_of("role", ROLES),)
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
+    password: Mapped[str | None] = mapped_column(String(200), default=None)
+    token: Mapped[str | None] = mapped_column(Digest, unique=True, default=None)
+    created_at: Mapped[float]
+
+
+class Login(Table):
+    """One session of a person, by the SHA-256 of the secret that the browser keeps; the row goes at logout."""
+
+    __tablename__ = "logins"
+
+    digest: Mapped[str] = mapped_column(Digest, primary_key=True)
+    user: Mapped[str] = mapped_column(ForeignKey("users.name", ondelete="CASCADE"), index=True)
+    began_at: Mapped[float]
+    expires_at: Mapped[float]

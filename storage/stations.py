@@ -4,6 +4,8 @@ A station may run in several processes: ``receive 1``, ``receive 2``. Asked for 
 the last of them started, and was heard when the one that is silent longest was.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
@@ -33,6 +35,11 @@ def others(session: Session, name: str, own: str, *, since: float) -> bool:
     """Say whether another process of a station has been heard since a time."""
     heard = select(Station.name).where(_is_of(name), Station.name != own, Station.beat_at >= since)
     return session.scalar(heard.limit(1)) is not None
+
+
+def listing(session: Session) -> Sequence[Station]:
+    """List each process of each station by name."""
+    return session.scalars(select(Station).order_by(Station.name)).all()
 
 
 def forget(session: Session, name: str) -> None:

@@ -22,6 +22,7 @@ SQLITE = "sqlite:///"
 EXAMPLE = Path(__file__).with_name("example.toml").read_text("utf-8")
 ViewerProfile = Literal["standard", "heat-map", "pdf", "objects", "key-images", "everything"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+HostName = Annotated[str, BeforeValidator(lambda text: str(text).lower()), Field(pattern=r"^[a-z0-9.:-]{1,253}$")]
 # As `openssl x509 -fingerprint -sha256` prints it, or without colons.
 Fingerprint = Annotated[
     str, BeforeValidator(lambda text: str(text).replace(":", "").lower()), Field(pattern=r"^[0-9a-f]{64}$")
@@ -199,12 +200,18 @@ class WebPeerSettings(Section):
 
 
 class WebSettings(Section):
-    """The web station: STOW-RS and health; limits of connections, instances and patience are those of [receive]."""
+    """The web station: pages, API, STOW-RS and health.
+
+    Limits of connections, instances and patience are those of [receive]; users are in the ledger (``vb-node users``).
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8080
     max_body_mb: Annotated[int, Field(ge=1)] = 4096
     max_parts: Annotated[int, Field(ge=1)] = 10_000
+    hosts: tuple[HostName, ...] = ()
+    session_h: Annotated[float, Field(gt=0, le=24)] = 8.0
+    metrics_token_file: Path | None = None
     tls: ReceiveTlsSettings | None = None
     peers: tuple[WebPeerSettings, ...] = ()
 
@@ -377,7 +384,7 @@ def _place_at(home: Path, values: dict[str, Any]) -> None:
             node["database"] = SQLITE + str(home / node["database"].removeprefix(SQLITE))
     for section in (values.get("receive"), values.get("web"), *values.get("destinations", ())):
         if isinstance(section, dict):
-            _place_files(home, section, "folder", "authorization_file", "ca_file")
+            _place_files(home, section, "folder", "authorization_file", "ca_file", "metrics_token_file")
             _place_files(home, section.get("tls"), "certificate", "key", "ca", "crl")
             peers = section.get("peers")
             for peer in peers if isinstance(peers, list) else ():

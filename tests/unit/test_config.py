@@ -48,7 +48,10 @@ def test_the_web_section_of_the_example_holds_when_it_is_uncommented(tmp_path: P
     assert settings.web.tls is not None
     assert settings.web.tls.ca == tmp_path / "peers-ca.pem"
     assert settings.web.peers[0].token_file == Path("/run/secrets/router")
-    assert settings.web.model_copy(update={"tls": None, "peers": ()}) == config.WebSettings()
+    assert settings.web.hosts == ("node.hospital.example",)
+    assert settings.web.metrics_token_file == Path("/run/secrets/metrics")
+    beside = {"tls": None, "peers": (), "hosts": (), "metrics_token_file": None}
+    assert settings.web.model_copy(update=beside) == config.WebSettings()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -38,7 +38,7 @@ def audit_search(  # noqa: PLR0913, PLR0917  one parameter an option
     from vb_node import show
 
     _, database = ledger(config)
-    keys = {
+    keys: dict[str, Any] = {
         "patient_id": patient_id,
         "accession_number": accession,
         "study_instance_uid": study,

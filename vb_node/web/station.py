@@ -1,9 +1,7 @@
-"""The station that serves HTTP: the door for STOW-RS, and the node's health."""
+"""The station that serves HTTP: pages, API, the door for STOW-RS, and the node's health."""
 
 import ssl
 import threading
-
-from starlette.applications import Starlette
 
 from storage.database import Database
 from storage.disk import Disk
@@ -12,8 +10,12 @@ from vb_node.dimse.tls import ServerTls, TlsFiles
 from vb_node.errors import ConfigError
 from vb_node.runtime import line, receive
 from vb_node.runtime.receive import Receiver
+from vb_node.web.app import build
 from vb_node.web.door import Door
+from vb_node.web.gate import Gate
 from vb_node.web.health import Health
+from vb_node.web.login import Logins
+from vb_node.web.metrics import Metrics
 from vb_node.web.server import Server
 from vb_node.web.stow import Bounds, Studies
 
@@ -31,8 +33,11 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
     def start(receiver: Receiver, disk: Disk) -> Server:
         limits = line.limits_of(settings, disk)
         studies = Studies(receiver, door, Bounds(web.max_body_mb << 20, web.max_parts, limits), settings.data)
-        app = Starlette(routes=[*Health(database, disk, receiver.spool.root, NAME).routes(), *studies.routes()])
-        return Server(app, (web.host, web.port), limits, stop, tls)
+        logins = Logins(database, web.session_h * 3600)
+        health = Health(database, disk, receiver.spool.root, NAME)
+        answering = health, Metrics(database, settings, disk), studies, logins
+        app = build(database, settings, [route for one in answering for route in one.routes()])
+        return Server(Gate(app, web.hosts), (web.host, web.port), limits, stop, tls)
 
     line.take(database, settings, stop, NAME, start)
 

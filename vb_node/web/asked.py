@@ -1,0 +1,59 @@
+"""What may be asked of a list: exact values, bounded, and no word that is not known (RELIABILITY W-05)."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+LARGEST = 2**31 - 1
+
+Word = Annotated[str | None, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Number = Annotated[int, Field(ge=1, le=LARGEST)]
+Moment = Annotated[
+    datetime | None,
+    AfterValidator(lambda moment: moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)),
+    Field(description="UTC where no offset is given."),
+]
+
+
+class Asked(BaseModel):
+    """What both lists share: a span of time, and exact values of columns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    since: Moment = None
+    until: Moment = None
+    accession_number: Word = Field(None, alias="accession")
+    patient_id: Word = None
+    study_instance_uid: Word = Field(None, alias="study")
+    series_instance_uid: Word = Field(None, alias="series")
+
+    def span(self) -> dict[str, float | None]:
+        """Give first and last as seconds since 1970."""
+        moments = {"since": self.since, "until": self.until}
+        return {name: None if moment is None else moment.timestamp() for name, moment in moments.items()}
+
+    def keys(self) -> dict[str, Any]:
+        """Give the columns that are asked for and their values."""
+        return self.model_dump(exclude={"since", "until", "limit", "before", "after"}, exclude_none=True)
+
+
+class AskedJobs(Asked):
+    """Which jobs; ``since`` and ``until`` are about when they were scheduled."""
+
+    state: Literal["SCHEDULED", "IN PROGRESS", "COMPLETED", "FAILED", "CANCELED"] | None = None
+    application: Word = None
+    before: Number | None = Field(None, description="The `next` of the page before.")
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class AskedEvents(Asked):
+    """Which lines of the audit trail, by the words of `vb-node audit search`."""
+
+    sop_instance_uid: Word = Field(None, alias="sop")
+    peer: Word = None
+    job_id: Number | None = Field(None, alias="job")
+    event: Word = None
+    user: Word = None
+    after: Number | None = Field(None, description="The `next` of the page before.")
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
