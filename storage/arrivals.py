@@ -175,6 +175,13 @@ def open_series(session: Session) -> Sequence[Series]:
     return session.scalars(query).all()
 
 
+def open_since(session: Session) -> tuple[int, float | None]:
+    """Count the series that are still open, and say since when the oldest is."""
+    query = select(func.count(), func.min(Series.opened_at)).where(Series.closed_at.is_(None))
+    count, since = session.execute(query).one()
+    return count, since
+
+
 def series_of_study(session: Session, study_instance_uid: str) -> Sequence[Series]:
     """List every series of a study that has come."""
     query = select(Series).filter_by(study_instance_uid=study_instance_uid).order_by(Series.series_instance_uid)

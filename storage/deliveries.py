@@ -7,7 +7,7 @@ and waits for a person.
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
@@ -16,6 +16,7 @@ from storage import audit
 from storage.schema import Delivery, Job, Result
 
 UNDER_WAY = ("pending", "sending", "retry")
+OPEN = (*UNDER_WAY, "parked")
 SECOND_TRY_S = 30.0
 LONGEST_WAIT_S = 600.0
 REFUSAL_WAIT_S = 3600.0
@@ -189,16 +190,18 @@ def find(session: Session, delivery_id: int) -> Delivery | None:
     return session.scalar(select(Delivery).filter_by(id=delivery_id).options(selectinload(Delivery.result)))
 
 
-def counts(session: Session) -> dict[tuple[str, str], int]:
-    """Count the deliveries of each destination and state."""
-    query = select(Delivery.destination, Delivery.state, func.count()).group_by(Delivery.destination, Delivery.state)
-    return {(destination, state): count for destination, state, count in session.execute(query).tuples()}
+class Queue(NamedTuple):
+    """How many deliveries there are, and since when the one that waits longest has been on the shelf."""
+
+    length: int
+    since: float
 
 
-def oldest(session: Session) -> dict[str, float]:
-    """Give, for each destination, when the delivery that is under way longest was put on the shelf."""
-    query = select(Delivery.destination, func.min(Delivery.created_at)).where(Delivery.state.in_(UNDER_WAY))
-    return dict(session.execute(query.group_by(Delivery.destination)).tuples().all())
+def queues(session: Session) -> dict[tuple[str, str], Queue]:
+    """Count, by destination and state, the deliveries that are not done: under way, or parked."""
+    words = Delivery.destination, Delivery.state
+    query = select(*words, func.count(), func.min(Delivery.created_at)).where(Delivery.state.in_(OPEN)).group_by(*words)
+    return {(name, state): Queue(count, since) for name, state, count, since in session.execute(query)}
 
 
 def send_again(session: Session, delivery: Delivery, *, now: float, user: str) -> None:

@@ -249,11 +249,11 @@ def listing(
 
 def counts(session: Session) -> dict[str, int]:
     """Count the jobs of each state."""
-    found = dict(session.execute(select(Job.state, func.count()).group_by(Job.state)).tuples().all())
-    return {state: found.get(state, 0) for state in JOB_STATES}
+    found = session.execute(select(Job.state, func.count().label("lines")).group_by(Job.state))
+    return dict.fromkeys(JOB_STATES, 0) | {row.state: row.lines for row in found}
 
 
-def oldest(session: Session) -> float | None:
+def waiting_since(session: Session) -> float | None:
     """Give when the job that waits longest was scheduled."""
     return session.scalar(select(func.min(Job.created_at)).where(Job.state == "SCHEDULED"))
 

@@ -45,7 +45,8 @@ def scheduled(session: Session) -> Queue:
 
 def jobs_by_state(session: Session) -> dict[str, int]:
     """Count all jobs by state."""
-    return {state: count for state, count in session.execute(select(Job.state, func.count()).group_by(Job.state))}
+    counted = session.execute(select(Job.state, func.count().label("count")).group_by(Job.state))
+    return {row.state: row.count for row in counted}
 
 
 def ways(session: Session, destinations: Sequence[str]) -> list[Way]:

@@ -167,7 +167,6 @@ class Delivery(Table):
         _one_of("state", DELIVERY_STATES),
         UniqueConstraint("sop_instance_uid", "destination"),
         Index("deliveries_to_claim", "state", "due_at"),
-        Index("deliveries_by_destination", "destination", "state", "created_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

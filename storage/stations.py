@@ -31,6 +31,12 @@ def get(session: Session, name: str) -> Station | None:
     return Station(name=name, started_at=max(row.started_at for row in rows), beat_at=min(row.beat_at for row in rows))
 
 
+def others(session: Session, name: str, own: str, *, since: float) -> bool:
+    """Say whether another process of a station has been heard since a time."""
+    heard = select(Station.name).where(_is_of(name), Station.name != own, Station.beat_at >= since)
+    return session.scalar(heard.limit(1)) is not None
+
+
 def listing(session: Session) -> Sequence[Station]:
     """List each process of each station by name."""
     return session.scalars(select(Station).order_by(Station.name)).all()

@@ -30,14 +30,14 @@ def saboteur_installed() -> Iterator[None]:
 class Laboratory:
     """One cell, and cases for it."""
 
-    def __init__(self, home: Path, **settings: Any) -> None:
+    def __init__(self, home: Path, furniture: Sequence[Path] = (), **settings: Any) -> None:
         self.home = home
-        self.cell = Cell(home / "cells", WorkSettings(**settings))
+        self.cell = Cell(home / "cells", WorkSettings(**settings), furniture)
         self.good = write(mr_series(head((4, 16, 16))), home / "good")
 
     def attempt(self, act: str, at: Any = None) -> Outcome:
         """Let the saboteur act; give what it gave."""
-        return self.cell.compute("saboteur", _case(self.good, {"act": act, "at": at}))
+        return self.cell.compute("saboteur", case_of(self.good, {"act": act, "at": at}))
 
     def answer(self, act: str, at: Any = None) -> Any:
         return self.attempt(act, at).summary["answer"]
@@ -45,7 +45,7 @@ class Laboratory:
     def analyse(self, paths: Sequence[Path]) -> Outcome:
         """Let the Virtual Biopsy work on files."""
         plan = installed()["virtual_biopsy"].plan(Settings())
-        return self.cell.compute("virtual_biopsy", _case(paths, plan))
+        return self.cell.compute("virtual_biopsy", case_of(paths, plan))
 
     def peak_mb(self) -> float:
         """Give the most memory that the cell's process has held."""
@@ -58,6 +58,7 @@ class Laboratory:
         return self.answer("nothing") is None and time.monotonic() - began < seconds
 
 
-def _case(paths: Sequence[Path], plan: dict[str, Any]) -> Case:
+def case_of(paths: Sequence[Path], plan: dict[str, Any]) -> Case:
+    """Make a case of files and a plan."""
     created = datetime.now(UTC)
     return Case(tuple(paths), plan, "ab" * 32, "cd" * 32, created, "cpu", lambda _step, _fraction: None, "serial")

@@ -1,7 +1,6 @@
 """Users of pages and API, a ledger with something to see, and browsers and programs that ask for it."""
 
 import time
-from collections.abc import Mapping
 from itertools import count
 
 import httpx2
@@ -66,21 +65,29 @@ def _result(uid: str, job_id: int, now: float) -> Result:
 
 
 class Browser(httpx2.Client):
-    """What a person uses: it keeps cookies and tells its origin."""
+    """What a person uses: it keeps cookies; ``host`` is its own address."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(base_url=url, headers={"Origin": url, "Accept": "text/html"}, timeout=30)
+    def __init__(self, url: str, host: str = "127.0.0.1") -> None:
+        self.origin = url
+        super().__init__(base_url=url, timeout=30, transport=httpx2.HTTPTransport(local_address=host, verify=False))
 
     def log_in(self, name: str, password: str = PASSWORD, **fields: str) -> httpx2.Response:
-        return self.post("/login", data={"name": name, "password": password} | fields)
+        form = {"name": name, "password": password} | fields
+        return self.post("/login", data=form, headers={"Origin": self.origin})
 
     @property
-    def csrf(self) -> str:
-        """Give the token as a page of the session carries it."""
-        return csrf_of(self.cookies["vb_node"])
+    def csrf(self) -> dict[str, str]:
+        """Give what a page's script sends: the token of the session."""
+        (secret,) = self.cookies.values()
+        return {"X-CSRF-Token": csrf_of(secret)}
+
+    @property
+    def page(self) -> dict[str, str]:
+        """Give what tells a page of ours: the origin beside the token."""
+        return {"Origin": self.origin} | self.csrf
 
 
-def program(url: str, role: str | None, headers: Mapping[str, str] | None = None) -> httpx2.Client:
+def program(url: str, role: str | None) -> httpx2.Client:
     """Make the client of a program with the token of a role, or of a stranger."""
     bearer = {"Authorization": f"Bearer {TOKENS[role]}"} if role is not None else {}
-    return httpx2.Client(base_url=url, headers=bearer | dict(headers or {}), timeout=30)
+    return httpx2.Client(base_url=url, headers=bearer, timeout=30)

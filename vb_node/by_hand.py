@@ -5,6 +5,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from vb_node import config as configuration
@@ -21,6 +22,7 @@ from vb_node.pipeline.select import IMAGE_CLASSES, Choice
 from vb_node.runtime.assemble import job_key, lineage_key
 
 RECORD, NIFTI = "result.json", "series.nii.gz"
+LONGEST_SHOWN, SEE = 1000, f" ... (all of it: {RECORD})"
 
 
 def process_folder(
@@ -55,7 +57,8 @@ def process_folder(
         _write_nifti(instances, out)
     files = [[role, str(_write(out, rank, role, dataset))] for rank, (role, dataset) in enumerate(outcome.objects)]
     show.table("Results", ["role", "file"], files)
-    show.table("Summary", ["", ""], outcome.summary.items())
+    told = [(name, shorten(str(value), LONGEST_SHOWN, placeholder=SEE)) for name, value in outcome.summary.items()]
+    show.table("Summary", ["", ""], told)
     if unfit is not None:
         show.console.print(f"Not analysed: {unfit}", highlight=False, markup=False)
     return DONE if unfit is None else NOT_ANALYSED

@@ -23,7 +23,7 @@ from vb_node import show
 
 
 class Peak(threading.Thread):
-    """Watches the resident memory of one process."""
+    """Watches the resident memory of a process and its children."""
 
     def __init__(self, process: psutil.Process) -> None:
         super().__init__(daemon=True)
@@ -31,7 +31,8 @@ class Peak(threading.Thread):
 
     def run(self) -> None:
         while self.process.is_running():
-            self.mib = max(self.mib, self.process.memory_info().rss / 2**20)
+            each = [self.process, *self.process.children()]  # the worker and its cell
+            self.mib = max(self.mib, sum(one.memory_info().rss for one in each) / 2**20)
             time.sleep(0.05)
 
 

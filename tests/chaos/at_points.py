@@ -13,13 +13,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent / "plugin"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fail_points import HOW, IN_THE_MIDDLE
+from fail_points import HOW
 from kill import CONTROLS, drain, judge
 from peers import Pacs, Sender
 from processes import free_port
 from victim import Victim
 
-POINTS = (*HOW, IN_THE_MIDDLE)
 PATIENCE_S, STEP_S = 90.0, 0.2
 FORCED = "I5 few sends"  # a sender that is killed before it knows must send again: three of its points say so
 
@@ -45,9 +44,13 @@ def run(home: Path, points: list[str], control: str | None) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--points", nargs="+", choices=POINTS, default=list(POINTS), metavar="POINT")
+    parser.add_argument("--points", nargs="+", choices=HOW, default=list(HOW), metavar="POINT")
     parser.add_argument("--control", choices=CONTROLS)
+    parser.add_argument("--keep", type=Path, help="an empty folder, kept for a look afterwards")
     words = parser.parse_args()
+    if words.keep:
+        words.keep.mkdir(parents=True)
+        return run(words.keep, words.points, words.control)
     with tempfile.TemporaryDirectory() as home:
         return run(Path(home), words.points, words.control)
 

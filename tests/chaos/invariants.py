@@ -15,6 +15,7 @@ from sqlalchemy import select
 from storage import audit, jobs
 from storage.database import Database
 from storage.schema import Delivery, Event, Instance, Job, Result
+from storage.spool import Spool
 
 MOST_SENDS, MOST_PREMATURE, LONGEST_DRAIN_S = 1.25, 0.001, 60.0
 META_LENGTH_AT, META_START = slice(140, 144), 144
@@ -174,11 +175,12 @@ def nothing_premature(ledger: Ledger, series: Mapping[str, Collection[str]]) -> 
 
 
 def nothing_left_behind(ledger: Ledger) -> Finding:
-    """Look for halves in the spool after a start; files of lost attempts are counted: no station removes them yet."""
-    parts = [path.name for path in (ledger.home / "spool").rglob("*.part")]
-    kept = {str(ledger.home / "results" / one.path) for one in ledger.results.values()}
-    orphans = [path for path in (ledger.home / "results").rglob("*.*") if str(path) not in kept]
-    return Finding("I7 no halves in the spool", parts, f"{len(orphans)} files of lost attempts in results")
+    """Look, after a start, for files in spool and results that the ledger does not name."""
+    spool, results = Spool(ledger.home / "spool"), ledger.home / "results"
+    named = {spool.path_of(one.sop_instance_uid, one.sha256) for one in ledger.instances.values()}
+    named |= {results / one.path for one in ledger.results.values()}
+    found = {path for folder in (spool.root, results) for path in folder.rglob("*.*")}
+    return Finding("I7 nothing left behind", sorted(path.name for path in found - named), f"{len(found)} files")
 
 
 def audit_is_whole(ledger: Ledger, answered: Mapping[str, str]) -> Finding:

@@ -21,7 +21,7 @@ from processes import free_port
 from victim import Victim
 
 BETWEEN_S, KILLS_A_STORM, CALM_S = (0.1, 0.8), 12, 7.0
-DRAIN_S = 240.0
+DRAIN_S, SWEEP_S = 240.0, 20.0
 CONTROLS = ("answer-before-file", "no-fencing", "random-uids", "no-gate")
 
 
@@ -82,13 +82,21 @@ def run(home: Path, kills: int, seed: int, control: str | None) -> int:
 def judge(victim: Victim, senders: list[Sender], pacs: Pacs, drain_s: float) -> list[Finding]:
     """End all, after one more start of the node, and hold every invariant against what is left."""
     victim.stop()
-    victim.start()  # the listener sweeps at its start
-    time.sleep(CALM_S / 2)
+    victim.start()
+    victim.wait_until_up()
+    _wait_until_swept(victim)
     victim.close()
     pacs.close()
     answered = {uid: digest for sender in senders for uid, digest in sender.answered.items()}
     series = {uid: sent for sender in senders for uid, sent in sender.series.items()}
     return invariants.check(Ledger(victim.home / "data"), Seen(answered, series, pacs.stored(), drain_s))
+
+
+def _wait_until_swept(victim: Victim) -> None:
+    """Wait for what listener and worker remove at their start; what stays is for the invariant to tell."""
+    deadline = time.monotonic() + SWEEP_S
+    while invariants.nothing_left_behind(Ledger(victim.home / "data")).wrong and time.monotonic() < deadline:
+        time.sleep(1.0)
 
 
 def main() -> int:

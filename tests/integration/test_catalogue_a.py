@@ -251,7 +251,7 @@ def test_a_19_an_unsupported_class_is_refused_context_by_context(node: ListenerP
     assert _results(content) == [3]
 
 
-def test_a_20_deflate_alone_is_refused(node: ListenerProcess) -> None:
+def test_a_20_x_01_deflate_alone_is_refused(node: ListenerProcess) -> None:
     with Raw(node.port) as peer:
         kind, content = peer.associate(contexts=[(1, MRImageStorage, (DeflatedExplicitVRLittleEndian,))])
 

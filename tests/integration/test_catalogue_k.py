@@ -5,6 +5,8 @@ Each attempt is made outside a cell too: there it succeeds, so the test can fail
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,12 @@ from typing import Any
 import pytest
 from cells import Laboratory, saboteur_installed
 from plugins.saboteur import ACTS
+from processes import TOML, Node, free_port, wait_until
+from tiny_qwen import write_tiny_qwen
+
+from vb_node.config import Settings, VirtualBiopsySettings, VlmSettings
+from vb_node.errors import ConfigError
+from vb_node.pipeline.application import furniture, installed
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +49,26 @@ def test_k_08_a_computation_has_no_network(laboratory: Laboratory, listening: di
     inside, outside = laboratory.answer(act, listening[act]), ACTS[act](listening[act])
 
     assert (inside, outside) == ("PermissionError", "done")
+
+
+def test_k_06_a_model_of_the_sites_is_loaded_and_asked_without_network(tmp_path: Path) -> None:
+    cached = write_tiny_qwen(tmp_path / "cache" / "tiny")
+    model = tmp_path / "model"
+    model.mkdir()
+    for file in cached.iterdir():  # as download caches lay a model out
+        (model / file.name).symlink_to(file)
+    settings = Settings(virtual_biopsy=VirtualBiopsySettings(vlm=VlmSettings(model=model)))
+    with saboteur_installed():
+        furnished = Laboratory(tmp_path, furniture(installed().values(), settings), memory_gb=8)
+        bare = Laboratory(tmp_path, memory_gb=8)
+
+        answer = furnished.answer("ask a model", str(model))
+        with pytest.raises(ConfigError, match="Permission"):
+            bare.answer("ask a model", str(model))
+        for laboratory in (furnished, bare):
+            laboratory.cell.end()
+
+    assert answer == ACTS["ask a model"](str(model))
 
 
 def test_k_08_a_computation_reaches_no_socket_file(laboratory: Laboratory, tmp_path: Path) -> None:
@@ -130,3 +158,31 @@ def test_k_08_a_computation_has_memory_to_its_limit(laboratory: Laboratory) -> N
     more, less = laboratory.answer("take memory", 3 << 30), laboratory.answer("take memory", 1 << 20)
 
     assert (more, less) == ("MemoryError", "done")
+
+
+# What a container forbids is forbidden by a filter here, before the worker starts.
+CONTAINER = """
+import os, sys
+from seccompy import Filter
+container = Filter()
+container.errno(sys.argv[1], 1)
+container.load()
+os.execv(sys.executable, [sys.executable, "-m", "vb_node", "serve", "--only", "work", "--config", sys.argv[2]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "wall"),
+    [("landlock_create_ruleset", "Landlock (files)"), ("seccomp", "seccomp (network, processes)")],
+)
+def test_k_08_a_wall_that_a_container_forbids_is_missed_aloud(tmp_path: Path, forbidden: str, wall: str) -> None:
+    node = Node(tmp_path, TOML.format(port=free_port(), pacs_port=free_port(), quiet_s=1), 0)
+    command = [sys.executable, "-c", CONTAINER, forbidden, str(node.config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as worker:
+        assert worker.stderr is not None
+        line = next(line for line in worker.stderr if "computation not confined" in line)
+        wait_until(lambda: bool(node.events(event="computation not confined")), 20, "the audit trail tells it")
+        worker.terminate()
+
+    assert wall in line
+    assert [event.details for event in node.events(event="computation not confined")] == [{"lacking": [wall]}]

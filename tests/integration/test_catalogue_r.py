@@ -9,7 +9,8 @@ from places import ROOT
 RIG = ROOT / "tests" / "chaos" / "at_points.py"
 LISTENER = [
     "receive-before-the-file",
-    "receive-file-named-not-synced",
+    "receive-half-a-file",
+    "receive-file-not-synced",
     "receive-after-the-file",
     "receive-answered-before-the-row",
     "receive-after-the-row",
@@ -19,6 +20,7 @@ WORKERS = [
     "assemble-job-committed",
     "work-claimed",
     "work-in-the-middle",
+    "work-cell-in-the-middle",
     "work-first-result-written",
     "work-results-not-committed",
     "work-results-committed",

@@ -1,5 +1,6 @@
 """Short forms of the rigs in tests/chaos; docs/reliability.md has the figures of the long ones."""
 
+import os
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 from places import ROOT
 
 RIGS = ROOT / "tests" / "chaos"
+KILLS = "25" if os.environ.get("VB_NODE_LONG") else "2"
 
 
 def _begin(rig: str, *words: str) -> "subprocess.Popen[str]":
@@ -19,7 +21,7 @@ def _end(rig: "subprocess.Popen[str]") -> str:
 
 
 def test_whatever_is_killed_nothing_answered_is_lost_but_an_answer_before_the_file_is() -> None:
-    chaos = _begin("kill.py", "--kills", "6", "--seed", "1")
+    chaos = _begin("kill.py", "--kills", KILLS, "--seed", "1")
     control = _begin("at_points.py", "--points", "receive-before-the-file", "--control", "answer-before-file")
 
     told, control_told = _end(chaos), _end(control)

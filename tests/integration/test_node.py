@@ -19,7 +19,7 @@ from vb_node.dicom import codes
 from vb_node.dicom.sr_tree import find
 from vb_node.runtime.receive import data_set_of
 
-DONE_S = 120.0
+DONE_S, ORPHANS_S = 120.0, 10.0
 MakeNode = Callable[..., Node]
 
 
@@ -169,6 +169,21 @@ def test_a_node_killed_in_mid_job_finishes_it_with_the_same_uids(
             result.sop_instance_uid for result in undisturbed.results
         ]
         assert len(_reports(pacs)) == 1
+
+
+def test_r_20_a_killed_supervisor_takes_its_stations_along_and_the_next_one_finds_the_port_free(
+    make_node: MakeNode,
+) -> None:
+    node = make_node(free_port())
+    node.start()
+
+    begun = time.monotonic()
+    node.kill()
+    took_s = time.monotonic() - begun
+    node.start()
+
+    assert took_s < ORPHANS_S
+    assert node.answers()
 
 
 def test_answered_instances_survive_random_kills(make_node: MakeNode, series: list[Path]) -> None:

@@ -3,8 +3,13 @@
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 
 import httpx2
 import pytest
@@ -16,8 +21,13 @@ from pydicom.uid import UID, JPEG2000Lossless, generate_uid
 from web_process import HEADERS, TOKEN, WebProcess, body, chunk, part, said
 from web_process import head as request_head
 
+from storage.schema import Instance
+from storage.spool import Spool
 from vb_node.dicomweb import stow
 from vb_node.dicomweb.service import Service
+from vb_node.runtime.receive import is_intact
+
+KILLS = int(os.environ.get("VB_NODE_STOW_KILLS", "3"))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +81,7 @@ def test_a_request_that_breaks_off_keeps_what_was_whole_and_is_not_released(web:
     assert len(web.instances(series[0].SeriesInstanceUID)) == 2
 
 
-def test_the_file_meta_information_of_a_peer_is_not_kept(web: WebProcess) -> None:
+def test_x_09_the_file_meta_information_of_a_peer_is_not_kept(web: WebProcess) -> None:
     dataset = instance()
     dataset.file_meta.PrivateInformationCreatorUID, dataset.file_meta.PrivateInformation = "1.2.3", b"SECRET"
     dataset.file_meta.SourceApplicationEntityTitle = "SOMEBODY"
@@ -197,6 +207,33 @@ def test_nobody_is_let_in_without_the_token(web: WebProcess, authorization: str)
     wait_until(lambda: len(web.events(event="association rejected")) > told, 5, "the refusal is in the audit trail")
 
 
+def test_a_stranger_is_not_asked_for_the_body(web: WebProcess) -> None:
+    whole = body([instance()])
+    answers = []
+
+    for token in (TOKEN, "0" * 16):
+        with web.connect() as connection:
+            connection.sendall(request_head(len(whole), Expect="100-continue", Authorization=f"Bearer {token}"))
+            answers.append(connection.recv(1000)[:12])
+            if answers[-1] == b"HTTP/1.1 100":
+                connection.sendall(whole)
+                answers.append(connection.recv(1000)[:12])
+
+    assert answers == [b"HTTP/1.1 100", b"HTTP/1.1 200", b"HTTP/1.1 401"]
+
+
+def test_a_part_of_another_type_is_another_failure_and_one_without_a_type_is_read(web: WebProcess) -> None:
+    text, untyped = (
+        part(b"{}", "application/json"),
+        part(instance()).replace(b"Content-Type: application/dicom", b"A: 1"),
+    )
+
+    answer = httpx2.post(f"{web.url}/dicom-web/studies", content=text + untyped + b"--b--", headers=HEADERS)
+
+    assert answer.status_code == 202
+    assert [one.FailureReason for one in said(answer).OtherFailuresSequence] == [0x0110]
+
+
 def test_the_token_counts_at_its_address_only(web: WebProcess) -> None:
     with web.connect("127.0.0.9") as connection:
         connection.sendall(request_head(0))
@@ -241,6 +278,20 @@ def test_the_station_says_that_it_lives_and_is_ready(web: WebProcess) -> None:
     assert httpx2.get(f"{web.url}/ready").json() == {"status": "ready"}
 
 
+def test_a_spool_that_cannot_be_written_is_not_ready(web: WebProcess) -> None:
+    spool = web.home / "data" / "spool"
+    spool.rename(web.home / "spool")
+    spool.write_bytes(b"a file where the folder was")
+    try:
+        time.sleep(1.1)  # within a second the last answer holds
+        answer = httpx2.get(f"{web.url}/ready")
+    finally:
+        spool.unlink()
+        (web.home / "spool").rename(spool)
+
+    assert (answer.status_code, answer.json()) == (503, {"status": "not ready", "why": "the spool cannot be written"})
+
+
 @pytest.mark.parametrize("path", ["/", "/dicom-web/studies", "/dicom-web/studies/1.2/series", "/%2e%2e/etc/passwd"])
 def test_nothing_can_be_fetched(web: WebProcess, path: str) -> None:
     answer = httpx2.get(web.url + path, headers=HEADERS)
@@ -264,19 +315,64 @@ def test_a_node_that_cannot_write_is_not_ready_and_refuses(tmp_path: Path) -> No
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
 
 
-def test_what_was_answered_survives_a_kill_of_the_station(tmp_path: Path) -> None:
-    series = mr_series(head((8, 16, 16)))
-    process = WebProcess(tmp_path / "web").start()
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("", "a section [web] of the configuration expected"),
+        ("[web]\nport = {taken}", "choose a free port and address in [web]"),
+        ('[web]\n[[web.peers]]\nae_title = "R"\ntoken_file = "none"', "16 characters or more expected"),
+        ('[web]\n[web.tls]\ncertificate = "a"\nkey = "b"\nca = "c"', "web.tls: certificate, key and ca"),
+    ],
+)
+def test_what_is_wrong_with_the_configuration_is_told_at_the_start(
+    web: WebProcess, tmp_path: Path, toml: str, words: str
+) -> None:
+    (tmp_path / "node.toml").write_text(toml.format(taken=web.port))
+    command = [sys.executable, "-m", "vb_node", "serve", "--config", str(tmp_path / "node.toml"), "--only", "web"]
+
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert ended.returncode == 2
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_what_was_answered_survives_each_kill_of_the_station(tmp_path: Path) -> None:
+    process, random = WebProcess(tmp_path / "web"), Random(4)
+    told: list[set[str]] = []
     try:
-        told = said(process.post(series)).ReferencedSOPSequence
-        process.process.send_signal(signal.SIGKILL)
-        process.process.wait()
+        for _ in range(KILLS):
+            process.start()
+            with ThreadPoolExecutor(2) as pool:
+                sending = [pool.submit(_send_until_it_dies, process) for _ in range(2)]
+                time.sleep(random.uniform(0.2, 0.8))
+                process.process.send_signal(signal.SIGKILL)
+                process.process.wait()
+            told += [sent.result() for sent in sending]
         process.start()
-        wait_until(lambda: len(process.instances(series[0].SeriesInstanceUID)) == 8, 10, "the ledger holds all")
+        wait_until(lambda: all(_is_kept(process, uid) for uid in set().union(*told)), 10, "the ledger holds all")
     finally:
         process.stop()
 
-    assert len(told) == 8
+    assert sum(bool(uids) for uids in told) >= KILLS
+
+
+def _send_until_it_dies(process: WebProcess) -> set[str]:
+    """Store instances, four a request; give those that were told to be stored."""
+    told: set[str] = set()
+    try:
+        while True:
+            answer = process.post([instance() for _ in range(4)])
+            told |= {str(one.ReferencedSOPInstanceUID) for one in said(answer).ReferencedSOPSequence}
+    except httpx2.TransportError:
+        return told
+
+
+def _is_kept(process: WebProcess, sop_instance_uid: str) -> bool:
+    with process.database.read() as session:
+        row = session.get(Instance, sop_instance_uid)
+    spool = Spool(process.home / "data" / "spool")
+    return row is not None and is_intact(spool.path_of(sop_instance_uid, row.sha256), row.sha256)
 
 
 def test_a_cut_at_any_byte_leaves_only_whole_instances(web: WebProcess) -> None:

@@ -73,6 +73,18 @@ def _loop(_: Any) -> None:
         time.sleep(0.01)
 
 
+def _ask_a_model(folder: str) -> str:
+    """Do no harm for once: load a vision-language model and ask it something."""
+    import numpy as np
+
+    from vb_node.models.model_folder import examine
+    from vb_node.models.qwen_vl import QwenVL, Running
+    from vb_node.models.vision_language import Question
+
+    model = QwenVL.load(examine(Path(folder)), Running("cpu", picture_px=64, max_new_tokens=8))
+    return model.ask([Question(np.zeros((64, 64, 3), np.uint8), "Answer.", "Where?")])[0]
+
+
 ACTS: dict[str, Callable[[Any], Any]] = {
     "nothing": lambda _: None,
     "connect by TCP": lambda address: _tell(lambda: _connect(socket.AF_INET, socket.SOCK_STREAM, address)),
@@ -91,6 +103,7 @@ ACTS: dict[str, Callable[[Any], Any]] = {
     "segmentation fault": lambda _: ctypes.string_at(0),
     "never return": _loop,
     "take memory and fail": bytearray,
+    "ask a model": _ask_a_model,
     "close the pipe": lambda _: (os.closerange(3, 100), _loop(None)),
 }
 

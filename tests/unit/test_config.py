@@ -31,9 +31,10 @@ def test_the_example_names_every_key() -> None:
     sections |= {"peers": config.PeerSettings, "receive.tls": config.ReceiveTlsSettings}
     sections |= {"destinations.tls": config.DestinationTlsSettings}
     sections |= {"retention": config.RetentionSettings, "web": config.WebSettings, "web.peers": config.WebPeerSettings}
+    sections |= {"virtual_biopsy.vlm": config.VlmSettings}
 
     keys = {key for section in sections.values() for key in section.model_fields} - {"tls", "peers"}  # tables
-    missing = [key for key in keys if f"{key} =" not in config.EXAMPLE]
+    missing = [key for key in keys if f"{key} =" not in config.EXAMPLE and f".{key}]" not in config.EXAMPLE]
 
     assert missing == []
 
@@ -71,6 +72,11 @@ def test_the_web_section_of_the_example_holds_when_it_is_uncommented(tmp_path: P
         ('[web]\n[[web.peers]]\nae_title = "R"\ncertificate = "' + "0" * 64 + '"', "needs [web.tls]"),
         ('[assemble]\nask = "nobody"', "assemble.ask"),
         ('[work]\nengine = "magic"', "work.engine"),
+        ('[virtual_biopsy]\nlocalizer = "vlm"', "needs [virtual_biopsy.vlm] with model or url"),
+        ("[virtual_biopsy.vlm]\nbatch = 4", "either model, a local folder, or url"),
+        ('[virtual_biopsy.vlm]\nmodel = "m"\nurl = "http://gpu/v1"', "either model, a local folder, or url"),
+        ('[virtual_biopsy.vlm]\nurl = "http://gpu/v1"', "url needs served_model"),
+        ('[virtual_biopsy.vlm]\nurl = "http://me:secret@gpu/v1"', "virtual_biopsy.vlm.url"),
         ("[node\n", "TOML"),
         ("node = 3", "node"),
     ],
@@ -122,3 +128,10 @@ def test_a_secret_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest
 
     assert settings.database_url == "postgresql+psycopg://secret"
     assert settings.receive.port == 11113
+
+
+def test_the_model_folder_is_relative_to_the_file(tmp_path: Path) -> None:
+    settings = _load(tmp_path, '[virtual_biopsy.vlm]\nmodel = "models/qwen"')
+
+    assert settings.virtual_biopsy.vlm is not None
+    assert settings.virtual_biopsy.vlm.model == tmp_path / "models" / "qwen"

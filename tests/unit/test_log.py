@@ -18,12 +18,12 @@ def test_a_record_is_one_line_of_json_with_its_ids() -> None:
     assert (line["event"], line["job"], line["level"]) == ("job claimed", 7, "info")
 
 
-def test_a_value_with_line_breaks_and_escapes_stays_on_one_line() -> None:
+def test_w_17_a_value_with_line_breaks_and_escapes_stays_on_one_line() -> None:
     line = _line(peer="A\nB\x1b[31m")
 
     assert "\n" not in line
     assert "\x1b" not in line
 
 
-def test_a_long_value_is_cut() -> None:
+def test_w_17_a_long_value_is_cut() -> None:
     assert len(json.loads(_line(peer="A" * 100_000))["peer"]) == LONGEST_VALUE

@@ -40,7 +40,7 @@ class Level:
     is_implicit: bool
 
 
-def walk(data: bytes, is_implicit: bool) -> Mapping[int, tuple[int, int]]:
+def walk(data: bytes, is_implicit: bool, most_elements: int = MOST_ELEMENTS) -> Mapping[int, tuple[int, int]]:
     """Follow every length; give (start of value, length) of each element of the data set itself, by tag.
 
     Raises
@@ -59,8 +59,8 @@ def walk(data: bytes, is_implicit: bool) -> Mapping[int, tuple[int, int]]:
             continue
         tag, vr, length, start = _element(data, position, level.is_implicit)
         elements += 1
-        if elements > MOST_ELEMENTS or len(levels) > MOST_DEPTH:
-            raise Refused(f"more than {MOST_ELEMENTS} elements or {MOST_DEPTH} levels", TOO_MUCH)
+        if elements > most_elements or len(levels) > MOST_DEPTH:
+            raise Refused(f"more than {most_elements} elements or {MOST_DEPTH} levels", TOO_MUCH)
         if not _is_in_place(tag, vr, length, level):
             raise Refused(f"no DICOM structure at byte {position}", CANNOT_PARSE)
         if len(levels) == 1:

@@ -4,13 +4,14 @@ Connections are counted before a byte of them is read: so many of one host, so m
 accepting thread never reads, writes or shakes hands, so no peer can hold up the next one (M4).
 """
 
+import _thread
 import contextlib
 import logging
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from vb_node.dimse.guard import TICK_S, Limits, Stop, prepare
 from vb_node.errors import ConfigError
@@ -31,8 +32,7 @@ class Listener:
     ) -> None:
         self._serve, self._limits, self._stop = serve, limits, stop
         self._lock = threading.Lock()
-        self._open: dict[socket.socket, str] = {}
-        self._hosts: Counter[str] = Counter()
+        self._open: WeakKeyDictionary[socket.socket, str] = WeakKeyDictionary()
         self._is_closed = False
         self._socket = _bind(address, shares_port)
         self._thread = threading.Thread(target=self._accept, name="listener", daemon=True)
@@ -46,32 +46,30 @@ class Listener:
     def _accept(self) -> None:
         while not self._is_closed:
             try:
-                connection, peer = self._socket.accept()
+                self._take(*self._socket.accept())
             except TimeoutError:
                 continue
-            except OSError as error:  # out of descriptors, or the peer is gone already
-                log.warning("connection not accepted", extra={"why": error.strerror})
+            except (OSError, RuntimeError, MemoryError) as error:  # no descriptor, thread or memory; or the peer left
                 time.sleep(TICK_S / 5)
-                continue
-            self._take(connection, str(peer[0]))
+                with contextlib.suppress(MemoryError):
+                    log.warning("connection not accepted", extra={"why": str(error)})
         self._socket.close()
 
-    def _take(self, connection: socket.socket, host: str) -> None:
+    def _take(self, connection: socket.socket, peer: tuple[str, int]) -> None:
+        """Count a connection and start its thread; one that no thread holds is closed, and counted no longer."""
+        host = str(peer[0])
         with self._lock:
-            is_too_many = len(self._open) >= self._limits.max_connections
-            is_too_many |= self._hosts[host] >= self._limits.max_connections_per_host
+            hosts = list(self._open.values())
+            is_too_many = len(hosts) >= self._limits.max_connections
+            is_too_many |= hosts.count(host) >= self._limits.max_connections_per_host
             if not is_too_many:
                 self._open[connection] = host
-                self._hosts[host] += 1
         if is_too_many:
             log.warning("too many connections", extra={"host": host})
             connection.close()
             return
-        try:
-            threading.Thread(target=self._run, args=(connection, host), name=f"peer {host}", daemon=True).start()
-        except RuntimeError:  # the system gives no more threads
-            log.warning("no thread for a connection", extra={"host": host})
-            self._forget(connection, host)
+        # not Thread.start: it waits for the thread's first sign of life, for ever where that finds no memory
+        _thread.start_new_thread(self._run, (connection, host))
 
     def _run(self, connection: socket.socket, host: str) -> None:
         try:
@@ -80,24 +78,19 @@ class Listener:
         except Exception:
             log.exception("connection failed", extra={"host": host})
         finally:
-            self._forget(connection, host)
-
-    def _forget(self, connection: socket.socket, host: str) -> None:
-        with self._lock:
-            del self._open[connection]
-            self._hosts[host] -= 1
-            self._hosts += Counter()  # drops the hosts that have none left
-        connection.close()
+            with self._lock:
+                del self._open[connection]
+            connection.close()
 
     def shutdown(self, drain_s: float = DRAIN_S) -> None:
         """Stop: messages in hand are finished, for ``drain_s`` at most, and nobody new is taken meanwhile."""
         self._stop.is_set = True
         until = time.monotonic() + drain_s
-        while self._open and time.monotonic() < until:
+        while list(self._open) and time.monotonic() < until:  # its length counts what is gone, too
             time.sleep(TICK_S / 10)
         self._is_closed = True
         with self._lock:
-            for connection in self._open:
+            for connection in list(self._open):
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
         self._thread.join()

@@ -4,12 +4,12 @@ An application joins by the entry-point group ``vb_node.applications``; the runt
 Importing it must not import torch: the listener and the selection run without.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from pydicom import Dataset
 
@@ -88,6 +88,19 @@ class Application(Protocol):
 
     def refuse(self, case: Case, error: Unfit) -> Outcome:
         """Write the report "not analysed" with its reason."""
+
+
+@runtime_checkable
+class Furnished(Protocol):
+    """An application whose runs read more than their case and its own package."""
+
+    def reads(self, settings: Settings) -> tuple[Path, ...]:
+        """Name the files and folders; nothing else can be read where runs are confined."""
+
+
+def furniture(applications: Iterable[object], settings: Settings) -> tuple[Path, ...]:
+    """Give all that the applications read beside their cases."""
+    return tuple(path for one in applications if isinstance(one, Furnished) for path in one.reads(settings))
 
 
 def installed() -> dict[str, Application]:

@@ -31,7 +31,7 @@ from vb_node.runtime import handover
 
 log = logging.getLogger(__name__)
 
-TICK_S, START_S, END_S = 0.1, 60.0, 5.0
+TICK_S, START_S, END_S = 0.1, 60.0, 1.0
 LONGEST_LINE = 1 << 16
 _SECRET = re.compile(r"^(VB_NODE_|PG)|PASSW|SECRET|TOKEN|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
 
@@ -51,12 +51,22 @@ class NoCell(Later):
 class Cell:
     """One process to compute in; it is started when it is needed, and again after each death.
 
-    ``share`` is that of memory and time which a case gets. A cell that is not ``is_kept`` has one case only.
+    ``furniture`` is what applications read beside their cases. ``share`` is that of memory and time which a case gets.
+    A cell that is not ``is_kept`` has one case only.
     """
 
-    def __init__(self, home: Path, settings: WorkSettings, *, share: float = 1.0, is_kept: bool = True) -> None:
+    def __init__(
+        self,
+        home: Path,
+        settings: WorkSettings,
+        furniture: Iterable[Path] = (),
+        *,
+        share: float = 1.0,
+        is_kept: bool = True,
+    ) -> None:
         self.home = home
         self.settings = settings
+        self.furniture = [str(path) for path in furniture]
         self.share = share
         self.is_kept = is_kept
         self.lacking: list[str] = []
@@ -120,6 +130,7 @@ class Cell:
             "parent": os.getpid(),
             "folder": str(folder),
             "packages": sorted({point.module.partition(".")[0] for point in entry_points(group=GROUP)}),
+            "furniture": self.furniture,
             "memory_bytes": int(self.settings.memory_gb * self.share * 2**30),
             "has_network": self.settings.network,
         }

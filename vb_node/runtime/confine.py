@@ -86,11 +86,13 @@ def confine(bounds: Bounds) -> list[str]:
     )
     # All are asked for first: both libraries start a program to find the C library.
     are_offered = [_works(is_offered) for _, is_offered, _ in walls]
-    return [
+    missing = [
         name
         for (name, _, shut), is_offered in zip(walls, are_offered, strict=True)
         if not (is_offered and _works(shut, bounds))
     ]
+    around = [place for place in (*bounds.readable, *map(Path, SYSTEM)) if bounds.writable.is_relative_to(place)]
+    return missing + [f"files: the data folder lies in {place}, which is readable as code" for place in around]
 
 
 def packages(names: Collection[str] = ()) -> list[Path]:

@@ -20,15 +20,16 @@ from typing import Any
 
 from pydicom import Dataset, dcmread
 
-from vb_node.dicom.admission import admit
 from vb_node.dicom.provenance import Predecessor
 from vb_node.dicom.read import DAMAGE
+from vb_node.dicom.structure import walk
 from vb_node.errors import BadResult, Later, NodeError, Refused, Unfit
 from vb_node.pipeline.application import Case, Outcome
 
 IN, OUT, SCRATCH = "in", "out", "out/scratch"
 CASE, ANSWER, BEFORE = "case.json", "answer.json", "predecessor.dcm"
 MOST_OBJECTS, LONGEST_ANSWER, LONGEST_OBJECT = 64, 16 << 20, 2 << 30
+MOST_ELEMENTS = 10_000_000  # a Segmentation of a thousand frames has more than what comes from outside may have
 UNEXPECTED = "unexpected error, see the log of the worker"
 _NATURES: dict[str, type[NodeError]] = {"Unfit": Unfit, "Later": Later, "NodeError": NodeError}
 _META_START = 144  # preamble, prefix and the group length element (PS3.10 7.1)
@@ -135,14 +136,11 @@ def _objects(folder: Path, count: int) -> Iterator[Dataset]:
         dataset = dcmread(BytesIO(content))
         start = _META_START + int.from_bytes(content[_META_START - 4 : _META_START], "little")
         try:
-            admit(
-                content[start:],
-                str(dataset.file_meta.TransferSyntaxUID),
-                str(dataset.file_meta.MediaStorageSOPClassUID),
-                str(dataset.file_meta.MediaStorageSOPInstanceUID),
-            )
-        except (Refused, AttributeError) as error:
+            walk(content[start:], bool(dataset.file_meta.TransferSyntaxUID.is_implicit_VR), MOST_ELEMENTS)
+        except Refused as error:
             raise BadResult(f"object {number} of the computation is no whole DICOM instance: {error}") from error
+        if dataset.file_meta.MediaStorageSOPInstanceUID != dataset.SOPInstanceUID:
+            raise BadResult(f"object {number} of the computation has two SOP Instance UIDs")
         yield dataset
 
 

@@ -26,7 +26,7 @@ def main(asked: Mapping[str, Any]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they mean the worker, which ends this process itself
     folder = Path(asked["folder"])
-    readable = (folder / "in", *packages(asked["packages"]))
+    readable = (folder / "in", *packages(asked["packages"]), *map(Path, asked["furniture"]))
     lacking = confine(Bounds(readable, folder / "out", asked["memory_bytes"], asked["has_network"]))
     say = _speaker()
 

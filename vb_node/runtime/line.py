@@ -20,7 +20,7 @@ from vb_node.dimse import commitment, door, scp
 from vb_node.dimse.guard import Limits
 from vb_node.dimse.listener import Listener
 from vb_node.dimse.tls import ServerTls, TlsFiles
-from vb_node.pipeline.application import installed
+from vb_node.pipeline.application import furniture, installed
 from vb_node.runtime import assemble, commit, deliver, destinations, leftovers, receive, retain, work
 from vb_node.runtime.assemble import Assembler
 from vb_node.runtime.cell import Cell, in_cell
@@ -161,7 +161,8 @@ def _work(database: Database, settings: Settings, stop: threading.Event, number:
     if number == 1:
         leftovers.sweep(database, results_of(settings))
     names, cells = installed(), settings.data / "cells"
-    cell, alone = Cell(cells, settings.work), Cell(cells, settings.work, share=0.5, is_kept=False)
+    read = furniture(names.values(), settings)
+    cell, alone = Cell(cells, settings.work, read), Cell(cells, settings.work, read, share=0.5, is_kept=False)
     worker = Worker(
         database,
         spool_of(settings),

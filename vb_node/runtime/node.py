@@ -70,9 +70,9 @@ def supervise(settings: Settings, config: Path) -> int:
     installed()
     stop = _stop_on_signals()
     counts = {"receive": settings.receive.process_count, "work": settings.work.workers}
-    stations_named = [*line.STATIONS, *([WEB] if settings.web is not None else [])]
-    names = [(name, number + 1) for name in stations_named for number in range(counts.get(name, 1))]
-    children = [(name, number, _spawn(name, number, config)) for name, number in names]
+    names = [*line.STATIONS, *([WEB] if settings.web is not None else [])]
+    numbered = [(name, number + 1) for name in names for number in range(counts.get(name, 1))]
+    children = [(name, number, _spawn(name, number, config)) for name, number in numbered]
     threading.Thread(target=line.retain_files, args=(settings, stop), daemon=True).start()
     log.info(
         "node started",

@@ -6,6 +6,7 @@ commit, and is rebuilt from the spool where a crash comes between.
 
 import hashlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from storage import arrivals, associations, audit
+from storage import arrivals, associations, audit, stations
 from storage.arrivals import Arrived
 from storage.database import Database
 from storage.disk import Disk
@@ -27,7 +28,7 @@ from storage.pen import Dry, Pen
 from storage.schema import Instance
 from storage.spool import Spool
 from vb_node.dicom.admission import Header, admit
-from vb_node.dicom.structure import CANNOT_PARSE
+from vb_node.dicom.structure import CANNOT_PARSE, TRUNCATED
 from vb_node.dimse import implementation, status
 from vb_node.dimse.scp import StoreRequest
 from vb_node.errors import Refused
@@ -36,7 +37,8 @@ from vb_node.runtime.arrival import Taken, Underway, note, put_down
 log = logging.getLogger(__name__)
 
 STATION = "receive"
-REBUILT_AT_ONCE, YOUNG_S = 200, 600.0
+REBUILT_AT_ONCE = 200
+ALIVE_S, YOUNG_S = 10.0, 600.0
 META_START, META_LENGTH_AT = 144, slice(140, 144)
 
 Write = Callable[[Session], None]
@@ -178,19 +180,21 @@ class Receiver:
     def recover(self) -> int:
         """Rebuild the rows of files that a crash left without one, and return how many.
 
-        A file that cannot be an arrival was never answered Success: it is set aside, and does not stop the listener.
-        One that is young may be in the hands of another process of the listener, and is left alone.
+        A file that cannot be an arrival was never answered Success and does not stop the listener: half a file goes,
+        any other is set aside. One that another process of the listener may just be writing is left alone.
         """
         with self.database.read() as session:
             kept = select(Instance.sop_instance_uid, Instance.sha256).where(Instance.deleted_at.is_(None))
             known = {self.spool.path_of(*row) for row in session.execute(kept)}
+            are_others = stations.others(session, STATION, self.name, since=time.time() - ALIVE_S)
+        young = time.time() - YOUNG_S if are_others else math.inf
         lost = (path for path in self.spool if path not in known)
         rebuilt = 0
         while found := list(islice(lost, REBUILT_AT_ONCE)):
-            rebuilt += self._rebuild([taken for taken in map(self._read, found) if taken is not None])
+            rebuilt += self._rebuild([taken for path in found if (taken := self._read(path, young)) is not None])
         return rebuilt
 
-    def _read(self, path: Path) -> Taken | None:
+    def _read(self, path: Path, young: float) -> Taken | None:
         try:
             meta, data = read_file_meta_info(path), data_set_of(path)
             uids = str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID)
@@ -199,9 +203,10 @@ class Receiver:
             if path == self.spool.path_of(arrived.sop_instance_uid, arrived.sha256):
                 return Taken(arrived, "")
             raise Refused("the digest in the name of the file expected, another content came", CANNOT_PARSE)
-        except (Refused, InvalidDicomError):
-            if time.time() - path.stat().st_mtime > YOUNG_S:
-                _set_aside(path)
+        except (Refused, InvalidDicomError, EOFError, AttributeError) as error:
+            if path.stat().st_mtime < young:
+                is_half = not isinstance(error, Refused) or error.status == TRUNCATED
+                _remove(path) if is_half else _set_aside(path)
         except OSError:
             log.exception("spool file not read", extra={"file": path.name})
         return None
@@ -212,6 +217,11 @@ class Receiver:
         for one in aside:
             _set_aside(self.spool.path_of(one.sop_instance_uid, one.sha256))
         return len(taken) - len(aside)
+
+
+def _remove(path: Path) -> None:
+    log.warning("half a spool file removed", extra={"file": path.name})
+    path.unlink()
 
 
 def _set_aside(path: Path) -> None:

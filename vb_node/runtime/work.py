@@ -97,16 +97,16 @@ class Worker:
             self._work(job, lease)
         except jobs.LostLease:
             log.warning("lease lost, results dropped", extra=ids)
-            leftovers.sweep(self.database, self.results, job.id)
         except Exception as error:
             log.exception("job not done", extra=ids)
             self._after_error(job, lease, error)
+        finally:
+            leftovers.sweep(self.database, self.results, job.id)
         return True
 
     def _work(self, job: Job, lease: jobs.Lease) -> None:
         application = find(self.applications if job.crash_count < ALONE_AFTER else self.alone, job.application)
         with Heartbeat(self.database, lease, self.settings.lease_s, self.stop) as heart:
-            leftovers.sweep(self.database, self.results, job.id)
             case = self._case(job, heart)
             try:
                 _check_record(job)

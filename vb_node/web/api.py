@@ -6,11 +6,12 @@ where the last page ended (``next``), never by counting.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 
@@ -23,12 +24,24 @@ from vb_node.web.users import Action, User, current
 
 SILENT_S = 10.0
 LONGEST_LOG = 10_000
-ERRORS: dict[int | str, dict[str, Any]] = {
-    401: {"description": "A session or an API token is missing."},
-    403: {"description": "The user may not."},
+Answers = dict[int | str, dict[str, Any]]
+
+
+class Fault(BaseModel):
+    """Why a request was not answered as asked; ``wrong`` names the parameters that are."""
+
+    error: str
+    wrong: list[dict[str, str | None]] | None = None
+
+
+ERRORS: Answers = {
+    401: {"model": Fault, "description": "A session or an API token is missing."},
+    403: {"model": Fault, "description": "The user may not."},
+    422: {"model": Fault, "description": "A parameter is not what was expected."},
 }
-GONE: dict[int | str, dict[str, Any]] = {404: {"description": "There is none of this number."}}
-NOT_NOW: dict[int | str, dict[str, Any]] = {409: {"description": "Its state does not allow this."}}
+GONE: Answers = {404: {"model": Fault, "description": "There is none of this number."}}
+NOT_NOW: Answers = {409: {"model": Fault, "description": "Its state does not allow this."}}
+BUSY: Answers = {429: {"model": Fault, "description": "Somebody else verifies now."}}
 
 router = APIRouter(prefix="/api/v1", responses=ERRORS)
 _verifying = threading.Lock()
@@ -118,7 +131,7 @@ def search_audit(user: Auditor, database: Ledger, asked: Annotated[AskedEvents, 
         return {"events": [show.event_row(line) for line in found], "next": _next(found, asked.limit, "seq")}
 
 
-@router.get("/audit/verify", responses={429: {"description": "Somebody else verifies now."}})
+@router.get("/audit/verify", responses=BUSY)
 def verify_audit(user: Auditor, database: Ledger) -> Row:
     """Walk the whole audit trail and say whether a line was changed after it was written."""
     if not _verifying.acquire(blocking=False):
@@ -139,15 +152,14 @@ def list_destinations(_user: Viewer, database: Ledger, settings: Annotated[Setti
     """List the destinations, whether they can be reached, and what waits for them."""
     with database.read() as session:
         down = {outage.destination: outage for outage in outages.listing(session)}
-        counts, oldest = deliveries.counts(session), deliveries.oldest(session)
+        queues = deliveries.queues(session)
     return {
         "destinations": [
             {
                 "name": one.name,
                 "kind": one.kind,
                 **_reach(down.get(one.name)),
-                "deliveries": {state: counts.get((one.name, state), 0) for state in schema.DELIVERY_STATES},
-                "oldest_under_way": show.moment(oldest.get(one.name)),
+                **_queues(one.name, queues),
             }
             for one in settings.destinations
         ]
@@ -158,6 +170,14 @@ def _reach(outage: schema.Outage | None) -> Row:
     if outage is None:
         return {"state": "up", "down_since": None, "why": None}
     return {"state": "down", "down_since": show.moment(outage.since), "why": outage.detail}
+
+
+def _queues(name: str, queues: Mapping[tuple[str, str], deliveries.Queue]) -> Row:
+    """Count the deliveries to a destination that are not done, and say since when the oldest is under way."""
+    mine = {state: queues[name, state] for state in deliveries.OPEN if (name, state) in queues}
+    since = min((mine[state].since for state in deliveries.UNDER_WAY if state in mine), default=None)
+    counts = {state: mine[state].length if state in mine else 0 for state in deliveries.OPEN}
+    return {"deliveries": counts, "under_way_since": show.moment(since)}
 
 
 @router.get("/stations")

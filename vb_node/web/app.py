@@ -38,7 +38,12 @@ async def _tell(request: Request, error: Exception) -> Response:
 async def _tell_wrong_words(_request: Request, error: Exception) -> Response:
     """Name each parameter that is wrong and what was expected; what came is not repeated."""
     problems = error.errors() if isinstance(error, RequestValidationError) else ()
-    wrong = [{"parameter": str(one["loc"][-1]), "expected": one["msg"]} for one in problems]
+    wrong = [
+        {"parameter": None, "expected": "only names of /openapi.json"}
+        if one["type"] == "extra_forbidden"
+        else {"parameter": str(one["loc"][-1]), "expected": one["msg"]}
+        for one in problems
+    ]
     return JSONResponse({"error": "a parameter is not what was expected", "wrong": wrong}, 422)
 
 

@@ -24,11 +24,12 @@ KEEP_S = 1.0
 class Health:
     """Answers ``/health``, that this process lives, and ``/ready``, that an instance could be taken now.
 
-    ``station`` is the name under which this process says in the ledger that it is alive.
+    ``spool`` is the folder of the instances, ``station`` the name under which this process says in the ledger that it
+    is alive.
     """
 
-    def __init__(self, database: Database, disk: Disk, station: str) -> None:
-        self._database, self._disk, self._station = database, disk, station
+    def __init__(self, database: Database, disk: Disk, spool: Path, station: str) -> None:
+        self._database, self._disk, self._spool, self._station = database, disk, spool, station
         self._hand = CapacityLimiter(1)
         self._found: tuple[float, str | None] = -KEEP_S, None
 
@@ -57,10 +58,10 @@ class Health:
         if self._disk.is_full():
             return "the disk is too full"
         try:
-            _write_and_read(self._disk.folder / "ready")
+            _write_and_read(self._spool / "ready")
         except OSError:
-            log.exception("data folder not written")
-            return "the data folder cannot be written"
+            log.exception("spool not written")
+            return "the spool cannot be written"
         try:
             self._commit_and_read(time.time())
         except Exception:  # whatever a database raises

@@ -39,14 +39,13 @@ class Logins:
         given = form(request)
         name, password = given.get("name", "")[:LONGEST_NAME], given.get("password", "")
         keys = f"name {name}", f"host {host_of(request)}"
-        wait_s = self.throttle.wait_s(*keys)
+        wait_s = self.throttle.attempt(*keys)
         if wait_s > 0:
             return _refuse(request, 429, "too many failed logins: wait", {"Retry-After": str(int(wait_s) + 1)})
         secret = await run_sync(self._try, name, password, request, limiter=self._hands)
         if secret is None:
-            self.throttle.fail(*keys)
             return _refuse(request, 401, "the name and the password of a user expected")
-        self.throttle.forget(keys[0])
+        self.throttle.succeed(*keys)
         answer = RedirectResponse(local(given.get("next", "")), 303)
         is_secure = request.url.scheme == "https"
         name = cookie_name(request)

@@ -22,6 +22,7 @@ from storage import audit, jobs
 from storage.database import Database
 from storage.disk import Disk
 from storage.jobs import MOVES, NotNow
+from storage.schema import Event
 from vb_node import __version__, doctor, show
 from vb_node.config import Settings
 from vb_node.errors import NodeError
@@ -30,6 +31,10 @@ from vb_node.web.slices import Slices
 
 STATIC = Path(__file__).parent / "static"
 A_PAGE, MOST_LINES = 50, 500
+FAILED = {
+    "401": "This name and password are not known.",
+    "429": "Too many attempts that failed: wait a few minutes.",
+}
 AUDIT_FIELDS = {
     "accession": ("accession_number", "Accession number"),
     "patient_id": ("patient_id", "Patient ID"),
@@ -88,9 +93,10 @@ class Pages:
         return HTMLResponse(text, headers={"Cache-Control": "no-store"})
 
     def login(self, request: Request) -> Response:
-        after = request.query_params.get("next", "/")
-        text = self._templates.get_template("login.html").render(user=None, here="", after=after)
-        return HTMLResponse(text)
+        asked = request.query_params
+        shown = {"after": asked.get("next", "/"), "why": FAILED.get(asked.get("failed", ""), "")}
+        page = self._templates.get_template("login.html")
+        return HTMLResponse(page.render(user=None, here="", csrf_token=users.csrf_token(request), **shown))
 
     def overview(self, request: Request) -> Response:
         users.current(request)
@@ -102,7 +108,7 @@ class Pages:
         users.current(request)
         asked = request.query_params
         wanted = {name: asked.get(name, "").strip() or None for name in ("state", "accession", "patient_id", "study")}
-        keys = {
+        keys: dict[str, Any] = {
             "state": wanted["state"],
             "accession_number": wanted["accession"],
             "patient_id": wanted["patient_id"],
@@ -200,6 +206,6 @@ def _number(text: str | None) -> int | None:
 def _csv(lines: Any) -> Response:
     stream = StringIO(newline="")
     rows = [show.event_row(line) for line in lines]
-    show.write_csv(stream, rows, list(show.event_row(audit.Event(details={}))))
+    show.write_csv(stream, rows, list(show.event_row(Event(details={}))))
     headers = {"Content-Disposition": 'attachment; filename="audit.csv"', "Cache-Control": "no-store"}
     return Response(stream.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)

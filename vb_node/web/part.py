@@ -39,7 +39,7 @@ class Part:
         """Read the file meta information; raise ``Refused``, or ``OSError`` where the part could not be kept."""
         if self._fault is not None:
             raise self._fault
-        if self._media_type != DICOM:
+        if self._media_type not in (DICOM, ""):  # some user agents name the type in the request's header only
             raise Refused(f"a part of {DICOM} expected", status.PROCESSING_FAILURE)
         self._file.seek(0)
         return part10.read(self._file.read(part10.LONGEST_META))

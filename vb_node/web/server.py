@@ -17,9 +17,16 @@ LONGEST_HEAD = 1 << 16
 
 
 class Server:
-    """Serves an application until ``shutdown``."""
+    """Serves an application until ``shutdown``; if it ever ends by itself, ``stop`` ends its station too."""
 
-    def __init__(self, app: ASGIApp, address: tuple[str, int], limits: Limits, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        address: tuple[str, int],
+        limits: Limits,
+        stop: threading.Event,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         config = uvicorn.Config(
             app,
             http="h11",
@@ -37,8 +44,15 @@ class Server:
         )
         self._socket = _bind(address)
         self._server = _Uvicorn(config, limits)
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="web", daemon=True)
+        self._stop = stop
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._server.run([self._socket])
+        finally:
+            self._stop.set()
 
     @property
     def address(self) -> tuple[str, int]:

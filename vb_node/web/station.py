@@ -16,7 +16,9 @@ from vb_node.web.gate import Gate
 from vb_node.web.health import Health
 from vb_node.web.login import Logins
 from vb_node.web.metrics import Metrics
+from vb_node.web.pages import House, Pages
 from vb_node.web.server import Server
+from vb_node.web.slices import Slices
 from vb_node.web.stow import Bounds, Studies
 
 # A process of the station that receives: while it is dead, silence says nothing of a study.
@@ -34,9 +36,12 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
         limits = line.limits_of(settings, disk)
         studies = Studies(receiver, door, Bounds(web.max_body_mb << 20, web.max_parts, limits), settings.data)
         logins = Logins(database, web.session_h * 3600)
-        answering = Health(database, disk, NAME), Metrics(database, settings, disk), studies, logins
+        health = Health(database, disk, receiver.spool.root, NAME)
+        slices = Slices(receiver.spool, line.results_of(settings))
+        pages = Pages(House(database, settings, disk, slices))
+        answering = health, Metrics(database, settings, disk), studies, logins, pages
         app = build(database, settings, [route for one in answering for route in one.routes()])
-        return Server(Gate(app, web.hosts), (web.host, web.port), limits, tls)
+        return Server(Gate(app, web.hosts), (web.host, web.port), limits, stop, tls)
 
     line.take(database, settings, stop, NAME, start)
 

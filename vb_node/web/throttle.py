@@ -17,23 +17,26 @@ class Throttle:
         self._failures: OrderedDict[str, list[float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def wait_s(self, *keys: str) -> float:
-        """Say how long these have to wait before their next attempt; 0: not at all."""
-        with self._lock:
-            return max(map(self._wait_s, keys))
+    def attempt(self, *keys: str) -> float:
+        """Say how long these have to wait before their next attempt; 0: it may be made, and counts until it succeeds.
 
-    def fail(self, *keys: str) -> None:
-        """Count a failure of each; the key that failed longest ago is forgotten when there are too many."""
+        Counted beforehand, many attempts at once are as many. The key that tried longest ago is forgotten when there
+        are too many.
+        """
         with self._lock:
-            for key in keys:
-                self._failures[key] = [*self._failures.pop(key, []), self._clock()][-MOST_FAILURES:]
+            wait_s = max(map(self._wait_s, keys))
+            if wait_s == 0:
+                for key in keys:
+                    self._failures[key] = [*self._failures.pop(key, []), self._clock()][-MOST_FAILURES:]
             while len(self._failures) > MOST_KEYS:
                 self._failures.popitem(last=False)
+            return wait_s
 
-    def forget(self, *keys: str) -> None:
+    def succeed(self, *keys: str) -> None:
+        """Take back the last attempt of each."""
         with self._lock:
             for key in keys:
-                self._failures.pop(key, None)
+                self._failures[key] = self._failures.get(key, [])[:-1]
 
     def _wait_s(self, key: str) -> float:
         failures = self._failures.get(key, [])

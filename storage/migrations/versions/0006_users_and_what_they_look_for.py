@@ -34,4 +34,3 @@ def upgrade() -> None:
     for column in ("patient_id", "accession_number", "created_at"):
         op.create_index(f"ix_jobs_{column}", "jobs", [column])
     op.create_index("jobs_by_state", "jobs", ["state", "id"])
-    op.create_index("deliveries_by_destination", "deliveries", ["destination", "state", "created_at"])

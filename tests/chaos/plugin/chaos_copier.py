@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fail_points import IN_THE_MIDDLE, pass_by
 from pydicom import Dataset, dcmread
 
 from vb_node.config import Settings
@@ -38,7 +37,6 @@ class Copier:
         for piece in range(PIECES):
             time.sleep((LONG_S if number % LONG_OF == 0 else SHORT_S) / PIECES)
             case.progress("copy", piece / PIECES)
-        pass_by(IN_THE_MIDDLE)
         return Outcome((("FIRST", _copy(case, "FIRST")), ("SECOND", _copy(case, "SECOND"))), {"state": "copied"})
 
     def refuse(self, case: Case, _error: Unfit) -> Outcome:

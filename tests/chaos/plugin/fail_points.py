@@ -6,30 +6,38 @@ They are set from outside, before the node's own modules are imported: each wrap
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import psutil
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_STORE
 from sqlalchemy import event
 
 from storage import arrivals, deliveries, jobs, spool
+from vb_node.runtime.heartbeat import Heartbeat
 
 POINTS, KILLED = "VB_CHAOS_POINTS", "VB_CHAOS_KILLED"
-ON_THE_WIRE_S = 0.3
+ON_THE_WIRE_S, HALF = 0.3, 0.5
 
 Act = Callable[..., Any]
 
 
-def _die(point: str) -> None:
-    """Kill this process, unless one has died here already: each leaves a file of the point's name."""
+def _is_first(point: str) -> bool:
+    """Say whether nobody has come to a point yet: who has leaves a file of its name."""
     try:
         (Path(os.environ[KILLED]) / point).touch(exist_ok=False)
     except FileExistsError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
+        return False
+    return True
+
+
+def _die(point: str) -> None:
+    """Kill this process, unless one has died here already."""
+    if _is_first(point):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _before(act: Act, point: str) -> Act:
@@ -47,6 +55,20 @@ def _after(act: Act, point: str) -> Act:
         given = act(*words, **named)
         _die(point)
         return given
+
+    return wrapped
+
+
+def _half_way(act: Act, point: str) -> Act:
+    """Die when half of the last piece is written."""
+
+    @wraps(act)
+    def wrapped(descriptor: int, pieces: Sequence[bytes]) -> None:
+        if _is_first(point):
+            *whole, last = pieces
+            act(descriptor, [*whole, last[: len(last) // 2]])
+            os.kill(os.getpid(), signal.SIGKILL)
+        act(descriptor, pieces)
 
     return wrapped
 
@@ -90,15 +112,43 @@ def _on_the_wire(act: Act, point: str) -> Act:
     return wrapped
 
 
+def _in_the_middle(act: Act, point: str) -> Act:
+    """Die when half of a computation is heard of."""
+
+    @wraps(act)
+    def wrapped(heart: Any, step: str, fraction: float) -> None:
+        if fraction > HALF:
+            _die(point)
+        act(heart, step, fraction)
+
+    return wrapped
+
+
+def _cell_in_the_middle(act: Act, point: str) -> Act:
+    """Kill the process that computes when half of its computation is heard of."""
+
+    @wraps(act)
+    def wrapped(heart: Any, step: str, fraction: float) -> None:
+        if fraction > HALF and _is_first(point):
+            for cell in psutil.Process().children():
+                cell.kill()
+        act(heart, step, fraction)
+
+    return wrapped
+
+
 HOW: dict[str, tuple[Any, str, Callable[[Act, str], Act]]] = {
     "receive-before-the-file": (spool.Spool, "put", _before),
-    "receive-file-named-not-synced": (os, "link", _after),
+    "receive-half-a-file": (spool, "_write_all", _half_way),
+    "receive-file-not-synced": (spool, "_write_all", _after),
     "receive-after-the-file": (spool.Spool, "put", _after),
     "receive-answered-before-the-row": (arrivals, "record", _before),
     "receive-after-the-row": (arrivals, "record", _committed),
     "assemble-job-not-committed": (jobs, "schedule", _after),
     "assemble-job-committed": (jobs, "schedule", _committed),
     "work-claimed": (jobs, "claim", _granted),
+    "work-in-the-middle": (Heartbeat, "progress", _in_the_middle),
+    "work-cell-in-the-middle": (Heartbeat, "progress", _cell_in_the_middle),
     "work-first-result-written": (spool, "write_durably", _after),
     "work-results-not-committed": (jobs, "finish", _before),
     "work-results-committed": (jobs, "finish", _committed),
@@ -107,21 +157,10 @@ HOW: dict[str, tuple[Any, str, Callable[[Act, str], Act]]] = {
     "deliver-answer-not-committed": (deliveries, "settle", _before),
     "deliver-answer-committed": (deliveries, "settle", _committed),
 }
-IN_THE_MIDDLE = "work-in-the-middle"  # the rig's application comes there by itself
-
-
-def is_set(point: str) -> bool:
-    return point in os.environ.get(POINTS, "").split(",")
-
-
-def pass_by(point: str) -> None:
-    """Die here if the point is set."""
-    if is_set(point):
-        _die(point)
 
 
 def set_all() -> None:
     """Set the points that the environment names."""
     for point, (owner, name, how) in HOW.items():
-        if is_set(point):
+        if point in os.environ.get(POINTS, "").split(","):
             setattr(owner, name, how(getattr(owner, name), point))

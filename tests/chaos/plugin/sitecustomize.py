@@ -1,15 +1,16 @@
 """What the chaos rig changes in the node's processes from outside: shorter waits, and one broken promise a control.
 
-Python runs this file at the start of every process that has its folder on PYTHONPATH: only the rig's nodes have.
+Python runs this file at the start of every process that has its folder on PYTHONPATH: only the rig's nodes have. The
+processes in which applications compute are left alone.
 """
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import fail_points
 from pydicom.uid import generate_uid
 
 from storage import database, deliveries, jobs
@@ -93,7 +94,10 @@ CONTROLS: dict[str, Callable[[], None]] = {
     "commit-without-sync": _commit_without_sync,
 }
 
-fail_points.set_all()
-_compress_time()
-if wanted := CONTROLS.get(os.environ.get(CONTROL, "")):
-    wanted()
+if "serve" in sys.orig_argv:
+    import fail_points
+
+    fail_points.set_all()
+    _compress_time()
+    if wanted := CONTROLS.get(os.environ.get(CONTROL, "")):
+        wanted()

@@ -29,7 +29,7 @@ def test_pinned_weights_come_back_with_what_is_known_of_them(tmp_path: Path) -> 
     assert weights.sha256 == read_pins(tmp_path)[NAME].sha256
 
 
-def test_one_changed_byte_is_refused(tmp_path: Path) -> None:
+def test_k_04_one_changed_byte_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, torch.arange(6.0))
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -46,7 +46,7 @@ def test_weights_that_nobody_pinned_are_refused(tmp_path: Path) -> None:
         open_weights("other.safetensors", tmp_path)
 
 
-def test_another_format_is_refused_even_when_pinned(tmp_path: Path) -> None:
+def test_k_01_another_format_is_refused_even_when_pinned(tmp_path: Path) -> None:
     path = tmp_path / "small.pt"
     torch.save({"w": torch.zeros(1)}, path)
     write_pin(path, Pin("0", "", 0, {}))
@@ -63,7 +63,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_values_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+def test_k_02_values_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
     write(tmp_path, torch.tensor([1.0, value]))
 
     with pytest.raises(ConfigError, match="no numbers"):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from pydicom.uid import generate_uid
 from stations import House, series_of
 
-from storage import audit, jobs
+from storage import audit, jobs, stations
 from storage.database import Database
 from vb_node.pipeline.application import installed
 from vb_node.runtime.receive import Receiver
@@ -177,21 +178,38 @@ def test_lost_rows_are_rebuilt_from_the_spool(make_house: Callable[..., House], 
     assert kept == {str(dataset.SOPInstanceUID) for dataset in series}
 
 
-def test_half_a_file_is_set_aside_once_nobody_can_be_writing_it(make_house: Callable[..., House]) -> None:
+@pytest.mark.parametrize("size", [0, 100, 1000])
+def test_half_a_file_goes_at_the_next_start_and_another_content_is_set_aside(
+    make_house: Callable[..., House], size: int
+) -> None:
     house = make_house()
     house.send(series_of(generate_uid(), **T1CE)[:1])
     (whole,) = list(house.spool)
-    half = whole.with_name(f"{'0' * 32}-{'1' * 32}.dcm")
-    half.write_bytes(whole.read_bytes()[:1000])
+    half, other = (whole.with_name(f"{'0' * 32}-{digit * 32}.dcm") for digit in "12")
+    half.write_bytes(whole.read_bytes()[:size])
+    other.write_bytes(whole.read_bytes())
+
+    house.receiver.recover()
+
+    assert not half.exists()
+    assert list(house.spool) == [whole]
+    assert other.with_suffix(".rejected").exists()
+
+
+def test_half_a_file_that_another_listener_may_be_writing_is_left_alone(make_house: Callable[..., House]) -> None:
+    house = make_house()
+    house.send(series_of(generate_uid(), **T1CE)[:1])
+    half = next(iter(house.spool)).with_name(f"{'0' * 32}-{'1' * 32}.dcm")
+    half.write_bytes(b"")
+    with house.database.write() as session:
+        stations.start(session, "receive 2", now=time.time())
 
     house.receiver.recover()
     is_left_while_young = half.exists()
     os.utime(half, (0, 0))
     house.receiver.recover()
 
-    assert is_left_while_young
-    assert list(house.spool) == [whole]
-    assert half.with_suffix(".rejected").exists()
+    assert (is_left_while_young, half.exists()) == (True, False)
 
 
 def test_a_stored_file_is_what_was_received(make_house: Callable[..., House]) -> None:

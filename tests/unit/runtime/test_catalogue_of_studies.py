@@ -7,7 +7,13 @@ from time import time
 
 import pytest
 from pydicom import DataElement, Dataset, config
-from pydicom.uid import generate_uid
+from pydicom.uid import (
+    BasicTextSRStorage,
+    EncapsulatedPDFStorage,
+    KeyObjectSelectionDocumentStorage,
+    TwelveLeadECGWaveformStorage,
+    generate_uid,
+)
 from stations import House, series_of
 
 from storage import audit, jobs
@@ -192,3 +198,32 @@ def test_d_32_the_time_of_receipt_is_ours_not_the_senders(make_house: Callable[[
         (line,) = audit.search(session, since=began - 1, until=None, limit=10, event="instance received")
         instance = session.get_one(Instance, line.sop_instance_uid)
     assert began <= instance.received_at <= time()
+
+
+@pytest.mark.parametrize(
+    ("sop_class_uid", "modality"),
+    [
+        (BasicTextSRStorage, "SR"),
+        (KeyObjectSelectionDocumentStorage, "KO"),
+        (TwelveLeadECGWaveformStorage, "ECG"),
+        (EncapsulatedPDFStorage, "DOC"),
+    ],
+)
+def test_x_11_what_is_no_image_of_a_head_is_kept_and_left_with_a_reason(
+    make_house: Callable[[], House], sop_class_uid: str, modality: str
+) -> None:
+    house, images = make_house(), _study()
+    other = Dataset()
+    other.SOPClassUID, other.SOPInstanceUID = sop_class_uid, generate_uid()
+    other.StudyInstanceUID, other.SeriesInstanceUID = images[0].StudyInstanceUID, generate_uid()
+    other.PatientID, other.PatientName = images[0].PatientID, images[0].PatientName
+    other.Modality = modality
+
+    house.send([*images, other])
+    house.assemble()
+
+    (job,) = house.jobs()
+    (left,) = house.events("series not selected")
+    assert job.series_instance_uid == images[0].SeriesInstanceUID
+    assert left.series_instance_uid == other.SeriesInstanceUID
+    assert left.details["reason"]

@@ -8,6 +8,7 @@ from stations import House, series_of
 from test_work import Copier
 
 from storage import jobs
+from storage.schema import Job
 from vb_node.config import WorkSettings
 from vb_node.runtime import leftovers
 from vb_node.runtime.work import Worker
@@ -47,7 +48,7 @@ def test_what_lost_attempts_left_goes_and_nothing_else(tmp_path: Path) -> None:
     assert all(list(folder.glob("*.dcm")) for folder in kept)
 
 
-def test_an_attempt_begins_with_what_earlier_ones_of_its_job_left(tmp_path: Path) -> None:
+def test_an_attempt_clears_up_after_earlier_ones_of_its_job(tmp_path: Path) -> None:
     house, results = _house(tmp_path), tmp_path / "results"
     worker = Worker(house.database, house.spool, results, {"copier": Copier()}, WorkSettings(), "s")
     first, second, _ = (job.id for job in house.jobs())
@@ -60,3 +61,17 @@ def test_an_attempt_begins_with_what_earlier_ones_of_its_job_left(tmp_path: Path
     assert not left.exists()
     assert others.exists()
     assert [job.state for job in house.jobs()][:2] == ["COMPLETED", "SCHEDULED"]
+
+
+def test_what_a_retry_wrote_again_under_the_same_uid_goes(tmp_path: Path) -> None:
+    house, results = _house(tmp_path), tmp_path / "results"
+    worker = Worker(house.database, house.spool, results, {"copier": Copier()}, WorkSettings(), "s")
+    worker.step(time.time())
+    first = house.jobs()[0]
+    with house.database.write() as session:
+        session.get_one(Job, first.id).state = "FAILED"
+        jobs.retry(session, first.id, now=time.time(), user="ann")
+
+    worker.step(time.time())
+
+    assert [path.parent.name for path in results.rglob("*.dcm")] == ["1"]

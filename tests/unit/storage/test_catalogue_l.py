@@ -240,3 +240,18 @@ def test_l_08_an_sqlite_with_the_fault_is_known_by_its_version(
     monkeypatch.setattr("sqlite3.sqlite_version_info", version)
 
     assert has_wal_reset_fault() is has_fault
+
+
+@SQLITE_ONLY
+def test_l_10_a_reader_that_stays_stops_no_writer_and_sees_what_it_saw(database: Database) -> None:
+    with database.read() as reader:
+        before, _, _ = audit.verify(reader)
+
+        for turn in range(200):
+            with database.write() as session:
+                audit.record(session, "written meanwhile", now=float(turn), actor="writer")
+
+        meanwhile, _, _ = audit.verify(reader)
+    with database.read() as later:
+        after, _, _ = audit.verify(later)
+    assert (meanwhile - before, after - before) == (0, 200)

@@ -7,11 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
 from pydicom import Dataset
 
 from vb_node import __version__
+from vb_node.applications.virtual_biopsy.choice import files, identify
 from vb_node.config import Settings, VirtualBiopsySettings
 from vb_node.dicom.read import read_header
 from vb_node.dicom.volume import load_series
@@ -34,11 +38,15 @@ class VirtualBiopsy:
 
     def __init__(self) -> None:
         self._diagnosers: dict[str, Any] = {}
+        self._localizer: Any = None
 
     def plan(self, settings: Settings) -> dict[str, Any]:
-        """Give the settings of ``[virtual_biopsy]`` and the digests of the weights."""
-        rule.parse(settings.virtual_biopsy.contrast_when)
-        return settings.virtual_biopsy.model_dump() | {"weights": pins.digests()}
+        """Give the settings of ``[virtual_biopsy]`` and the digests of weights and prompts; raise ``ConfigError``."""
+        return _plan(settings.virtual_biopsy)
+
+    def reads(self, settings: Settings) -> tuple[Path, ...]:
+        """Name what a run reads beside its case: the files of a model of the site's."""
+        return files(settings.virtual_biopsy)
 
     def select(self, study: Sequence[Candidate], plan: Mapping[str, Any]) -> list[Choice]:
         """Take the T1 contrast-enhanced brain series of a study, if it has one."""
@@ -51,20 +59,19 @@ class VirtualBiopsy:
 
     def run(self, case: Case) -> Outcome:
         """Work on one series; raise ``Unfit`` with the reason when it cannot be analysed."""
-        if case.plan["weights"] != pins.digests() or not VirtualBiopsySettings.model_fields.keys() <= case.plan.keys():
-            raise ConfigError("weights or settings are others than when the job was scheduled: send the study again")
+        settings = _settings(case.plan)
         clock = _Clock(case.progress)
         with clock.step("read", 0.0):
             series, volume = load_series(case.paths)
         with clock.step("process", 0.05):
             standard = self._process(volume)
         with clock.step("localise", 0.5):
-            prior = self._localise(standard)
+            prior, said = self._localise(standard, settings, case)
         with clock.step("diagnose", 0.8):
             diagnosis = self._diagnose(standard, prior, case.device)
         with clock.step("report", 0.9):
             report = self._report(case, series, volume, standard, prior, diagnosis)
-        summary = _summary(standard, prior, diagnosis, report) | {"seconds": clock.seconds}
+        summary = _summary(standard, prior, diagnosis, report) | said | {"seconds": clock.seconds}
         return Outcome(tuple(report.objects), summary)
 
     def refuse(self, case: Case, error: Unfit) -> Outcome:
@@ -83,10 +90,16 @@ class VirtualBiopsy:
 
         return process(volume)
 
-    def _localise(self, standard: StandardVolume) -> Prior:
-        from vb_node.applications.virtual_biopsy.localise import localise  # late: torch
+    def _localise(
+        self, standard: StandardVolume, settings: VirtualBiopsySettings, case: Case
+    ) -> tuple[Prior, dict[str, Any]]:
+        """Give the prior, and for the summary what a vision-language model said."""
+        from vb_node.applications.virtual_biopsy.localizer import Localizer  # late: torch
 
-        return localise(standard)
+        self._localizer = self._localizer or Localizer()
+        progress = partial(_within, case.progress)
+        found: tuple[Prior, dict[str, Any]] = self._localizer.localise(standard, settings, case.device, progress)
+        return found
 
     def _diagnose(self, standard: StandardVolume, prior: Prior, device: str) -> Diagnosis:
         from vb_node.applications.virtual_biopsy.diagnose import Diagnoser  # late: torch
@@ -110,6 +123,31 @@ class VirtualBiopsy:
         from vb_node.applications.virtual_biopsy.report import write  # late: highdicom and the writers
 
         return write(case, series, volume, standard, prior, diagnosis)
+
+
+def _within(progress: Callable[[str, float], None], share: float) -> None:
+    """Tell how far the localisation is, as a part of the whole."""
+    progress("localise", 0.5 + 0.3 * share)
+
+
+def _plan(settings: VirtualBiopsySettings) -> dict[str, Any]:
+    rule.parse(settings.contrast_when)
+    localizer = identify(settings)
+    weights = pins.digests() | localizer["weights"]
+    return settings.model_dump(mode="json") | localizer | {"weights": weights}
+
+
+def _settings(plan: Mapping[str, Any]) -> VirtualBiopsySettings:
+    """Give the settings of a plan; raise ``ConfigError`` if it would be another one today."""
+    known = {name: value for name, value in plan.items() if name in VirtualBiopsySettings.model_fields}
+    try:
+        settings = VirtualBiopsySettings(**known)
+        is_as_planned = _plan(settings) == plan
+    except ValidationError:
+        is_as_planned = False
+    if not is_as_planned:
+        raise ConfigError("weights or settings are others than when the job was scheduled: send the study again")
+    return settings
 
 
 def _summary(standard: StandardVolume, prior: Prior, diagnosis: Diagnosis, report: "Report") -> dict[str, Any]:

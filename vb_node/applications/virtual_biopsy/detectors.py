@@ -6,6 +6,10 @@ from vb_node.pipeline.prior import Box
 from vb_node.types import StandardVolume
 
 
+class UnreadableAnswers(Exception):
+    """Too much of what a detector's model answered could not be read: the localisation is unreliable."""
+
+
 class SliceDetector(Protocol):
     """Find boxes on axial slices (block 1 of Tumor-Localizer).
 
@@ -17,5 +21,11 @@ class SliceDetector(Protocol):
     def claim_score(self) -> float: ...
 
     def detect(self, standard: StandardVolume) -> list[Box]:
-        """Give the boxes of every slice, at most a few a slice, on the grid of ``standard``."""
+        """Give the boxes of every slice, at most a few a slice, on the grid of ``standard``.
+
+        Raises
+        ------
+        UnreadableAnswers
+            They are not to be relied on.
+        """
         ...

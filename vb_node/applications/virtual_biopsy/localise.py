@@ -10,10 +10,11 @@ import numpy as np
 from scipy import ndimage
 
 from vb_node.applications.virtual_biopsy.classical import ClassicalDetector
-from vb_node.applications.virtual_biopsy.detectors import SliceDetector
+from vb_node.applications.virtual_biopsy.detectors import SliceDetector, UnreadableAnswers
 from vb_node.applications.virtual_biopsy.evidence import draw_maps
 from vb_node.applications.virtual_biopsy.features import voxel_features
 from vb_node.applications.virtual_biopsy.validate import (
+    State,
     UnionSettings,
     describe,
     judge,
@@ -64,9 +65,12 @@ def localise(
 ) -> Prior:
     """Find lesions in a standardised volume; ``classical`` is the detector unless another is given."""
     detector, settings = detector or ClassicalDetector(), settings or LocaliserSettings()
-    boxes = [box for box in detector.detect(standard) if box.area and box.score > 0]
+    try:
+        boxes = [box for box in detector.detect(standard) if box.area and box.score > 0]
+    except UnreadableAnswers as error:
+        return _nothing(standard, "unreliable", str(error))
     if not boxes:
-        return _nothing(standard)
+        return _nothing(standard, "not localised")
     weakest = settings.weakest_share * max(box.score for box in boxes)
     firm = [box for box in boxes if box.score >= weakest]
     coarse = coarse_prior(stack_boxes(standard.grid.shape, firm), settings.prior)
@@ -142,7 +146,7 @@ def _notes(state: str) -> tuple[str, ...]:
     return ("the detector's boxes are not borne out by the image",) if state == "unreliable" else ()
 
 
-def _nothing(standard: StandardVolume) -> Prior:
+def _nothing(standard: StandardVolume, state: State, *notes: str) -> Prior:
     shape = standard.grid.shape
     labels = np.zeros(shape, dtype=np.uint8)
-    return Prior(np.zeros(shape, dtype=np.float32), labels, (), 0.0, "not localised")
+    return Prior(np.zeros(shape, dtype=np.float32), labels, (), 0.0, state, notes)

@@ -9,6 +9,7 @@ from pydicom import Dataset
 from pydicom.uid import EncapsulatedPDFStorage, ParametricMapStorage, SecondaryCaptureImageStorage
 
 from vb_node import __version__
+from vb_node.applications.virtual_biopsy.choice import without_places
 from vb_node.dicom import (
     bands,
     check,
@@ -142,7 +143,7 @@ def _soft(prior: Prior, standard: StandardVolume, series: Series, labels: Labels
 
 
 def _provenance(case: Case, header: Dataset) -> Provenance:
-    settings = {key: value for key, value in case.plan.items() if key != "weights"}
+    settings = without_places({key: value for key, value in case.plan.items() if key != "weights"})
     return Provenance(
         job_key=case.job_key,
         lineage_key=case.lineage_key,
