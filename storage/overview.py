@@ -1,4 +1,4 @@
-"""What the ledger holds at a glance: how much waits on each shelf, since when, and how the last day went."""
+"""What the ledger holds at a glance: each destination's way, and how the last day went."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,70 +6,44 @@ from dataclasses import dataclass
 from sqlalchemy import Integer, cast, func, select
 from sqlalchemy.orm import Session
 
-from storage.schema import Delivery, Job, Outage, Series, Station
+from storage import deliveries, outages
+from storage.schema import Job, Outage, Series
 
 HOUR_S, DAY_S = 3600.0, 86400.0
-WAITING = ("pending", "sending", "retry")
-
-
-@dataclass(frozen=True)
-class Queue:
-    """What waits on a shelf: how many, and since when the oldest of them."""
-
-    waiting: int
-    oldest: float | None
 
 
 @dataclass(frozen=True)
 class Way:
-    """One destination: its deliveries by state, and since when it is down, if it is."""
+    """One destination: what is not done by state, the oldest of what waits, and since when it is down, if it is."""
 
     destination: str
     states: Mapping[str, int]
     oldest: float | None
-    down_since: float | None
-    why: str | None
+    down_since: float | None = None
+    why: str | None = None
 
 
-def arriving(session: Session) -> Queue:
-    """Count the series that are still arriving."""
+def arriving(session: Session) -> tuple[int, float | None]:
+    """Count the series that are still arriving, and say since when the oldest of them."""
     query = select(func.count(), func.min(Series.opened_at)).where(Series.closed_at.is_(None))
-    return Queue(*session.execute(query).one())
-
-
-def scheduled(session: Session) -> Queue:
-    """Count the jobs that wait for a worker."""
-    query = select(func.count(), func.min(Job.created_at)).where(Job.state == "SCHEDULED")
-    return Queue(*session.execute(query).one())
-
-
-def jobs_by_state(session: Session) -> dict[str, int]:
-    """Count all jobs by state."""
-    counted = session.execute(select(Job.state, func.count().label("count")).group_by(Job.state))
-    return {row.state: row.count for row in counted}
+    count, oldest = session.execute(query).one()
+    return count, oldest
 
 
 def ways(session: Session, destinations: Sequence[str]) -> list[Way]:
     """Give each destination that is configured, or that something still waits for."""
-    counted = select(Delivery.destination, Delivery.state, func.count(), func.min(Delivery.created_at))
-    states: dict[str, dict[str, int]] = {name: {} for name in destinations}
-    oldest: dict[str, float] = {}
-    for name, state, count, first in session.execute(counted.group_by(Delivery.destination, Delivery.state)):
-        states.setdefault(name, {})[state] = count
-        if state in WAITING:
-            oldest[name] = min(first, oldest.get(name, first))
-    outages = {one.destination: one for one in session.scalars(select(Outage))}
-    down = {name: (one.since, one.detail) for name, one in outages.items()}
-    return [
-        Way(name, found, oldest.get(name), *down.get(name, (None, None)))
-        for name, found in sorted(states.items())
-        if name in destinations or set(found) & {*WAITING, "parked"}
-    ]
+    queues, down = deliveries.queues(session), {one.destination: one for one in outages.listing(session)}
+    names = sorted({*destinations, *(name for name, _ in queues)})
+    return [_way(name, queues, down) for name in names]
 
 
-def stations(session: Session) -> Sequence[Station]:
-    """Give every process that says in the ledger that it is alive."""
-    return session.scalars(select(Station).order_by(Station.name)).all()
+def _way(name: str, queues: Mapping[tuple[str, str], deliveries.Queue], down: Mapping[str, Outage]) -> Way:
+    own = {state: queue for (destination, state), queue in queues.items() if destination == name}
+    waiting = [queue.since for state, queue in own.items() if state != "parked"]
+    states = {state: queue.length for state, queue in own.items()}
+    outage = down.get(name)
+    since, why = (outage.since, outage.detail) if outage is not None else (None, None)
+    return Way(name, states, min(waiting, default=None), since, why)
 
 
 def last_day(session: Session, *, now: float) -> list[dict[str, int]]:

@@ -7,8 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = (
-    ("cli", "demo", "by_hand", "conformance", "doctor", "rules", "dossier", "exit_status", "__main__"),
+    ("cli", "demo", "by_hand", "conformance", "rules", "dossier", "exit_status", "__main__"),
     ("web",),
+    ("doctor",),
     ("show",),
     ("runtime", "applications", "training", "simulate"),
     ("pipeline",),

@@ -73,10 +73,10 @@ class Slices:
             return self._kept[key]
 
     def _open(self, job: Job) -> Stack:
-        try:
-            series = arrange(self._spool.path_of(item.sop_instance_uid, item.sha256) for item in job.inputs)
-        except OSError as error:
-            raise NotShown("the files of the series are no longer here: retention has let them go") from error
+        paths = [self._spool.path_of(item.sop_instance_uid, item.sha256) for item in job.inputs]
+        if not all(path.is_file() for path in paths):
+            raise NotShown("the files of the series are no longer here: retention has let them go")
+        series = arrange(paths)
         if is_compressed(series.headers[0]):
             raise NotShown("the pixels are compressed: see the key image in the archive")
         return Stack(series, self._labels(job, series))

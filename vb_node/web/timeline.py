@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from storage.schema import Event, Instance, Job
 
+LEFT_OUT = {"instance received", "job viewed"}
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -24,7 +26,7 @@ def timeline(job: Job, instances: Sequence[Instance], events: Sequence[Event]) -
     arrived = [Moment(times[0], "first image", f"from {peers}")] if times else []
     if len(times) > 1:
         arrived.append(Moment(times[-1], "last image", f"{len(times)} images"))
-    told = {event.seq: event for event in events if event.event != "instance received"}
+    told = {event.seq: event for event in events if event.event not in LEFT_OUT}
     return sorted([*arrived, *map(_moment, told.values())], key=lambda moment: moment.at)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from storage import arrivals, audit, jobs, overview
+from storage import arrivals, audit, jobs, overview, stations
 from storage.disk import Disk
 from storage.schema import Event, Job
 from vb_node import __version__
@@ -54,11 +54,11 @@ def glance(session: Session, settings: Settings, disk: Disk, now: float) -> dict
         "version": __version__,
         "now": now,
         "arriving": overview.arriving(session),
-        "scheduled": overview.scheduled(session),
-        "states": overview.jobs_by_state(session),
+        "waiting_since": jobs.waiting_since(session),
+        "states": jobs.counts(session),
         "stations": [
             {"name": one.name, "up": ago(one.started_at, now), "is_alive": now - one.beat_at < ALIVE_S}
-            for one in overview.stations(session)
+            for one in stations.listing(session)
         ],
         "ways": overview.ways(session, [one.name for one in settings.destinations]),
         "disk_used": disk.used,

@@ -1,0 +1,200 @@
+"""The pages in a real Chromium over a real node: a job is looked at, and people of each role try the buttons."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from factories import write
+from pages_house import T1CE, studies
+from places import ROOT
+from processes import HOST, Node, free_port, storescp, tool, wait_until
+
+VIEWER = Path(__file__).parents[1] / "viewer"
+PASSWORD = "correct horse battery staple"
+PAGES = ["/", "/jobs", "/jobs/1", "/audit", "/audit?accession=A123", "/system"]
+TOML = """\
+[node]
+ae_title = "VBNODE"
+[receive]
+port = {port}
+[[receive.peers]]
+ae_title = "SENDER"
+[assemble]
+quiet_s = 1
+[[routes]]
+name = "brains"
+destinations = ["pacs", "nowhere"]
+[[destinations]]
+name = "pacs"
+ae_title = "PACS"
+port = {pacs}
+[[destinations]]
+name = "nowhere"
+ae_title = "NOWHERE"
+port = 1
+timeout_s = 2
+[retention]
+stop_at = 1
+stop_free_gb = 0
+[web]
+port = {web}
+"""
+
+
+@dataclass
+class Walk:
+    """A node that has done a job, and a browser for one of its users."""
+
+    node: Node
+    url: str
+    folder: Path
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    def visit(self, name: str, visits: list[dict[str, Any]], clicks: list[dict[str, str]] | None = None) -> Any:
+        request = {
+            "chromium": tool("chromium"),
+            "url": self.url,
+            "folder": str(self.folder),
+            "name": name,
+            "password": PASSWORD,
+            "visits": visits,
+            "clicks": clicks or [],
+        }
+        ended = subprocess.run(
+            [tool("node"), str(VIEWER / "pages.mjs")],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    """Give a node that has received a head without a tumour and a series that is no brain, and done what it could."""
+    home = tmp_path_factory.mktemp("pages")
+    subprocess.run(["bash", str(VIEWER / "install.sh")], check=True)
+    port, pacs_port, web_port = free_port(), free_port(), free_port()
+    (home / "node").mkdir()
+    node = Node(home / "node", TOML.format(port=port, pacs=pacs_port, web=web_port), port)
+    for role in ("viewer", "operator", "auditor", "admin"):
+        command = [sys.executable, "-m", "vb_node", "users", "add", f"a-{role}", "--role", role]
+        environment = os.environ | {"VBNODE_CONFIG": str(node.config)}
+        subprocess.run(command, input=f"{PASSWORD}\n{PASSWORD}\n", text=True, env=environment, check=True)
+    artefacts = Path(os.environ.get("VB_NODE_ARTEFACTS", ROOT / "artefacts")) / "pages"
+    artefacts.mkdir(parents=True, exist_ok=True)
+    made = Walk(node, f"http://{HOST}:{web_port}", artefacts)
+    with storescp(home / "pacs", pacs_port):
+        node.start()
+        try:
+            wait_until(lambda: _is_ready(made.url), 60, "the pages answer")
+            _send(studies(), home / "study", port)
+            wait_until(lambda: len(node.jobs()) == 1 and node.jobs()[0].state == "FAILED", 120, "the job has ended")
+            wait_until(lambda: any(one.state == "sent" for one in node.deliveries()), 60, "its report is at the PACS")
+            yield made
+        finally:
+            node.stop()
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/ready").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def _send(datasets: Any, folder: Path, port: int) -> None:
+    write(datasets, folder)
+    command = [sys.executable, "-m", "vb_node", "send", str(folder), "--to", f"VBNODE@{HOST}:{port}"]
+    subprocess.run([*command, "--calling", "SENDER"], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def shown(walk: Walk) -> Any:
+    """Walk through all pages as an admin, in light and dark, at a desk and on a phone."""
+    looks = [("light", 1280), ("dark", 1280), ("light", 390)]
+    return walk.visit("a-admin", [{"path": p, "scheme": s, "width": w} for p in PAGES for s, w in looks])
+
+
+def test_no_page_has_an_error_on_its_console_or_asks_another_host(shown: Any) -> None:
+    assert (shown["errors"], shown["foreign"]) == ([], [])
+
+
+def test_axe_finds_no_serious_violation_on_any_page_in_light_and_dark(shown: Any) -> None:
+    assert {(p["path"], p["scheme"]): p["violations"] for p in shown["pages"] if p["violations"]} == {}
+
+
+def test_no_page_is_wider_than_its_screen(shown: Any) -> None:
+    assert {(p["path"], p["width"]): p["overflow"] for p in shown["pages"] if p["overflow"] > 0} == {}
+
+
+def test_the_overview_shows_the_failed_job_and_the_destination_that_is_down(shown: Any) -> None:
+    text = _text(shown, "/")
+
+    assert "1 jobs" in " ".join(text.split())
+    assert "down for" in text
+    assert "receive 1" in text
+
+
+def test_the_page_of_a_job_goes_from_the_first_image_to_the_report_in_the_pacs(shown: Any) -> None:
+    text = _text(shown, "/jobs/1")
+
+    places = [
+        text.index(words)
+        for words in ("first image", "last image", "series closed", "job scheduled", "result created", "delivery sent")
+    ]
+    assert places == sorted(places)
+    assert "quiet for 1 s" in text
+    assert "NoBrain" in text
+
+
+def test_the_audit_finds_the_order_and_writes_down_who_looked(walk: Walk, shown: Any) -> None:
+    assert "series closed" in _text(shown, "/audit?accession=A123")
+
+    readers = {event.user for event in walk.node.events(event="audit trail read")}
+    assert readers == {"a-admin"}
+
+
+def test_a_viewer_sees_no_button_and_an_operator_runs_a_job_again(walk: Walk) -> None:
+    viewer = walk.visit("a-viewer", [{"path": "/jobs/1"}])
+    operator = walk.visit("a-operator", [{"path": "/jobs/1"}], [{"path": "/jobs/1", "button": "Run again"}])
+
+    assert viewer["pages"][0]["buttons"] == []
+    assert operator["pages"][0]["buttons"] == ["Run again"]
+    wait_until(lambda: bool(walk.node.events(event="job scheduled", user="a-operator")), 20, "who ran it again is told")
+
+
+def test_an_auditor_reads_the_trail_and_a_viewer_does_not(walk: Walk) -> None:
+    auditor = walk.visit("a-auditor", [{"path": "/audit?accession=A123"}])
+    viewer = walk.visit("a-viewer", [{"path": "/audit?accession=A123", "script": False}])
+
+    assert "series closed" in auditor["pages"][0]["text"]
+    assert "a user who may audit expected" in viewer["pages"][0]["text"]
+
+
+def test_a_job_can_be_read_without_javascript(walk: Walk) -> None:
+    page = walk.visit("a-viewer", [{"path": "/jobs/1", "script": False}])["pages"][0]
+
+    assert "first image" in page["text"]
+    assert str(T1CE["AccessionNumber"]) in page["text"]
+
+
+def test_a_stranger_is_led_to_the_login(walk: Walk) -> None:
+    answer = httpx2.get(f"{walk.url}/jobs/1", headers={"Accept": "text/html"})
+
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == "/login?next=/jobs/1"
+
+
+def _text(shown: Any, path: str) -> str:
+    return str(next(p["text"] for p in shown["pages"] if p["path"] == path))

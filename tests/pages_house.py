@@ -1,0 +1,20 @@
+"""What the pages are looked at with: a study that ends quickly, with a report that says why."""
+
+from collections.abc import Sequence
+
+from factories import affine, head, mr_series
+from pydicom import Dataset
+from pydicom.uid import generate_uid
+
+ORDER = {"AccessionNumber": "A123", "PatientID": "P-7"}
+T1CE = ORDER | {"SeriesDescription": "AX T1 +C", "ContrastBolusAgent": "Gd"}
+PLAIN = ORDER | {"SeriesDescription": "AX T2"}
+
+
+def studies() -> Sequence[Dataset]:
+    """Make a series with contrast that holds no brain, and one without contrast beside it."""
+    study = generate_uid()
+    grid = affine((5.0, 2.0, 2.0))
+    taken = mr_series(head((20, 40, 40)), grid, StudyInstanceUID=study, **T1CE)
+    left = mr_series(head((20, 40, 40)), grid, StudyInstanceUID=study, **PLAIN)
+    return [*taken, *left]
