@@ -27,7 +27,7 @@ from storage.disk import Disk
 from storage.pen import Dry, Pen
 from storage.schema import Instance
 from storage.spool import Spool
-from vb_node.dicom.admission import Header, admit
+from vb_node.dicom.admission import MISSING_UID, Header, admit
 from vb_node.dicom.structure import CANNOT_PARSE, TRUNCATED
 from vb_node.dimse import implementation, status
 from vb_node.dimse.scp import StoreRequest
@@ -40,6 +40,8 @@ STATION = "receive"
 REBUILT_AT_ONCE = 200
 ALIVE_S, YOUNG_S = 10.0, 600.0
 META_START, META_LENGTH_AT = 144, slice(140, 144)
+
+HALF = (TRUNCATED, MISSING_UID)  # what a file shows that ends too early, in mid-element or between two
 
 Write = Callable[[Session], None]
 
@@ -205,7 +207,7 @@ class Receiver:
             raise Refused("the digest in the name of the file expected, another content came", CANNOT_PARSE)
         except (Refused, InvalidDicomError, EOFError, AttributeError) as error:
             if path.stat().st_mtime < young:
-                is_half = not isinstance(error, Refused) or error.status == TRUNCATED
+                is_half = not isinstance(error, Refused) or error.status in HALF
                 _remove(path) if is_half else _set_aside(path)
         except OSError:
             log.exception("spool file not read", extra={"file": path.name})

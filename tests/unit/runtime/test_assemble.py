@@ -13,7 +13,7 @@ from stations import House, series_of
 from storage import audit, jobs, stations
 from storage.database import Database
 from vb_node.pipeline.application import installed
-from vb_node.runtime.receive import Receiver
+from vb_node.runtime.receive import Receiver, data_set_of
 
 T1CE = {"SeriesDescription": "AX T1 +C", "ContrastBolusAgent": "Gd"}
 PLAIN = {"SeriesDescription": "3D MPRAGE", "ProtocolName": "MPRAGE", "ContrastBolusAgent": None}
@@ -178,15 +178,17 @@ def test_lost_rows_are_rebuilt_from_the_spool(make_house: Callable[..., House], 
     assert kept == {str(dataset.SOPInstanceUID) for dataset in series}
 
 
-@pytest.mark.parametrize("size", [0, 100, 1000])
+@pytest.mark.parametrize("size", [0, 100, None, 1000])
 def test_half_a_file_goes_at_the_next_start_and_another_content_is_set_aside(
-    make_house: Callable[..., House], size: int
+    make_house: Callable[..., House], size: int | None
 ) -> None:
     house = make_house()
     house.send(series_of(generate_uid(), **T1CE)[:1])
     (whole,) = list(house.spool)
     half, other = (whole.with_name(f"{'0' * 32}-{digit * 32}.dcm") for digit in "12")
-    half.write_bytes(whole.read_bytes()[:size])
+    is_meta_alone = size is None
+    content = whole.read_bytes()
+    half.write_bytes(content[: -len(data_set_of(whole)) if is_meta_alone else size])
     other.write_bytes(whole.read_bytes())
 
     house.receiver.recover()
