@@ -6,9 +6,10 @@ from factories import affine, head, mr_series
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
-ORDER = {"AccessionNumber": "A123", "PatientID": "P-7"}
+HOSTILE = '<img src=x onerror="document.title=7">'
+ORDER = {"AccessionNumber": "A123", "PatientID": HOSTILE}
 T1CE = ORDER | {"SeriesDescription": "AX T1 +C", "ContrastBolusAgent": "Gd"}
-PLAIN = ORDER | {"SeriesDescription": "AX T2"}
+PLAIN = ORDER | {"SeriesDescription": "AX T2 <script>document.title=1</script>"}
 
 
 def studies() -> Sequence[Dataset]:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 from factories import write
-from pages_house import T1CE, studies
+from pages_house import HOSTILE, T1CE, studies
 from places import ROOT
 from processes import HOST, Node, free_port, storescp, tool, wait_until
 
@@ -136,6 +136,12 @@ def test_axe_finds_no_serious_violation_on_any_page_in_light_and_dark(shown: Any
 
 def test_no_page_is_wider_than_its_screen(shown: Any) -> None:
     assert {(p["path"], p["width"]): p["overflow"] for p in shown["pages"] if p["overflow"] > 0} == {}
+
+
+def test_w_01_w_02_what_a_header_says_is_text_on_every_page_and_in_every_title(shown: Any) -> None:
+    assert HOSTILE in _text(shown, "/jobs/1")
+    assert {p["title"].rpartition(" - ")[2] for p in shown["pages"]} == {"VBNODE"}
+    assert shown["errors"] == []
 
 
 def test_the_overview_shows_the_failed_job_and_the_destination_that_is_down(shown: Any) -> None:
