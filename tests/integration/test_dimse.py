@@ -51,17 +51,16 @@ def test_dcmtk_stores_and_echoes(files: list[Path]) -> None:
 )
 def test_who_is_no_peer_is_rejected_and_told_of(calling: str, called: str, hosts: tuple[str, ...]) -> None:
     told: list[str] = []
-    port = free_port()
     server = scp.listen(
         "NODE",
-        (HOST, port),
+        (HOST, 0),
         lambda _: None,
         peers=[door.Peer("SCU", hosts)],
         on_reject=lambda *words: told.append(words[0]),
     )
 
     with pytest.raises(scu.NotAccepted, match="rejected"):
-        scu.echo(scu.Address(called, HOST, port), calling)
+        scu.echo(scu.Address(called, *server.address), calling)
     server.shutdown()
 
     assert told == [calling]
