@@ -1,7 +1,9 @@
 """Real programs that tests start on loopback: the node, DCMTK's tools, Orthanc."""
 
+import itertools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -36,9 +38,21 @@ def tool(name: str) -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Give a port below those that the system gives to connections, and that no other worker of pytest is given."""
+    while True:
+        port = next(_PORTS)
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) != 0:
+                return port
+
+
+def _ports() -> Iterator[int]:
+    first = 12_000 + 5_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4)
+    start = random.randrange(5_000)
+    return (first + (start + number) % 5_000 for number in itertools.count())
+
+
+_PORTS = _ports()
 
 
 def wait_until(is_so: Callable[[], bool], within_s: float, what: str) -> None:
