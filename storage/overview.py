@@ -7,7 +7,7 @@ from sqlalchemy import Integer, cast, func, select
 from sqlalchemy.orm import Session
 
 from storage import deliveries, outages
-from storage.schema import Job, Outage, Series
+from storage.schema import Job, Outage
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 
@@ -21,13 +21,6 @@ class Way:
     oldest: float | None
     down_since: float | None = None
     why: str | None = None
-
-
-def arriving(session: Session) -> tuple[int, float | None]:
-    """Count the series that are still arriving, and say since when the oldest of them."""
-    query = select(func.count(), func.min(Series.opened_at)).where(Series.closed_at.is_(None))
-    count, oldest = session.execute(query).one()
-    return count, oldest
 
 
 def ways(session: Session, destinations: Sequence[str]) -> list[Way]:

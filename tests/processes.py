@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
+import httpx2
 import psutil
 import pytest
 from pydicom import Dataset, dcmread
@@ -53,6 +54,14 @@ def _ports() -> Iterator[int]:
 
 
 _PORTS = _ports()
+
+
+def is_ready(url: str) -> bool:
+    """Say whether a web station answers that it could take an instance."""
+    try:
+        return httpx2.get(f"{url}/ready").status_code == 200
+    except httpx2.TransportError:
+        return False
 
 
 def wait_until(is_so: Callable[[], bool], within_s: float, what: str) -> None:

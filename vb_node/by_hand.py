@@ -68,7 +68,7 @@ def _choose(
     application: Application, study: Mapping[str, Sequence[Instance]], plan: dict[str, Any]
 ) -> tuple[list[Choice], dict[str, Any]]:
     """Let the application choose; a folder with one series names it, and lack of contrast is then no obstacle."""
-    candidates = [_candidate(instances) for instances in study.values()]
+    candidates = [candidate(instances) for instances in study.values()]
     choices = application.select(candidates, plan)
     if len(study) == 1 and not choices[0].is_taken and "must_have_contrast" in plan:
         by_hand = plan | {"must_have_contrast": False}
@@ -76,7 +76,8 @@ def _choose(
     return choices, plan
 
 
-def _candidate(instances: Sequence[Instance]) -> Candidate:
+def candidate(instances: Sequence[Instance]) -> Candidate:
+    """Give one header for a series, an image's where it has one."""
     images = [one for one in instances if one.header.SOPClassUID in IMAGE_CLASSES] or instances
     return Candidate(images[0].header, len(images))
 

@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 from storage import arrivals, jobs
 from storage.database import Database
 from storage.schema import Instance, Series
+from vb_node.by_hand import candidate
 from vb_node.config import Settings
 from vb_node.dicom.read import read_folder
 from vb_node.errors import ConfigError, Unfit
 from vb_node.pipeline.application import Application, Candidate
-from vb_node.pipeline.select import IMAGE_CLASSES
 from vb_node.runtime.line import spool_of
 from vb_node.runtime.routing import Router, candidate_of
 
@@ -35,10 +35,7 @@ def judge(path: Path, settings: Settings, applications: Mapping[str, Application
     wanted = {uid for uid, series in study.items() if path in (folder, *(one.path for one in series))}
     if not wanted:
         raise ConfigError(f"a DICOM file or a folder with some expected, {path} is neither")
-    candidates: dict[str, Candidate | Unfit] = {}
-    for uid, series in study.items():
-        images = [one for one in series if one.header.SOPClassUID in IMAGE_CLASSES] or series
-        candidates[uid] = Candidate(images[0].header, len(images))
+    candidates = {uid: candidate(series) for uid, series in study.items()}
     return [row for row in _rows(Router(settings, applications), candidates) if row["series_instance_uid"] in wanted]
 
 

@@ -14,7 +14,7 @@ import pytest
 from factories import write
 from pages_house import HOSTILE, T1CE, studies
 from places import ROOT
-from processes import HOST, Node, free_port, storescp, tool, wait_until
+from processes import HOST, Node, free_port, is_ready, storescp, tool, wait_until
 
 VIEWER = Path(__file__).parents[1] / "viewer"
 PASSWORD = "correct horse battery staple"
@@ -97,20 +97,13 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     with storescp(home / "pacs", pacs_port):
         node.start()
         try:
-            wait_until(lambda: _is_ready(made.url), 60, "the pages answer")
+            wait_until(lambda: is_ready(made.url), 60, "the pages answer")
             _send(studies(), home / "study", port)
             wait_until(lambda: len(node.jobs()) == 1 and node.jobs()[0].state == "FAILED", 120, "the job has ended")
             wait_until(lambda: any(one.state == "sent" for one in node.deliveries()), 60, "its report is at the PACS")
             yield made
         finally:
             node.stop()
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        return httpx2.get(f"{url}/ready").status_code == 200
-    except httpx2.TransportError:
-        return False
 
 
 def _send(datasets: Any, folder: Path, port: int) -> None:

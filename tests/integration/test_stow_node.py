@@ -10,7 +10,7 @@ import pytest
 from certificates import Authority
 from factories import affine, head, mr_series, write
 from listener_process import instance
-from processes import TOML, Node, Orthanc, free_port, storescu, wait_until
+from processes import TOML, Node, Orthanc, free_port, is_ready, storescu, wait_until
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 from web_process import HEADERS, TOKEN, WebProcess, body
@@ -45,16 +45,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, str]
     (home / "token").write_text(TOKEN)
     node, url = Node(home, toml + WEB.format(port=web_port), port), f"http://127.0.0.1:{web_port}"
     node.start()
-    wait_until(lambda: _is_ready(url), 30, "the web station is ready")
+    wait_until(lambda: is_ready(url), 30, "the web station is ready")
     yield node, url
     node.stop()
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        return httpx2.get(f"{url}/ready").status_code == 200
-    except httpx2.TransportError:
-        return False
 
 
 def _closed_by(node: Node, study: str) -> list[str]:
@@ -108,7 +101,7 @@ def test_a_killed_web_station_is_started_again(house: tuple[Node, str]) -> None:
 
     node.kill_station("web")
 
-    wait_until(lambda: _is_ready(url), 30, "the web station is ready again")
+    wait_until(lambda: is_ready(url), 30, "the web station is ready again")
 
 
 def test_a_peer_is_known_by_its_certificate(tmp_path: Path) -> None:

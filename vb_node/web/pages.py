@@ -3,12 +3,13 @@
 Everything is readable without JavaScript; with it the pages keep themselves fresh (htmx) and slices slide.
 """
 
+import math
+import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -22,7 +23,7 @@ from storage import audit, jobs
 from storage.database import Database
 from storage.disk import Disk
 from storage.jobs import MOVES, NotNow
-from storage.schema import Event
+from storage.schema import Event, Job
 from vb_node import __version__, doctor, show
 from vb_node.config import Settings
 from vb_node.errors import NodeError
@@ -31,6 +32,8 @@ from vb_node.web.slices import Slices
 
 STATIC = Path(__file__).parent / "static"
 A_PAGE, MOST_LINES = 50, 500
+LOOK_S = 60.0
+Thing = TypeVar("Thing")
 FAILED = {
     "401": "This name and password are not known.",
     "429": "Too many attempts that failed: wait a few minutes.",
@@ -63,6 +66,8 @@ class Pages:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._lock = threading.Lock()
+        self._looked: dict[tuple[str, int], float] = {}  # who looked at which job, and when last
         self._templates = Environment(
             loader=PackageLoader("vb_node.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
@@ -86,8 +91,7 @@ class Pages:
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
 
-    def _page(self, request: Request, name: str, here: str, **words: Any) -> HTMLResponse:
-        user = users.current(request)
+    def _page(self, request: Request, user: users.User, name: str, here: str, **words: Any) -> HTMLResponse:
         shown = {"user": user, "here": here, "csrf_token": users.csrf_token(request)}
         text = self._templates.get_template(f"{name}.html").render(shown | words)
         return HTMLResponse(text, headers={"Cache-Control": "no-store"})
@@ -99,13 +103,13 @@ class Pages:
         return HTMLResponse(page.render(user=None, here="", csrf_token=users.csrf_token(request), **shown))
 
     def overview(self, request: Request) -> Response:
-        users.current(request)
+        user = users.current(request)
         with self._house.database.read() as session:
             found = views.glance(session, self._house.settings, self._house.disk, time.time())
-        return self._page(request, "overview", "/", **found)
+        return self._page(request, user, "overview", "/", **found)
 
     def jobs(self, request: Request) -> Response:
-        users.current(request)
+        user = users.current(request)
         asked = request.query_params
         wanted = {name: asked.get(name, "").strip() or None for name in ("state", "accession", "patient_id", "study")}
         keys: dict[str, Any] = {
@@ -120,29 +124,33 @@ class Pages:
         kept = {name: value for name, value in wanted.items() if value}
         older = f"/jobs?{urlencode(kept | {'before': found[-1].id})}" if len(found) == A_PAGE else None
         shown = {"jobs": found, "wanted": wanted, "states": list(MOVES), "older": older, "is_first": before is None}
-        return self._page(request, "jobs", "/jobs", **shown, url=f"/jobs?{urlencode(kept)}")
+        return self._page(request, user, "jobs", "/jobs", **shown, url=f"/jobs?{urlencode(kept)}")
 
     def job(self, request: Request) -> Response:
         user = users.current(request)
         job_id = request.path_params["job_id"]
-        with self._house.database.read() as session, _told():
-            found = views.whole(session, job_id, time.time())
+        with self._house.database.read() as session:
+            found = _found(views.whole(session, job_id, time.time()), job_id)
+        self._tell_view(user, found["job"])
         slices, why = 0, ""
-        try:
-            stack = self._house.slices.stack(found["job"])
-            slices = len(stack)
-            first = _number(request.query_params.get("slice"))
-            found["slice"] = min(max(stack.fullest if first is None else first, 0), slices - 1)
-        except NodeError as error:
-            why = str(error)
-        self._tell(user, "job viewed", job_id=job_id)
+        if "hx-request" not in request.headers:  # a page that keeps itself fresh takes no slices
+            try:
+                stack = self._house.slices.stack(found["job"])
+                slices = len(stack)
+                first = _number(request.query_params.get("slice"))
+                found["slice"] = min(max(stack.fullest if first is None else first, 0), slices - 1)
+            except NodeError as error:
+                why = str(error)
         may_operate = user.may("operate")
-        return self._page(request, "job", "/jobs", **found, slices=slices, why_no_slices=why, may_operate=may_operate)
+        return self._page(
+            request, user, "job", "/jobs", **found, slices=slices, why_no_slices=why, may_operate=may_operate
+        )
 
     def slice(self, request: Request) -> Response:
         users.current(request)
-        with self._house.database.read() as session, _told():
-            job = jobs.get(session, request.path_params["job_id"])
+        job_id = request.path_params["job_id"]
+        with self._house.database.read() as session:
+            job = _found(jobs.find(session, job_id), job_id)
         try:
             picture = self._house.slices.picture(job, request.path_params["k"])
         except NodeError as error:
@@ -156,8 +164,12 @@ class Pages:
         job_id, change = request.path_params["job_id"], changes.get(request.path_params["change"])
         if change is None:
             raise HTTPException(404, "a job can be retried or cancelled")
-        with self._house.database.write() as session, _told():
-            change(session, job_id, now=time.time(), user=user.name)
+        try:
+            with self._house.database.write() as session:
+                _found(jobs.find(session, job_id), job_id)
+                change(session, job_id, now=time.time(), user=user.name)
+        except NotNow as error:
+            raise HTTPException(409, str(error)) from error
         return RedirectResponse(f"/jobs/{job_id}", 303)
 
     def audit(self, request: Request) -> Response:
@@ -170,32 +182,37 @@ class Pages:
         if keys:
             with self._house.database.read() as session:
                 lines = audit.search(session, since=None, until=None, limit=MOST_LINES, **keys)
-            self._tell(user, "audit trail read", asked=keys, lines=len(lines))
+            self._tell(user, "audit trail read", {"asked": keys, "lines": len(lines)})
         if lines is not None and request.query_params.get("format") == "csv":
             return _csv(lines)
         fields = [(name, words) for name, (_, words) in AUDIT_FIELDS.items()]
-        return self._page(request, "audit", "/audit", fields=fields, wanted=wanted, lines=lines, limit=MOST_LINES)
+        return self._page(request, user, "audit", "/audit", fields=fields, wanted=wanted, lines=lines, limit=MOST_LINES)
 
     def system(self, request: Request) -> Response:
-        users.current(request)
+        user = users.current(request)
         settings = self._house.settings
         findings = list(doctor.examine(settings)) if request.query_params.get("doctor") else None
         shown = {"version": __version__, "routes": settings.routes, "peers": settings.receive.peers}
-        return self._page(request, "system", "/system", **shown, findings=findings)
+        return self._page(request, user, "system", "/system", **shown, findings=findings)
 
-    def _tell(self, user: users.User, event: str, job_id: int | None = None, **details: Any) -> None:
+    def _tell_view(self, user: users.User, job: Job) -> None:
+        """Tell that a job is looked at: once while its page stays open, however often that asks."""
+        key, now = (user.name, job.id), time.monotonic()
+        with self._lock:
+            is_new = now - self._looked.get(key, -math.inf) > LOOK_S
+            self._looked = {one: at for one, at in self._looked.items() if now - at <= LOOK_S} | {key: now}
+        if is_new:
+            self._tell(user, "job viewed", {}, **audit.keys_of(job))
+
+    def _tell(self, user: users.User, event: str, details: dict[str, Any], **keys: Any) -> None:
         with self._house.database.write() as session:
-            keys = {} if job_id is None else audit.keys_of(jobs.get(session, job_id))
             audit.record(session, event, now=time.time(), actor="web", user=user.name, details=details, **keys)
 
 
-@contextmanager
-def _told() -> Any:
-    """Turn what cannot be done now into an answer that says why."""
-    try:
-        yield
-    except NotNow as error:
-        raise HTTPException(404 if "there is no job" in str(error) else 409, str(error)) from error
+def _found(thing: Thing | None, job_id: int) -> Thing:
+    if thing is None:
+        raise HTTPException(404, f"there is no job {job_id}")
+    return thing
 
 
 def _number(text: str | None) -> int | None:

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from storage import arrivals, audit, jobs, overview, stations
 from storage.disk import Disk
 from storage.schema import Event, Job
-from vb_node import __version__
 from vb_node.config import Settings
 from vb_node.web.timeline import timeline
 
@@ -51,9 +50,8 @@ def glance(session: Session, settings: Settings, disk: Disk, now: float) -> dict
     """Give what the first page shows."""
     hours = overview.last_day(session, now=now)
     return {
-        "version": __version__,
         "now": now,
-        "arriving": overview.arriving(session),
+        "arriving": arrivals.open_since(session),
         "waiting_since": jobs.waiting_since(session),
         "states": jobs.counts(session),
         "stations": [
@@ -84,9 +82,11 @@ def bars(hours: Sequence[Mapping[str, int]]) -> list[Bar]:
     return drawn
 
 
-def whole(session: Session, job_id: int, now: float) -> dict[str, Any]:
-    """Give what the page of a job shows; raise ``NotNow`` where there is none."""
-    job = jobs.get(session, job_id)
+def whole(session: Session, job_id: int, now: float) -> dict[str, Any] | None:
+    """Give what the page of a job shows, None where there is no such job."""
+    job = jobs.find(session, job_id)
+    if job is None:
+        return None
     log = audit.search(session, since=None, until=None, limit=1000, job_id=job_id)
     closings = audit.search(
         session,
