@@ -6,6 +6,7 @@ elsewhere already (the spool rebuilds it after a crash), so nobody waits for it.
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice, takewhile
@@ -70,17 +71,25 @@ class Pen(Generic[Entry]):
         self._thread.join()
 
     def _run(self) -> None:
-        while batch := self._next():
-            written = self._commit([entry for entry, _ in batch])
-            for _, done in batch[:written]:
-                done()
-            with self._changed:
-                for _ in range(written):
-                    self._waiting.popleft()
-                self._is_failing = written < len(batch)
-                self._changed.notify_all()
-                if self._is_failing and self._changed.wait_for(lambda: self._is_closed, RETRY_S):
-                    return
+        is_over = False
+        while not is_over:
+            try:
+                is_over = self._write_some()
+            except MemoryError:  # what waits still does
+                time.sleep(RETRY_S)
+
+    def _write_some(self) -> bool:
+        """Write what waits; say whether this was the last of it."""
+        batch = self._next()
+        written = self._commit([entry for entry, _ in batch])
+        for _, done in batch[:written]:
+            done()
+        with self._changed:
+            for _ in range(written):
+                self._waiting.popleft()
+            self._is_failing = written < len(batch)
+            self._changed.notify_all()
+            return not batch or (self._is_failing and self._changed.wait_for(lambda: self._is_closed, RETRY_S))
 
     def _next(self) -> list[tuple[Entry, Callable[[], None]]]:
         with self._changed:
@@ -90,10 +99,12 @@ class Pen(Generic[Entry]):
 
     def _commit(self, entries: Sequence[Entry]) -> int:
         """Write all in one commit, or what is possible one by one; give how many are dealt with."""
+        if not entries:
+            return 0
         try:
             with self._database.write() as session:
                 self._write_all(session, entries)
-        except (OperationalError, OSError):
+        except (OperationalError, OSError, MemoryError):
             log.exception("ledger not written, tried again", extra={"entries": len(entries)})
             return 0
         except Exception:

@@ -4,17 +4,25 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from factories import head, mr_series, write
-from pdu import Raw, abort
+from pdu import P_DATA, Raw, abort, pdu
 from processes import HOST, free_port, storescp, tool
 from pydicom import Dataset, dcmread
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE, build_role
+from pynetdicom.acse import ACSE
+from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
 
-from vb_node.dimse import door, scp, scu
+from vb_node.dimse import door, negotiation, scp, scu
+from vb_node.dimse.guard import Broken, Limits, Stop, Wire
 from vb_node.dimse.message import Message
 from vb_node.dimse.negotiation import Context
 from vb_node.dimse.scp import StoreRequest
@@ -127,6 +135,74 @@ def test_a_frozen_peer_does_not_hold_the_sender(files: list[Path], tmp_path: Pat
 
         assert time.monotonic() - begun < 20
         os.kill(frozen, signal.SIGCONT)
+
+
+def test_an_answer_that_comes_at_once_reaches_who_waits_for_it(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # two threads of pynetdicom that get no processor for a while: the one that halts, and the one that asks
+    def halt(association: Association, is_paused: bool) -> None:
+        time.sleep(0.0 if is_paused else 0.05)
+        vars(association)["_is_paused"] = is_paused
+
+    def get(provider: DIMSEServiceProvider, block: bool = False) -> Any:
+        time.sleep(0.1 if block else 0.0)
+        return get_msg(provider, block)
+
+    get_msg = DIMSEServiceProvider.get_msg
+    monkeypatch.setattr(DIMSEServiceProvider, "get_msg", get)
+    halted = property(lambda association: vars(association)["_is_paused"], halt)
+    monkeypatch.setattr(Association, "_is_paused", halted, raising=False)
+    port = free_port()
+    server = scp.listen("NODE", (HOST, port), lambda _: None, peers=None)
+
+    sent = list(scu.store_many(files, scu.Address("NODE", HOST, port), "SCU"))
+    server.shutdown()
+
+    assert [one.status for one in sent] == [0] * len(files)
+
+
+def test_a_rejection_that_comes_at_once_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def request(acse: ACSE) -> None:
+        send_request(acse)
+        time.sleep(0.2)  # as a thread of pynetdicom that gets no processor
+
+    send_request = ACSE.send_request
+    monkeypatch.setattr(ACSE, "send_request", request)
+    port = free_port()
+    server = scp.listen("NODE", (HOST, port), lambda _: None, peers=[door.Peer("OTHER")])
+
+    with pytest.raises(scu.NotAccepted, match="rejected the association"):
+        scu.echo(scu.Address("NODE", HOST, port), "SCU")
+    server.shutdown()
+
+
+def test_a_peer_that_answers_nonsense_does_not_hold_the_sender(tmp_path: Path) -> None:
+    (path,) = write(mr_series(head((1, 256, 256))), tmp_path / "files")
+    with socket.create_server((HOST, 0)) as server:
+        threading.Thread(target=_answer_nonsense, args=(server,), daemon=True).start()
+        peer = scu.Address("PACS", HOST, server.getsockname()[1])
+        begun = time.monotonic()
+
+        with pytest.raises(Later):
+            scu.store(peer, "NODE", path, _never, scu.Timeouts(2.0, 2.0))
+
+        assert time.monotonic() - begun < 20
+
+
+def _answer_nonsense(server: socket.socket) -> None:
+    """Accept an association as it was asked for, and answer its first message with a PDU that holds no item."""
+    connection, _ = server.accept()
+    with connection:
+        wire = Wire(connection, Limits(), Stop())
+        request = negotiation.read(wire.pdu(1 << 20)[1])
+        accepted = {MRImageStorage: (ExplicitVRLittleEndian,)}
+        wire.send(negotiation.acceptance(request, accepted, 1 << 17, {}))
+        wire.pdu(1 << 20)
+        wire.send(pdu(P_DATA, b"\xff" * 7))
+        with suppress(Broken):
+            while True:
+                wire.pdu(1 << 20)
 
 
 def test_the_end_of_an_association_is_told_with_its_instances(files: list[Path]) -> None:

@@ -167,11 +167,13 @@ class Wire:
         self.part(HEADER.pack(A_ABORT, 4) + bytes((0, 0, 2, reason)))
 
     def part(self, last: bytes) -> None:
-        """Send the last PDU and wait a moment for the peer to close; bytes left unread would reset the connection."""
+        """Send the last PDU and wait a moment for the peer to close, as PS3.8 9.2 has it (Sta13).
+
+        Bytes left unread would reset the connection.
+        """
         until = time.monotonic() + LINGER_S
         with contextlib.suppress(Broken, OSError):
             self.send(last)
-            self.connection.shutdown(socket.SHUT_WR)
             left = LINGER_BYTES
             while left > 0 and time.monotonic() < until and (received := self.connection.recv(FIRST_BUFFER)):
                 left -= len(received)

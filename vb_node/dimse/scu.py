@@ -14,9 +14,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import build_context
 
-from vb_node.dimse import contexts, implementation, status
+from vb_node.dimse import checkpoint, contexts, implementation, status
 from vb_node.dimse.tls import ClientTls
 from vb_node.dimse.watchdog import Watchdog
 from vb_node.errors import ConfigError, Later, NoAnswer, NodeError, Unreachable
@@ -163,7 +164,8 @@ def association(
     watchdog = Watchdog(timeouts.answer_s, timeouts.longest_s(size_bytes))
     ae = implementation.entity(calling)
     ae.connection_timeout = timeouts.connect_s
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = watchdog.longest_s
+    ae.acse_timeout = 2 * timeouts.answer_s
+    ae.dimse_timeout = ae.network_timeout = watchdog.longest_s
     offered = [build_context(sop_class_uid, list(syntaxes)) for sop_class_uid, syntaxes in offers]
     opened = ae.associate(
         peer.host,
@@ -176,6 +178,7 @@ def association(
     if not opened.is_established:
         watchdog.stop()
         raise _why_not(opened, peer)
+    checkpoint.install(opened)
     try:
         if not opened.accepted_contexts:
             raise NotAccepted(f"{peer} accepts none of the presentation contexts {[offer[0] for offer in offers]}")
@@ -197,12 +200,13 @@ def _tls_args(peer: Address) -> tuple[ssl.SSLContext, str] | None:
 
 
 def _why_not(opened: Association, peer: Address) -> NodeError:
-    answer = opened.acceptor.primitive
-    if opened.is_rejected and answer is not None:
+    # a rejection that came at once is still queued: pynetdicom found its connection closed, and looked no further
+    answer = opened.acceptor.primitive or opened.dul.peek_next_pdu()
+    if isinstance(answer, A_ASSOCIATE) and answer.result:
         words = f"{answer.result_str}: {answer.reason_str}"
         kind = NotAccepted if answer.result == 0x01 else Unreachable
         return kind(f"{peer} rejected the association ({words}): check the AE titles on both sides")
-    if opened.is_aborted and answer is not None:
+    if opened.is_aborted and isinstance(answer, A_ASSOCIATE):
         return NotAccepted(f"{peer} accepts none of the presentation contexts that were offered")
     return Unreachable(f"{peer} cannot be reached or does not answer: check host and port, and that it listens")
 

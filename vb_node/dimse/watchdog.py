@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 from pynetdicom import evt
+from pynetdicom.association import Association
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +45,14 @@ class Watchdog:
     def _start(self, event: evt.Event) -> None:
         connection: Any = event.assoc.dul.socket and event.assoc.dul.socket.socket
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=self._watch, args=(connection,), daemon=True).start()
+        threading.Thread(target=self._run, args=(connection, event.assoc), daemon=True).start()
+
+    def _run(self, connection: socket.socket, association: Association) -> None:
+        self._watch(connection)
+        association.dimse.msg_queue.put((None, None))  # no answer comes any more: pynetdicom may have failed to say so
 
     def _watch(self, connection: socket.socket) -> None:
+        """Return when the connection is no more."""
         begun = moved_at = time.monotonic()
         seen: tuple[int, int] | None = None
         while not self._is_over.wait(LOOK_S):

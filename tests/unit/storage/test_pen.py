@@ -64,6 +64,29 @@ def test_a_write_that_fails_does_not_take_the_others_with_it(database: Database)
         assert stations.get(session, "after")
 
 
+def test_without_memory_it_writes_later_and_leaves_nothing_out(database: Database) -> None:
+    pen, told = Pen(database, _write_all), []
+    scarce = {"write": iter([True]), "done": iter([True])}
+
+    def write(session: Session) -> None:
+        if next(scarce["write"], False):
+            raise MemoryError
+        stations.start(session, "written", now=1.0)
+
+    def done() -> None:
+        if next(scarce["done"], False):
+            raise MemoryError
+        told.append("written")
+
+    pen.write(write, done)
+    while not told:
+        pen.settle()
+    pen.close()
+
+    assert _is_there(database, "written")
+    assert told == ["written"]
+
+
 @SQLITE_ONLY  # there a missing table is an operational error, as a full disk is on both
 def test_a_ledger_that_cannot_be_written_takes_nothing_more_and_loses_nothing(database: Database) -> None:
     pen = Pen(database, _write_all)
