@@ -64,7 +64,7 @@ def is_ready(url: str) -> bool:
         return False
 
 
-def wait_until(is_so: Callable[[], bool], within_s: float, what: str) -> None:
+def wait_until(is_so: Callable[[], object], within_s: float, what: str) -> None:
     """Wait for something to come true; fail with its name."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -72,6 +72,13 @@ def wait_until(is_so: Callable[[], bool], within_s: float, what: str) -> None:
             return
         time.sleep(STEP_S)
     pytest.fail(f"{what}: not within {within_s:g} s")
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # or it ended, and nobody has asked how
+        return []
 
 
 class Node:
@@ -114,24 +121,23 @@ class Node:
         assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
         self._process = None
 
-    def station(self, name: str) -> psutil.Process:
-        """Find the process of a station."""
+    def stations(self, name: str) -> list[psutil.Process]:
+        """Find the processes of a station."""
         assert self._process is not None
-        for child in psutil.Process(self._process.pid).children():
-            if child.cmdline()[-2:] == ["--only", name]:
-                return child
-        pytest.fail(f"station {name} does not run")
+        return [
+            child for child in psutil.Process(self._process.pid).children() if _words(child)[-2:] == ["--only", name]
+        ]
+
+    def station(self, name: str) -> psutil.Process:
+        """Find the process of a station that has one."""
+        (found,) = self.stations(name)
+        return found
 
     def kill_station(self, name: str) -> None:
         """Kill one station and wait until the supervisor has started another."""
         old = self.station(name)
         old.send_signal(signal.SIGKILL)
-        wait_until(lambda: self._is_replaced(name, old.pid), 20, f"station {name} is started again")
-
-    def _is_replaced(self, name: str, old: int) -> bool:
-        assert self._process is not None
-        children = psutil.Process(self._process.pid).children()
-        return any(child.pid != old and child.cmdline()[-2:] == ["--only", name] for child in children)
+        wait_until(lambda: {one.pid for one in self.stations(name)} - {old.pid}, 20, f"station {name} is started again")
 
     @property
     def database(self) -> Database:

@@ -4,6 +4,7 @@
 the environment instead (``VB_NODE_NODE__DATABASE=...``), which is where secrets belong.
 """
 
+import json
 import os
 import tomllib
 from functools import cached_property
@@ -353,24 +354,30 @@ class Settings(BaseSettings):
         return self.node.database or f"{SQLITE}{self.data / 'ledger.db'}"
 
 
-def load(file: Path) -> Settings:
-    """Read a configuration file; paths in it are relative to its folder.
+def load(file: Path, home: Path | None = None) -> Settings:
+    """Read a configuration file; paths in it are relative to its folder, or to ``home``.
 
     Raises
     ------
     ConfigError
         The file is missing, is no TOML, or a key is unknown or of the wrong kind: each is named.
     """
+    return build(read(file, home), str(file))
+
+
+def read(file: Path, home: Path | None = None) -> dict[str, Any]:
+    """Read the values of a configuration file, TOML or what the supervisor keeps as JSON, with absolute paths."""
     try:
-        values = tomllib.loads(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
+        values: dict[str, Any] = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise ConfigError(
             f"configuration file {file} cannot be read ({error.strerror}): write one with `vb-node init {file}`"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
-    _place_at(file.parent.resolve(), values)
-    return build(values, str(file))
+    _place_at((home or file.parent).resolve(), values)
+    return values
 
 
 def _place_at(home: Path, values: dict[str, Any]) -> None:

@@ -73,13 +73,24 @@ Check = Callable[[Settings], Iterator[Finding]]
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Make every check, and give each finding as it is known; a check that fails itself is a finding too."""
-    for check in (_disk, _ledger, _stations, _clock, _routes, _certificates, _destinations, _device):
+    yield from _try(settings, _disk, _ledger, _stations, _clock)
+    yield from examine_configuration(settings)
+    yield from _try(settings, _device)
+    yield from weights()
+    yield from _packages()
+
+
+def examine_configuration(settings: Settings) -> Iterator[Finding]:
+    """Make the checks whose outcome another configuration changes."""
+    yield from _try(settings, _routes, _certificates, _destinations)
+
+
+def _try(settings: Settings, *checks: Check) -> Iterator[Finding]:
+    for check in checks:
         try:
             yield from check(settings)
         except (NodeError, OSError) as error:
             yield Finding(check.__name__.strip("_"), WRONG, str(error))
-    yield from weights()
-    yield from _packages()
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -150,7 +161,12 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
     if settings.receive.tls is not None:
         files["the listener"] = settings.receive.tls.certificate
     for name, file in files.items():
-        ends = x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+        try:
+            ends = x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+        except (OSError, ValueError):
+            found = f"{file} cannot be read as a PEM certificate"
+            yield Finding(f"certificate of {name}", WRONG, found, "name another")
+            continue
         days = (ends.timestamp() - time.time()) / 86400
         state = WRONG if days < 0 else DOUBTFUL if days < CERTIFICATE_DAYS else GOOD
         remedy = "" if state == GOOD else "renew it; the node reads it again by itself"

@@ -59,9 +59,14 @@ class Workshop(House):
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
+def settings() -> dict[str, Any]:
+    return {}
+
+
+@pytest.fixture
+def shop(tmp_path: Path, settings: dict[str, Any]) -> Iterator[Workshop]:
     with saboteur_installed():
-        made = Workshop(tmp_path)
+        made = Workshop(tmp_path, **settings)
         yield made
         made.cell.end()
         assert not list((tmp_path / "cells").iterdir())
@@ -92,6 +97,7 @@ def test_x_14_a_computation_that_dies_costs_its_job_one_attempt(
     assert time.monotonic() - died < SOON_S
 
 
+@pytest.mark.parametrize("settings", [{"max_runtime_s": 60}])
 def test_x_14_memory_that_is_not_there_is_an_error_of_the_job_and_is_free_again(shop: Workshop) -> None:
     bad, good = shop.order("take memory and fail", 2 << 30), shop.order("take memory", 800 << 20)
 

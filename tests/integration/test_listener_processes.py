@@ -1,10 +1,9 @@
-"""Several processes of the listener on one port: one station, whichever of them takes a connection."""
+"""Several processes of the listener on one socket: one station, whichever of them takes a connection."""
 
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from factories import head, mr_series, write
 from processes import TOML, Node, free_port, wait_until
@@ -20,16 +19,14 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     text = TOML.format(port=port, pacs_port=free_port(), quiet_s=3600)
     made = Node(tmp_path_factory.mktemp("node"), text.replace("[receive]\n", "[receive]\nprocesses = 2\n"), port)
     made.start()
-    wait_until(lambda: len(_listeners(made)) == 2, 20, "both processes listen")
+    wait_until(lambda: _heard(made) == 2, 20, "both processes listen")
     yield made
     made.stop()
 
 
-def _listeners(node: Node) -> list[psutil.Process]:
-    """List the processes that listen on the node's port."""
-    open_ports = psutil.net_connections("tcp")
-    pids = {one.pid for one in open_ports if one.status == psutil.CONN_LISTEN and one.laddr.port == node.port}
-    return [psutil.Process(pid) for pid in pids if pid is not None]
+def _heard(node: Node) -> int:
+    with node.database.read() as session:
+        return session.query(Station).filter(Station.name.like("receive %")).count()
 
 
 def _station(node: Node) -> Station:
@@ -55,17 +52,19 @@ def _count(node: Node, series_instance_uid: str) -> int:
 
 def test_a_restart_of_one_process_interrupts_the_listener(node: Node) -> None:
     since = _station(node).started_at
-    killed, other = _listeners(node)
+    killed, other = node.stations("receive")
 
     killed.send_signal(signal.SIGKILL)
 
-    wait_until(lambda: len({one.pid for one in _listeners(node)} - {killed.pid}) == 2, 20, "another one listens")
+    wait_until(
+        lambda: len({one.pid for one in node.stations("receive")} - {killed.pid}) == 2, 20, "another one listens"
+    )
     wait_until(lambda: _station(node).started_at > since, 20, "the listener is said to be up since then")
     assert other.is_running()
 
 
 def test_a_process_that_hangs_makes_the_listener_deaf(node: Node) -> None:
-    hung, _ = _listeners(node)
+    hung, _ = node.stations("receive")
     with node.database.read() as session:
         beats = {row.name: row.beat_at for row in session.query(Station).filter(Station.name.like("receive %"))}
 

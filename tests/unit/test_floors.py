@@ -7,12 +7,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = (
-    ("cli", "demo", "by_hand", "conformance", "rules", "dossier", "exit_status", "__main__"),
+    ("cli", "demo", "by_hand", "conformance", "reconfigure", "rules", "dossier", "exit_status", "__main__"),
     ("web",),
     ("doctor",),
     ("show",),
     ("runtime", "applications", "training", "simulate"),
-    ("pipeline",),
+    ("pipeline", "changes"),
     ("dicom", "dimse", "dicomweb", "models"),
     ("config", "log"),
     ("types",),

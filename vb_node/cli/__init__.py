@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from vb_node.cli import audit, jobs, network, node, rules, training, users, weights
+from vb_node.cli import audit, configuration, jobs, network, node, rules, training, users, weights
 from vb_node.exit_status import FAILED, WRONG_USAGE
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ for commands in (node.app, network.app, training.app):
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(audit.app, name="audit")
 app.add_typer(rules.app, name="rules")
+app.add_typer(configuration.app, name="config")
 app.add_typer(users.app, name="users")
 app.add_typer(weights.app, name="weights")
 app.add_typer(training.train_app, name="train")

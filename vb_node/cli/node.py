@@ -60,13 +60,13 @@ def serve(
     """
     from vb_node import config as configuration
     from vb_node import log
-    from vb_node.runtime import line, node
+    from vb_node.runtime import line, node, supervisor
 
     settings = configuration.load(config)
     log.start()
     if only is None:
-        raise typer.Exit(node.supervise(settings, config))
-    if only == node.WEB:
+        raise typer.Exit(supervisor.supervise(config))
+    if only == supervisor.WEB:
         from vb_node.web import station
 
         raise typer.Exit(node.run_station(only, settings, station.serve))

@@ -27,14 +27,13 @@ Serve = Callable[[socket.socket, str], None]
 class Listener:
     """Listens until ``shutdown``; ``serve(connection, host)`` runs in a thread of its own for each connection."""
 
-    def __init__(
-        self, address: tuple[str, int], serve: Serve, limits: Limits, stop: Stop, *, shares_port: bool = False
-    ) -> None:
+    def __init__(self, listening: socket.socket, serve: Serve, limits: Limits, stop: Stop) -> None:
         self._serve, self._limits, self._stop = serve, limits, stop
         self._lock = threading.Lock()
         self._open: WeakKeyDictionary[socket.socket, str] = WeakKeyDictionary()
         self._is_closed = False
-        self._socket = _bind(address, shares_port)
+        self._socket = listening
+        self._socket.settimeout(TICK_S)
         self._thread = threading.Thread(target=self._accept, name="listener", daemon=True)
         self._thread.start()
 
@@ -82,6 +81,11 @@ class Listener:
                 del self._open[connection]
             connection.close()
 
+    def leave(self) -> bool:
+        """Take nobody new, and say whether everybody has left."""
+        self._is_closed = True
+        return not (self._thread.is_alive() or list(self._open))
+
     def shutdown(self, drain_s: float = DRAIN_S) -> None:
         """Stop: messages in hand are finished, for ``drain_s`` at most, and nobody new is taken meanwhile."""
         self._stop.is_set = True
@@ -96,12 +100,11 @@ class Listener:
         self._thread.join()
 
 
-def _bind(address: tuple[str, int], shares_port: bool) -> socket.socket:
+def bind(address: tuple[str, int]) -> socket.socket:
+    """Open a listening socket, which several processes may share; raise ``ConfigError``."""
     listening = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shares_port:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind(address)
         listening.listen(BACKLOG)
     except OSError as error:
@@ -109,5 +112,4 @@ def _bind(address: tuple[str, int], shares_port: bool) -> socket.socket:
         raise ConfigError(
             f"cannot listen on {address[0]}:{address[1]} ({error.strerror}): choose a free port and address"
         ) from error
-    listening.settimeout(TICK_S)
     return listening

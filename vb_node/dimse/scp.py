@@ -12,7 +12,7 @@ from uuid import uuid4
 from vb_node.dimse import contexts, message, negotiation, status
 from vb_node.dimse.door import LIMIT_EXCEEDED, Door, Peer
 from vb_node.dimse.guard import A_ABORT, UNEXPECTED_PDU, Broken, Limits, Stop, Wire
-from vb_node.dimse.listener import Listener
+from vb_node.dimse.listener import Listener, bind
 from vb_node.dimse.message import Message
 from vb_node.dimse.negotiation import Rejection, Request
 from vb_node.dimse.tls import ServerTls
@@ -55,7 +55,7 @@ Service = Callable[[Message, negotiation.Context], int]
 
 def listen(
     ae_title: str,
-    address: tuple[str, int],
+    where: tuple[str, int] | socket.socket,
     on_store: OnStore,
     *,
     peers: Sequence[Peer] | None,
@@ -64,7 +64,6 @@ def listen(
     services: Mapping[str, Service] | None = None,
     limits: Limits | None = None,
     tls: ServerTls | None = None,
-    shares_port: bool = False,
 ) -> Listener:
     """Start to listen in threads of this process; stop it with ``shutdown()``.
 
@@ -72,13 +71,14 @@ def listen(
     ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why), ``on_end`` (association id,
     whether it was released) of each association that was accepted. ``services`` answer the messages of further SOP
     classes with a status; of those the peer may be the provider, as with storage commitment (PS3.4 J.3.3).
-    ``shares_port`` lets several processes listen on one port.
+    ``where`` is an address, or a listening socket that other processes may share.
     """
     limits = limits or Limits()
     stop = Stop()
     door = Door(ae_title, peers, limits, stop)
     hearers = _Hearers(on_store, on_reject or (lambda *_: None), on_end or (lambda *_: None), services or {})
-    return Listener(address, _Server(door, hearers, limits, stop, tls).serve, limits, stop, shares_port=shares_port)
+    listening = where if isinstance(where, socket.socket) else bind(where)
+    return Listener(listening, _Server(door, hearers, limits, stop, tls).serve, limits, stop)
 
 
 @dataclass(frozen=True)

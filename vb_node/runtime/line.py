@@ -21,7 +21,7 @@ from vb_node.dimse.guard import Limits
 from vb_node.dimse.listener import Listener
 from vb_node.dimse.tls import ServerTls, TlsFiles
 from vb_node.pipeline.application import furniture, installed
-from vb_node.runtime import assemble, commit, deliver, destinations, leftovers, receive, retain, work
+from vb_node.runtime import assemble, commit, deliver, destinations, leftovers, receive, retain, supervised, work
 from vb_node.runtime.assemble import Assembler
 from vb_node.runtime.cell import Cell, in_cell
 from vb_node.runtime.deliver import Deliverer
@@ -38,6 +38,10 @@ Step = Callable[[float], bool]
 
 class Server(Protocol):
     """What instances come through."""
+
+    def leave(self) -> bool:
+        """Take nobody new, and say whether everybody has left."""
+        ...
 
     def shutdown(self) -> None:
         """Finish what is in hand, and stop."""
@@ -61,6 +65,7 @@ def turn(station: str, step: Step, stop: threading.Event, changes: Callable[[], 
     A step that finds nothing is called again when ``changes`` gives another number, at the latest after ``IDLE_S``.
     """
     log.info("station ready", extra={"station": station})
+    supervised.tell_ready()
     while not stop.is_set():
         seen = changes()
         try:
@@ -87,14 +92,13 @@ def listen(settings: Settings, receiver: Receiver, disk: Disk) -> Listener:
     files = asked.tls and TlsFiles(asked.tls.certificate, asked.tls.key, asked.tls.ca, asked.tls.crl)
     return scp.listen(
         settings.node.ae_title,
-        (asked.host, asked.port),
+        supervised.listening() or (asked.host, asked.port),
         receiver.store,
         peers=[door.Peer(one.ae_title, one.hosts, one.certificate, one.max_associations) for one in asked.peers],
         on_reject=receiver.tell_rejection,
         on_end=receiver.end,
         services=services,
         limits=limits_of(settings, disk),
-        shares_port=asked.process_count > 1,
         tls=ServerTls(files, asked.tls.require_peer) if files and asked.tls else None,
     )
 
@@ -139,6 +143,8 @@ def take(
         except OperationalError:
             receiver.spend_reserve()
             raise
+        if supervised.leaving.is_set() and server.leave():
+            stop.set()
         stop.wait(BEAT_S)
         return False
 

@@ -1,34 +1,18 @@
-"""The node: one process a station, started, watched and started again by a supervisor.
-
-Whatever is killed, nothing that was answered Success is lost: the stations meet only on disk. A station dies with
-its supervisor.
-"""
+"""The ledger when a node starts, and the process of one station."""
 
 import logging
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import threading
 import time
 from contextlib import closing
-from pathlib import Path
 
 from storage import associations, stations
 from storage.database import Damaged, Database, SchemaMismatch, has_wal_reset_fault
 from vb_node.config import Settings
 from vb_node.errors import ConfigError
-from vb_node.pipeline.application import installed
-from vb_node.runtime import line, receive
-from vb_node.runtime.confine import die_with
+from vb_node.runtime import line, receive, supervised
 
 log = logging.getLogger(__name__)
 
-RESTART_S, STOP_S = 1.0, 15.0
-SUPERVISED, NUMBER = "VBNODE_SUPERVISED", "VBNODE_NUMBER"
-WEB = "web"  # the station of the floor above
-WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
 REMEDY = (
     "keep a copy of it, then put your last backup in its place, or move it away: at the next start the instances are "
     "read again from the spool, jobs and audit trail stay in the copy"
@@ -64,57 +48,12 @@ def check_ledger(settings: Settings) -> None:
         )
 
 
-def supervise(settings: Settings, config: Path) -> int:
-    """Run every station in a process of its own until SIGTERM or SIGINT; give the exit status."""
-    check_ledger(settings)
-    installed()
-    stop = _stop_on_signals()
-    counts = {"receive": settings.receive.process_count, "work": settings.work.workers}
-    names = [*line.STATIONS, *([WEB] if settings.web is not None else [])]
-    numbered = [(name, number + 1) for name in names for number in range(counts.get(name, 1))]
-    children = [(name, number, _spawn(name, number, config)) for name, number in numbered]
-    threading.Thread(target=line.retain_files, args=(settings, stop), daemon=True).start()
-    log.info(
-        "node started",
-        extra={"ae_title": settings.node.ae_title, "host": settings.receive.host, "port": settings.receive.port},
-    )
-    while not stop.wait(RESTART_S):
-        for place, (name, number, child) in enumerate(children):
-            if child.poll() is None:
-                continue
-            log.error("station died", extra={"station": name, "exit_status": child.returncode})
-            if child.returncode == WRONG_CONFIGURATION:
-                return _end(children, WRONG_CONFIGURATION)
-            children[place] = (name, number, _spawn(name, number, config))
-    return _end(children, 0)
-
-
-def _spawn(name: str, number: int, config: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "vb_node", "serve", "--config", str(config), "--only", name]
-    return subprocess.Popen(command, env=os.environ | {SUPERVISED: str(os.getpid()), NUMBER: str(number)})  # noqa: S603  our own program
-
-
-def _end(children: list[tuple[str, int, subprocess.Popen[bytes]]], status: int) -> int:
-    for _, _, child in children:
-        child.terminate()
-    deadline = time.monotonic() + STOP_S
-    for _, _, child in children:
-        try:
-            child.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-    log.info("node stopped")
-    return status
-
-
 def run_station(name: str, settings: Settings, station: line.Station) -> int:
     """Run one station in this process until SIGTERM or SIGINT; give the exit status."""
-    _die_with_supervisor()
-    stop = _stop_on_signals()
+    stop = supervised.obey()
     database = open_ledger(settings)
     try:
-        station(database, settings, stop, int(os.environ.get(NUMBER, "1")))
+        station(database, settings, stop, supervised.number())
     except ConfigError:
         raise
     except Exception:
@@ -123,17 +62,3 @@ def run_station(name: str, settings: Settings, station: line.Station) -> int:
     finally:
         database.close()
     return 0
-
-
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
-
-
-def _die_with_supervisor() -> None:
-    """End with the supervisor: a station may be killed at any time; what it had in hand is claimed again."""
-    supervisor = os.environ.get(SUPERVISED)
-    if supervisor is not None:
-        die_with(int(supervisor))

@@ -9,10 +9,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from vb_node.dimse.guard import Limits
-from vb_node.errors import ConfigError
 from vb_node.web.guard import Guard
 
-BACKLOG, DRAIN_S = 128, 10
+DRAIN_S = 10
 LONGEST_HEAD = 1 << 16
 
 
@@ -22,7 +21,7 @@ class Server:
     def __init__(
         self,
         app: ASGIApp,
-        address: tuple[str, int],
+        listening: socket.socket,
         limits: Limits,
         stop: threading.Event,
         tls: ssl.SSLContext | None = None,
@@ -42,7 +41,7 @@ class Server:
             h11_max_incomplete_event_size=LONGEST_HEAD,
             ssl_context_factory=None if tls is None else lambda *_: tls,
         )
-        self._socket = _bind(address)
+        self._socket = listening
         self._server = _Uvicorn(config, limits)
         self._stop = stop
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
@@ -58,6 +57,10 @@ class Server:
     def address(self) -> tuple[str, int]:
         host, port = self._socket.getsockname()[:2]
         return str(host), int(port)
+
+    def leave(self) -> bool:
+        """Take nobody new; requests are short, and ``shutdown`` finishes them."""
+        return True
 
     def shutdown(self) -> None:
         """Finish the requests in hand, for ``DRAIN_S`` at most, and stop."""
@@ -80,17 +83,7 @@ class _Uvicorn(uvicorn.Server):
         wait_s = None if secured is None else self._limits.handshake_s
         loop = asyncio.get_running_loop()
         self.servers = [
-            await loop.create_server(connection, sock=one, ssl=secured, ssl_handshake_timeout=wait_s, backlog=BACKLOG)
+            await loop.create_server(connection, sock=one, ssl=secured, ssl_handshake_timeout=wait_s)
             for one in sockets or ()
         ]
         self.started = True
-
-
-def _bind(address: tuple[str, int]) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        return socket.create_server(address, family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {address[0]}:{address[1]} ({error.strerror}): choose a free port and address in [web]"
-        ) from error

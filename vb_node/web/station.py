@@ -6,9 +6,10 @@ import threading
 from storage.database import Database
 from storage.disk import Disk
 from vb_node.config import Settings, WebSettings
+from vb_node.dimse.listener import bind
 from vb_node.dimse.tls import ServerTls, TlsFiles
 from vb_node.errors import ConfigError
-from vb_node.runtime import line, receive
+from vb_node.runtime import line, receive, supervised
 from vb_node.runtime.receive import Receiver
 from vb_node.web.app import build
 from vb_node.web.door import Door
@@ -41,7 +42,8 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
         pages = Pages(House(database, settings, disk, slices))
         answering = health, Metrics(database, settings, disk), studies, logins, pages
         app = build(database, settings, [route for one in answering for route in one.routes()])
-        return Server(Gate(app, web.hosts), (web.host, web.port), limits, stop, tls)
+        listening = supervised.listening() or bind((web.host, web.port))
+        return Server(Gate(app, web.hosts), listening, limits, stop, tls)
 
     line.take(database, settings, stop, NAME, start)
 

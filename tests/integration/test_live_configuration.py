@@ -1,0 +1,156 @@
+"""Another configuration for a node that runs: nobody who sends notices, and what does not work is taken back."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from listener_process import instance
+from pdu import ASSOCIATE_AC, ASSOCIATE_RJ, Raw, store_rq
+from processes import TOML, Node, free_port, wait_until
+
+from vb_node.runtime.supervisor import APPLIED, REFUSED, TAKEN_BACK
+
+WITHIN_S = 60.0
+WEB = "\n[web]\nport = {port}\n"
+NEW_PEER = '\n[[receive.peers]]\nae_title = "NEW"\n'
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    port = free_port()
+    text = TOML.format(port=port, pacs_port=free_port(), quiet_s=3600)
+    made = Node(tmp_path_factory.mktemp("node"), text, port)
+    made.start()
+    yield made
+    made.stop()
+
+
+def _apply(node: Node, text: str, *words: str) -> subprocess.CompletedProcess[str]:
+    new = node.home / "new.toml"
+    new.write_text(text)
+    command = [sys.executable, "-m", "vb_node", "config", "apply", str(new), "--config", str(node.config), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def _store(peer: Raw) -> int:
+    dataset = instance()
+    return peer.send(*store_rq(dataset, dataset.SOPClassUID, dataset.SOPInstanceUID)).status()
+
+
+def _pids(node: Node, name: str) -> set[int]:
+    return {process.pid for process in node.stations(name)}
+
+
+def test_a_new_peer_is_let_in_while_an_open_association_goes_on(node: Node) -> None:
+    text = node.config.read_text()
+    workers = _pids(node, "work")
+
+    with Raw(node.port) as sender:
+        sender.associate(calling=b"SENDER")
+        before = _store(sender)
+        with Raw(node.port) as stranger:
+            refused, _ = stranger.associate(calling=b"NEW")
+        applied = _apply(node, text + NEW_PEER)
+        with Raw(node.port) as newcomer:
+            accepted, _ = newcomer.associate(calling=b"NEW")
+            first = _store(newcomer)
+        after = _store(sender)
+
+    assert applied.returncode == 0, applied.stdout + applied.stderr
+    assert "receive.peers[NEW].ae_title" in applied.stdout
+    assert (refused, accepted) == (ASSOCIATE_RJ, ASSOCIATE_AC)
+    assert (before, first, after) == (0, 0, 0)
+    assert _pids(node, "work") == workers
+    wait_until(lambda: len(node.stations("receive")) == 1, WITHIN_S, "the former listener has left")
+    (line,) = node.events(event=APPLIED)
+    assert {one["key"] for one in line.details["changes"]} == {
+        "receive.peers[NEW].ae_title",
+        "receive.peers[NEW].hosts",
+    }
+    (asked,) = node.events(event="configuration change asked")
+    assert asked.user
+
+
+def test_a_setting_of_one_station_starts_only_that_one_anew(node: Node) -> None:
+    text = node.config.read_text()
+    listeners, assemblers = _pids(node, "receive"), _pids(node, "assemble")
+
+    applied = _apply(node, text.replace("quiet_s = 3600", "quiet_s = 1800"))
+
+    assert applied.returncode == 0, applied.stdout + applied.stderr
+    assert _pids(node, "receive") == listeners
+    assert not _pids(node, "assemble") & assemblers
+
+
+def test_what_a_station_cannot_start_with_is_taken_back(node: Node) -> None:
+    text = node.config.read_text()
+    (node.home / "no.pem").write_text("no certificate")
+    tls = '\n[receive.tls]\ncertificate = "no.pem"\nkey = "no.pem"\nrequire_peer = false\n'
+    listeners = _pids(node, "receive")
+
+    doubted = _apply(node, text + tls)
+    forced = _apply(node, text + tls, "--anyway")
+
+    assert (doubted.returncode, forced.returncode) == (1, 1)
+    assert "--anyway" in doubted.stderr
+    assert "Found wrong" in doubted.stdout
+    assert TAKEN_BACK in forced.stdout
+    assert node.config.read_text() == text
+    assert _pids(node, "receive") == listeners
+    assert node.answers()
+    assert [line.outcome for line in node.events(event=TAKEN_BACK)] == ["failure"]
+
+
+def test_a_key_that_is_not_known_changes_nothing(node: Node) -> None:
+    text = node.config.read_text()
+
+    refused = _apply(node, text + "\n[recieve]\nport = 1\n")
+
+    assert refused.returncode == 2
+    assert "recieve" in refused.stderr
+    assert node.config.read_text() == text
+
+
+def test_a_file_that_somebody_breaks_does_not_reach_a_station_that_starts_again(node: Node) -> None:
+    text = node.config.read_text()
+    node.config.write_text("[node\n")
+
+    node.kill_station("receive")
+    wait_until(node.answers, WITHIN_S, "the listener answers again")
+
+    node.config.write_text(text)
+    assert node.events(event=REFUSED) == []
+
+
+def test_who_comes_while_the_listener_is_down_waits_and_is_served(node: Node) -> None:
+    node.kill_station("receive")
+
+    with Raw(node.port) as sender:
+        sender.associate(calling=b"SENDER")
+        answer = _store(sender)
+
+    assert answer == 0
+
+
+def test_a_second_node_is_not_started_over_the_same_data(node: Node) -> None:
+    command = [sys.executable, "-m", "vb_node", "serve", "--config", str(node.config)]
+
+    second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WITHIN_S)
+
+    assert second.returncode == 2
+    assert "runs with the data folder" in second.stderr
+    assert node.answers()
+
+
+def test_without_a_node_the_file_alone_is_replaced(tmp_path: Path) -> None:
+    text = TOML.format(port=free_port(), pacs_port=free_port(), quiet_s=5)
+    (tmp_path / "node.toml").write_text(text)
+    idle = Node(tmp_path, text, 1)
+
+    applied = _apply(idle, text.replace("quiet_s = 5", "quiet_s = 6"), "--anyway")
+
+    assert applied.returncode == 0, applied.stderr
+    assert "at the next start" in applied.stdout
+    assert "quiet_s = 6" in idle.config.read_text()

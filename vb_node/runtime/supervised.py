@@ -1,0 +1,58 @@
+"""What the process of a station gets from its supervisor, and what the two tell each other.
+
+The supervisor holds the listening sockets: a station that is started again loses no connection that waits in them.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Sequence
+
+from vb_node.runtime.confine import die_with
+
+SUPERVISOR, NUMBER, LISTENING, READY = "VBNODE_SUPERVISOR", "VBNODE_NUMBER", "VBNODE_LISTENING", "VBNODE_READY"
+LEAVE = signal.SIGUSR1
+
+leaving = threading.Event()  # set: take nobody new, and end when the last one has left
+
+
+def number() -> int:
+    """Give the number of this process among those of its station."""
+    return int(os.environ.get(NUMBER, "1"))
+
+
+def listening() -> socket.socket | None:
+    """Give the socket to listen on; None: nobody handed one over."""
+    handed = os.environ.get(LISTENING)
+    return None if handed is None else socket.socket(fileno=int(handed))
+
+
+def tell_ready() -> None:
+    """Tell the supervisor that this station works, if it waits for that."""
+    if (waiting := os.environ.pop(READY, None)) is not None:
+        os.write(int(waiting), b"1")
+        os.close(int(waiting))
+
+
+def obey() -> threading.Event:
+    """End with the supervisor, and hear what it says: give the event that says stop."""
+    supervisor = os.environ.get(SUPERVISOR)
+    if supervisor is not None:
+        die_with(int(supervisor))
+    stop = threading.Event()
+    for told in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(told, lambda *_: stop.set())
+    signal.signal(LEAVE, lambda *_: leaving.set())
+    return stop
+
+
+def start(command: Sequence[str], number: int, handed: socket.socket | None, ready: int) -> subprocess.Popen[bytes]:
+    """Start the process of a station with what it gets; ``ready`` is the end of a pipe that it writes to."""
+    words = {SUPERVISOR: str(os.getpid()), NUMBER: str(number), READY: str(ready)}
+    descriptors = [ready]
+    if handed is not None:
+        words[LISTENING] = str(handed.fileno())
+        descriptors.append(handed.fileno())
+    return subprocess.Popen(command, env=os.environ | words, pass_fds=descriptors)  # noqa: S603  our own program

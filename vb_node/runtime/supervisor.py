@@ -1,0 +1,296 @@
+"""The node: one process a station, started, watched, started again, and given another configuration while it runs.
+
+Whatever is killed, nothing that was answered Success is lost: the stations meet only on disk. A station dies with
+its supervisor. SIGHUP asks for the configuration file to be read again: only the stations that it concerns change,
+associations that are open go on to their end, and what does not work is taken back.
+"""
+
+import fcntl
+import getpass
+import hashlib
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from storage import audit, stations
+from vb_node import __version__, changes, config
+from vb_node.config import Settings
+from vb_node.dimse.listener import bind
+from vb_node.errors import ConfigError
+from vb_node.pipeline.application import installed
+from vb_node.runtime import line, receive, supervised
+from vb_node.runtime.node import check_ledger, open_ledger
+
+log = logging.getLogger(__name__)
+
+RESTART_S, STOP_S, START_S = 1.0, 15.0, 60.0
+WEB = "web"  # the station of the floor above
+LISTENING = (receive.STATION, WEB)
+WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
+APPLIED, REFUSED, TAKEN_BACK = "configuration applied", "configuration refused", "configuration taken back"
+
+Address = tuple[str, int]
+
+# What of a configuration a station reads; one that is not named here reads all.
+CONCERNS: Mapping[str, Callable[[Settings], Any]] = {
+    "receive": lambda read: (read.node, read.receive, read.retention, any(to.commitment for to in read.destinations)),
+    "assemble": lambda read: (read.node, read.assemble, read.routes, read.destinations, read.virtual_biopsy),
+    "work": lambda read: (read.node, read.work, read.virtual_biopsy, read.destinations),
+    "deliver": lambda read: (read.node, read.destinations),
+}
+
+
+class NotReady(Exception):
+    """A station does not start with this configuration."""
+
+
+@dataclass
+class Child:
+    """The process of a station; ``ready`` is the end of a pipe by which it tells that it works."""
+
+    name: str
+    number: int
+    settings: Settings
+    process: "subprocess.Popen[bytes]"
+    ready: IO[bytes]
+
+    def wait_ready(self) -> None:
+        """Wait until it works; raise ``NotReady``."""
+        heard, _, _ = select.select([self.ready], [], [], START_S)
+        if not (heard and self.ready.read(1)):
+            raise NotReady(f"station {self.name} does not start with it, the log says why")
+
+
+def supervise(file: Path) -> int:
+    """Run a node until SIGTERM or SIGINT; give the exit status, or raise ``ConfigError``."""
+    values = config.read(file)
+    settings = config.build(values, str(file))
+    check_ledger(settings)
+    installed()
+    with _alone(settings):
+        return Supervisor(file, values, settings).run()
+
+
+class Supervisor:
+    """Keeps the stations of a node running."""
+
+    def __init__(self, file: Path, values: dict[str, Any], settings: Settings) -> None:
+        self._file = file
+        self._stop, self._is_asked = threading.Event(), threading.Event()
+        self._children: list[Child] = []
+        self._leaving: list[Child] = []
+        self._sockets: dict[Address, socket.socket] = {}
+        self._janitor = threading.Event()
+        self._adopt(values, settings)
+
+    def run(self) -> int:
+        """Run every station in a process of its own until SIGTERM or SIGINT; give the exit status."""
+        for told in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(told, lambda *_: self._stop.set())
+        signal.signal(signal.SIGHUP, lambda *_: self._is_asked.set())
+        for name, count in _counts(self._settings).items():
+            self._children += [self._start(name, number + 1) for number in range(count)]
+        asked = self._settings.receive
+        self._tell("node started", version=__version__, configuration=changes.digest(self._settings))
+        log.info(
+            "node started",
+            extra={"ae_title": self._settings.node.ae_title, "host": asked.host, "port": asked.port},
+        )
+        status = None
+        while status is None and not self._stop.wait(RESTART_S):
+            if self._is_asked.is_set():
+                self._is_asked.clear()
+                self._change()
+            status = self._look()
+        self._janitor.set()
+        _end([*self._children, *self._leaving])
+        self._tell("node stopped")
+        log.info("node stopped")
+        return status or 0
+
+    def _look(self) -> int | None:
+        """Start again what died; give the exit status where that would not help."""
+        for place, child in enumerate(self._children):
+            if child.process.poll() is not None:
+                log.error("station died", extra={"station": child.name, "exit_status": child.process.returncode})
+                if child.process.returncode == WRONG_CONFIGURATION:
+                    return WRONG_CONFIGURATION
+                self._children[place] = self._start(child.name, child.number)
+        for child in [one for one in self._leaving if one.process.poll() is not None]:
+            self._leaving.remove(child)
+            self._forget(child)
+        return None
+
+    def _start(self, name: str, number: int) -> Child:
+        running = self._settings.data / "running.json"
+        command = [sys.executable, "-m", "vb_node", "serve", "--config", str(running), "--only", name]
+        read, write = os.pipe()
+        try:
+            address = _address(name, self._settings)
+            process = supervised.start(command, number, address and self._sockets[address], write)
+        finally:
+            os.close(write)
+        return Child(name, number, self._settings, process, os.fdopen(read, "rb"))
+
+    def _adopt(self, values: dict[str, Any], settings: Settings) -> None:
+        """Make a configuration the one in force: its sockets, the file that stations start with, the janitor."""
+        for name in _counts(settings):
+            address = _address(name, settings)
+            if address is not None and address not in self._sockets:
+                self._sockets[address] = bind(address)
+        self._values, self._settings = values, settings
+        running = settings.data / "running.json"
+        running.unlink(missing_ok=True)
+        with os.fdopen(os.open(running, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as stream:
+            json.dump(values, stream)
+        self._janitor.set()
+        self._janitor = threading.Event()
+        threading.Thread(target=line.retain_files, args=(settings, self._janitor), daemon=True).start()
+
+    def _change(self) -> None:
+        """Read the file again and bring every station to it; what does not work changes nothing."""
+        former = self._values, self._settings
+        said: dict[str, Any] = {}
+        try:
+            said["file_sha256"] = hashlib.sha256(self._file.read_bytes()).hexdigest()
+            values = config.read(self._file)
+            settings = config.build(values, str(self._file))
+            said["configuration"] = changes.digest(settings)
+            differing = changes.between(self._settings, settings)
+            changes.check(differing)
+            self._adopt(values, settings)
+        except (ConfigError, OSError) as error:
+            log.error("configuration refused, the former goes on", extra={"why": str(error)})
+            self._tell(REFUSED, "refused", **said, why=str(error))
+            return
+        try:
+            self._fit()
+        except NotReady as error:
+            log.error("configuration taken back, the former goes on", extra={"why": str(error)})
+            self._adopt(*former)
+            self._fit()
+            self._tell(TAKEN_BACK, "failure", **said, why=str(error))
+        else:
+            log.info("configuration applied", extra={"keys": [one.key for one in differing]})
+            self._tell(APPLIED, **said, changes=[vars(one) for one in differing])
+        self._close_others()
+
+    def _fit(self) -> None:
+        """Bring each station to the configuration in force; raise ``NotReady``."""
+        counts = _counts(self._settings)
+        for name in {child.name for child in self._children} | counts.keys():
+            mine = [child for child in self._children if child.name == name]
+            concern = CONCERNS.get(name, _all)
+            is_same = all(concern(child.settings) == concern(self._settings) for child in mine)
+            if not is_same or len(mine) != counts.get(name, 0):
+                self._replace(name, mine, counts.get(name, 0))
+
+    def _replace(self, name: str, former: list[Child], count: int) -> None:
+        """Start a station anew: where it listens beside the former, who go when their peers have left."""
+        others = [child for child in self._children if child.name != name]
+        if name not in LISTENING:
+            self._children = others
+            _end(former)
+        first = 1 + (max((child.number for child in former), default=0) if name in LISTENING else 0)
+        new = [self._start(name, first + number) for number in range(count)]
+        try:
+            for child in new:
+                child.wait_ready()
+        except NotReady:
+            _end(new)
+            raise
+        self._children = [*others, *new]
+        if name in LISTENING:
+            for child in former:
+                child.process.send_signal(supervised.LEAVE)
+            self._leaving += former
+
+    def _close_others(self) -> None:
+        """Close the sockets on which nobody listens any more."""
+        wanted = {_address(name, self._settings) for name in LISTENING}
+        for address in self._sockets.keys() - wanted:
+            if address is not None:
+                self._sockets.pop(address).close()
+
+    def _forget(self, child: Child) -> None:
+        with closing(open_ledger(self._settings)) as database, database.write() as session:
+            stations.forget(session, f"{child.name} {child.number}")
+
+    def _tell(self, event: str, outcome: audit.Outcome = "success", **details: Any) -> None:
+        with closing(open_ledger(self._settings)) as database, database.write() as session:
+            user, now = getpass.getuser(), time.time()
+            audit.record(session, event, now=now, actor="node", user=user, outcome=outcome, details=details)
+
+
+def _all(settings: Settings) -> Settings:
+    return settings
+
+
+def _counts(settings: Settings) -> dict[str, int]:
+    """Give how many processes each station has."""
+    counts = dict.fromkeys(line.STATIONS, 1)
+    counts |= {"receive": settings.receive.process_count, "work": settings.work.workers}
+    return counts if settings.web is None else counts | {WEB: 1}
+
+
+def _address(name: str, settings: Settings) -> Address | None:
+    """Give where a station listens, if it does."""
+    asked = {receive.STATION: settings.receive, WEB: settings.web}.get(name)
+    return None if asked is None else (asked.host, asked.port)
+
+
+def _end(children: list[Child]) -> None:
+    for child in children:
+        child.process.terminate()
+    deadline = time.monotonic() + STOP_S
+    for child in children:
+        try:
+            child.process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+            child.process.wait()
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Be the only node of a data folder; raise ``ConfigError``."""
+    with _pid_file(settings).open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"a node (process {pid_of(settings)}) runs with the data folder {settings.data}: stop it first, or "
+                "give each node a `node.data` of its own"
+            ) from None
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def pid_of(settings: Settings) -> int | None:
+    """Give the process of the node that runs with this data folder, if one does."""
+    try:
+        with _pid_file(settings).open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return int(_pid_file(settings).read_text() or 0) or None
+    return None
+
+
+def _pid_file(settings: Settings) -> Path:
+    return settings.data / "node.pid"
