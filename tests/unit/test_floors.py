@@ -12,7 +12,7 @@ FLOORS = (
     ("doctor",),
     ("show",),
     ("runtime", "applications", "training", "simulate"),
-    ("pipeline",),
+    ("pipeline", "tell"),
     ("dicom", "dimse", "dicomweb", "models"),
     ("config", "log"),
     ("types",),

@@ -4,7 +4,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,7 @@ from vb_node.dimse import commitment, door, scp
 from vb_node.dimse.guard import Limits
 from vb_node.dimse.listener import Listener
 from vb_node.dimse.tls import ServerTls, TlsFiles
+from vb_node.errors import ConfigError
 from vb_node.pipeline.application import furniture, installed
 from vb_node.runtime import assemble, commit, deliver, destinations, leftovers, receive, retain, work
 from vb_node.runtime.assemble import Assembler
@@ -27,6 +28,7 @@ from vb_node.runtime.cell import Cell, in_cell
 from vb_node.runtime.deliver import Deliverer
 from vb_node.runtime.receive import Receiver
 from vb_node.runtime.work import Worker
+from vb_node.tell.export import AuditExport
 
 log = logging.getLogger(__name__)
 
@@ -198,12 +200,7 @@ def _deliver(database: Database, settings: Settings, stop: threading.Event, _num
         Deliverer(database, results_of(settings), destination, settings.node.ae_title).step
         for destination in settings.destinations
     ]
-    threads = [
-        threading.Thread(target=turn, args=(f"deliver {name}", step, stop, database.changes))
-        for name, step in zip(known, steps, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
+    threads = _turn_beside(dict(zip((f"deliver {name}" for name in known), steps, strict=True)), database, stop)
 
     def park(now: float) -> bool:
         deliver.park_lost(database, known, now)
@@ -213,6 +210,25 @@ def _deliver(database: Database, settings: Settings, stop: threading.Event, _num
     turn(deliver.STATION, park, stop)
     for thread in threads:
         thread.join()
+
+
+def _tell(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
+    """Turn the export of the audit trail and the alerts, each for itself: whom one tells may hang or be away."""
+    steps: dict[str, Step] = {}
+    if settings.audit is not None:
+        steps["tell audit"] = AuditExport(database, settings, settings.audit).step
+    if not steps:
+        raise ConfigError("a section [audit] of the configuration expected: nobody is told of anything")
+    for thread in _turn_beside(steps, database, stop):
+        thread.join()
+
+
+def _turn_beside(steps: Mapping[str, Step], database: Database, stop: threading.Event) -> list[threading.Thread]:
+    """Turn each step in a thread of its own, until told to stop."""
+    threads = [threading.Thread(target=turn, args=(name, step, stop, database.changes)) for name, step in steps.items()]
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def retain_files(settings: Settings, stop: threading.Event) -> None:
@@ -230,4 +246,15 @@ def retain_files(settings: Settings, stop: threading.Event) -> None:
     database.close()
 
 
-STATIONS: dict[str, Station] = {"receive": _receive, "assemble": _assemble, "work": _work, "deliver": _deliver}
+STATIONS: dict[str, Station] = {
+    "receive": _receive,
+    "assemble": _assemble,
+    "work": _work,
+    "deliver": _deliver,
+    "tell": _tell,
+}
+
+
+def wanted(settings: Settings) -> list[str]:
+    """Name the stations that a configuration gives something to do."""
+    return [name for name in STATIONS if name != "tell" or settings.audit is not None]

@@ -13,10 +13,15 @@ import sys
 import threading
 import time
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-from storage import associations, stations
+from sqlalchemy.exc import OperationalError
+
+from storage import associations, audit, stations
 from storage.database import Damaged, Database, SchemaMismatch, has_wal_reset_fault
+from vb_node import __version__
 from vb_node.config import Settings
 from vb_node.errors import ConfigError
 from vb_node.pipeline.application import installed
@@ -70,10 +75,11 @@ def supervise(settings: Settings, config: Path) -> int:
     installed()
     stop = _stop_on_signals()
     counts = {"receive": settings.receive.process_count, "work": settings.work.workers}
-    names = [*line.STATIONS, *([WEB] if settings.web is not None else [])]
+    names = [*line.wanted(settings), *([WEB] if settings.web is not None else [])]
     numbered = [(name, number + 1) for name in names for number in range(counts.get(name, 1))]
     children = [(name, number, _spawn(name, number, config)) for name, number in numbered]
     threading.Thread(target=line.retain_files, args=(settings, stop), daemon=True).start()
+    _tell(settings, "node started", {"version": __version__, "config_sha256": sha256(config.read_bytes()).hexdigest()})
     log.info(
         "node started",
         extra={"ae_title": settings.node.ae_title, "host": settings.receive.host, "port": settings.receive.port},
@@ -84,9 +90,9 @@ def supervise(settings: Settings, config: Path) -> int:
                 continue
             log.error("station died", extra={"station": name, "exit_status": child.returncode})
             if child.returncode == WRONG_CONFIGURATION:
-                return _end(children, WRONG_CONFIGURATION)
+                return _end(settings, children, WRONG_CONFIGURATION)
             children[place] = (name, number, _spawn(name, number, config))
-    return _end(children, 0)
+    return _end(settings, children, 0)
 
 
 def _spawn(name: str, number: int, config: Path) -> subprocess.Popen[bytes]:
@@ -94,7 +100,16 @@ def _spawn(name: str, number: int, config: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=os.environ | {SUPERVISED: str(os.getpid()), NUMBER: str(number)})  # noqa: S603  our own program
 
 
-def _end(children: list[tuple[str, int, subprocess.Popen[bytes]]], status: int) -> int:
+def _tell(settings: Settings, event: str, details: dict[str, Any]) -> None:
+    """Write down that the node starts or stops; a ledger that cannot be written now stops neither."""
+    try:
+        with closing(Database(settings.database_url)) as database, database.write() as session:
+            audit.record(session, event, now=time.time(), actor="node", details=details)
+    except OperationalError:
+        log.exception("not in the audit trail", extra={"of": event})
+
+
+def _end(settings: Settings, children: list[tuple[str, int, subprocess.Popen[bytes]]], status: int) -> int:
     for _, _, child in children:
         child.terminate()
     deadline = time.monotonic() + STOP_S
@@ -104,6 +119,7 @@ def _end(children: list[tuple[str, int, subprocess.Popen[bytes]]], status: int) 
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+    _tell(settings, "node stopped", {"version": __version__, "exit_status": status})
     log.info("node stopped")
     return status
 
