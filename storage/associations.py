@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import Integer, cast, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from storage.schema import Association, Instance
@@ -56,8 +56,14 @@ def hosts(session: Session, sop_instance_uids: Collection[str]) -> Mapping[str, 
     return {uid: (peer, host) for uid, peer, host in rows}
 
 
+def last_arrival(session: Session, peer: str) -> float | None:
+    """Give when the last association that brought instances of a peer ended, or, while it is open, began."""
+    query = select(func.coalesce(Association.ended_at, Association.began_at)).where(Association.peer == peer)
+    return session.scalar(query.order_by(Association.began_at.desc()).limit(1))
+
+
 def days(session: Session, peer: str, *, since: float, until: float) -> int:
     """Count the days (of UTC) on which a peer brought instances."""
-    day = cast(Association.began_at / DAY_S, Integer)
+    day = func.round(Association.began_at / DAY_S - 0.5)  # a cast would round on one database and cut on the other
     query = select(func.count(day.distinct())).where(Association.peer == peer)
     return session.scalar(query.where(Association.began_at >= since, Association.began_at <= until)) or 0

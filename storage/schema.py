@@ -52,6 +52,7 @@ class Association(Table):
     """One association that brought instances: open while ``ended_at`` is empty."""
 
     __tablename__ = "associations"
+    __table_args__ = (Index("associations_of_peer", "peer", "began_at"),)
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     peer: Mapped[str] = mapped_column(String(64))

@@ -15,7 +15,7 @@ from storage import associations, audit, stations
 from storage.database import Database
 from storage.disk import Disk
 from storage.spool import Spool
-from vb_node.config import Settings
+from vb_node.config import AlertsSettings, Settings
 from vb_node.dimse import commitment, door, scp
 from vb_node.dimse.guard import Limits
 from vb_node.dimse.listener import Listener
@@ -28,7 +28,10 @@ from vb_node.runtime.cell import Cell, in_cell
 from vb_node.runtime.deliver import Deliverer
 from vb_node.runtime.receive import Receiver
 from vb_node.runtime.work import Worker
+from vb_node.tell.alerts import Channel, Lookout, Messenger
 from vb_node.tell.export import AuditExport
+from vb_node.tell.mail import Mail
+from vb_node.tell.webhook import Webhook
 
 log = logging.getLogger(__name__)
 
@@ -217,10 +220,23 @@ def _tell(database: Database, settings: Settings, stop: threading.Event, _number
     steps: dict[str, Step] = {}
     if settings.audit is not None:
         steps["tell audit"] = AuditExport(database, settings, settings.audit).step
+    if settings.alerts is not None:
+        steps |= _alerting(database, settings, settings.alerts)
     if not steps:
-        raise ConfigError("a section [audit] of the configuration expected: nobody is told of anything")
+        raise ConfigError("[audit] or [alerts] of the configuration expected: nobody is to be told of anything")
     for thread in _turn_beside(steps, database, stop):
         thread.join()
+
+
+def _alerting(database: Database, settings: Settings, own: AlertsSettings) -> dict[str, Step]:
+    node, channels = settings.node.ae_title, dict[str, Channel]()
+    if own.mail is not None:
+        channels["mail"] = Mail(own.mail, node)
+    if own.webhook is not None:
+        channels["webhook"] = Webhook(own.webhook, node)
+    lookout = Lookout(database, settings, own, retain.disk_of(settings), list(channels))
+    steps: dict[str, Step] = {"tell alerts": lookout.step}
+    return steps | {f"tell {name}": Messenger(database, name, channel).step for name, channel in channels.items()}
 
 
 def _turn_beside(steps: Mapping[str, Step], database: Database, stop: threading.Event) -> list[threading.Thread]:
@@ -257,4 +273,4 @@ STATIONS: dict[str, Station] = {
 
 def wanted(settings: Settings) -> list[str]:
     """Name the stations that a configuration gives something to do."""
-    return [name for name in STATIONS if name != "tell" or settings.audit is not None]
+    return [name for name in STATIONS if name != "tell" or settings.audit or settings.alerts]

@@ -179,6 +179,8 @@ LEFT_OUT: Final = {
     "destination down": _DUTY,
     "destination up": _DUTY,
     "disk full": _DUTY,
+    "alert raised": _DUTY,
+    "alert cleared": _DUTY,
 }
 
 

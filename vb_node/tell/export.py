@@ -9,6 +9,7 @@ from vb_node.config import AuditSettings, DestinationSettings, Settings
 from vb_node.dimse.tls import ClientTls, TlsFiles
 from vb_node.errors import Later
 from vb_node.tell.audit_events import LEFT_OUT, MESSAGES, Around, Place, messages
+from vb_node.tell.pause import Pause
 from vb_node.tell.syslog import Repository, frame
 
 log = logging.getLogger(__name__)
@@ -29,14 +30,14 @@ class AuditExport:
         source = audit.source or settings.node.ae_title
         places = {one.name: place_of(one) for one in settings.destinations}
         self.around = Around(source, settings.node.ae_title, audit.site, places=places)
-        self._rests, self._since, self._is_away = 0.0, 0.0, False
+        self._pause, self._is_away = Pause(), False
 
     def step(self, now: float) -> bool:
         """Hand on the next lines; give False if there are none, or it is too early.
 
         A pause lets the lines of a study gather, which one message then tells of.
         """
-        if 0 <= now - self._since < self._rests:
+        if self._pause.holds(now):
             return False
         with self.database.read() as session:
             lines = exports.following(session, CURSOR, limit=LINES)
@@ -52,7 +53,7 @@ class AuditExport:
             return False
         with self.database.write() as session:
             exports.advance(session, CURSOR, lines[-1].seq)
-        self._rest(now, 0.0 if len(lines) == LINES else PAUSE_S)
+        self._pause.begin(now, 0.0 if len(lines) == LINES else PAUSE_S)
         return True
 
     def _send(self, frames: list[bytes], now: float) -> bool:
@@ -63,15 +64,12 @@ class AuditExport:
             if not self._is_away:
                 log.warning("audit repository away", extra={"why": str(later)})
             self._is_away = True
-            self._rest(now, RETRY_S)
+            self._pause.begin(now, RETRY_S)
             return False
         if self._is_away:
             log.info("audit repository back")
         self._is_away = False
         return True
-
-    def _rest(self, now: float, rests: float) -> None:
-        self._since, self._rests = now, rests
 
 
 def place_of(settings: DestinationSettings) -> Place:

@@ -1,4 +1,4 @@
-"""What is told to others: cursors of the audit trail, alerts, and notices on their way"""
+"""What is told to others: cursors of the audit trail, alerts, and notices on their way; when a peer last came"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -37,3 +37,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_notices_channel", "notices", ["channel"])
+    op.create_index("associations_of_peer", "associations", ["peer", "began_at"])
