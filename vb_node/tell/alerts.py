@@ -15,7 +15,8 @@ from vb_node.tell.pause import Pause
 
 log = logging.getLogger(__name__)
 
-START_S, LOOK_S, SECOND_TRY_S, LONGEST_WAIT_S = 5.0, 15.0, 30.0, 600.0
+START_S, LOOK_S, IDLE_S = 5.0, 15.0, 2.0
+SECOND_TRY_S, LONGEST_WAIT_S = 30.0, 600.0
 AT_ONCE = 100
 
 
@@ -67,6 +68,7 @@ class Messenger:
         with self.database.read() as session:
             notices = alerts.pending(session, self.name, limit=AT_ONCE)
         if not notices:
+            self._pause.begin(now, IDLE_S)
             return False
         try:
             self.channel.send(notices)

@@ -44,6 +44,7 @@ class AuditExport:
             uids = {one.sop_instance_uid for one in lines if one.event == "instance received"}
             hosts = associations.hosts(session, [uid for uid in uids if uid])
         if not lines:
+            self._pause.begin(now, PAUSE_S)
             return False
         for unknown in {line.event for line in lines} - KNOWN:
             log.warning("event without an audit message", extra={"of": unknown})
