@@ -7,6 +7,8 @@ from sqlalchemy.orm import Session
 
 from storage.schema import Association, Instance
 
+DAY_S = 86400.0
+
 
 def note(session: Session, association_id: str, peer: str, host: str, *, listener: str, now: float) -> None:
     """Write an association down, once, with the first instance that it brings to a process of the listener."""
@@ -43,3 +45,25 @@ def by_series(session: Session, series_instance_uids: Collection[str]) -> Mappin
 def get(session: Session, association_ids: Collection[str]) -> list[Association]:
     """Give associations by their ids."""
     return list(session.scalars(select(Association).where(Association.id.in_(association_ids))))
+
+
+def hosts(session: Session, sop_instance_uids: Collection[str]) -> Mapping[str, tuple[str, str]]:
+    """Give peer and host of the association that brought each instance last, where it is known."""
+    query = select(Instance.sop_instance_uid, Association.peer, Association.host).join(
+        Association, Instance.association_id == Association.id
+    )
+    rows = session.execute(query.where(Instance.sop_instance_uid.in_(sop_instance_uids)))
+    return {uid: (peer, host) for uid, peer, host in rows}
+
+
+def last_arrival(session: Session, peer: str) -> float | None:
+    """Give when the last association that brought instances of a peer ended, or, while it is open, began."""
+    query = select(func.coalesce(Association.ended_at, Association.began_at)).where(Association.peer == peer)
+    return session.scalar(query.order_by(Association.began_at.desc()).limit(1))
+
+
+def days(session: Session, peer: str, *, since: float, until: float) -> int:
+    """Count the days (of UTC) on which a peer brought instances."""
+    day = func.round(Association.began_at / DAY_S - 0.5)  # a cast would round on one database and cut on the other
+    query = select(func.count(day.distinct())).where(Association.peer == peer)
+    return session.scalar(query.where(Association.began_at >= since, Association.began_at <= until)) or 0

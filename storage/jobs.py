@@ -88,7 +88,12 @@ def claim(session: Session, owner: str, *, lease_s: float, now: float) -> tuple[
     job.state, job.owner, job.lease_until = "IN PROGRESS", owner, now + lease_s
     job.token, job.attempts = job.token + 1, job.attempts + 1
     job.started_at, job.step, job.progress = now, None, 0.0
-    details = {"attempt": job.attempts, "after": "lost lease" if was == "IN PROGRESS" else was}
+    details = {
+        "attempt": job.attempts,
+        "after": "lost lease" if was == "IN PROGRESS" else was,
+        "application": job.application,
+        "version": job.version,
+    }
     audit.record(session, "job claimed", now=now, actor=owner, details=details, **audit.keys_of(job))
     return job, Lease(job.id, job.token)
 

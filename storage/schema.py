@@ -14,6 +14,7 @@ Digest = String(64)
 
 JOB_STATES = ("SCHEDULED", "IN PROGRESS", "COMPLETED", "FAILED", "CANCELED")
 ROLES = ("viewer", "operator", "admin", "auditor")
+CHANGES = ("raised", "cleared")
 DELIVERY_STATES = ("pending", "sending", "sent", "committed", "retry", "parked", "superseded")
 
 
@@ -51,6 +52,7 @@ class Association(Table):
     """One association that brought instances: open while ``ended_at`` is empty."""
 
     __tablename__ = "associations"
+    __table_args__ = (Index("associations_of_peer", "peer", "began_at"),)
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     peer: Mapped[str] = mapped_column(String(64))
@@ -247,6 +249,41 @@ class AuditHead(Table):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     digest: Mapped[str] = mapped_column(Digest)
+
+
+class Cursor(Table):
+    """How far a reader of the audit trail has come: up to and with ``seq`` it has handed on everything."""
+
+    __tablename__ = "cursors"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    seq: Mapped[int]
+
+
+class Alert(Table):
+    """A condition that is so, and was told of; the row goes when it is so no more."""
+
+    __tablename__ = "alerts"
+
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(64), primary_key=True)
+    raised_at: Mapped[float]
+    detail: Mapped[str] = mapped_column(String(1000))
+
+
+class Notice(Table):
+    """An alert that was raised or cleared, on its way by one channel; the row goes when it has arrived."""
+
+    __tablename__ = "notices"
+    __table_args__ = (_one_of("change", CHANGES),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    channel: Mapped[str] = mapped_column(String(16), index=True)
+    at: Mapped[float]
+    change: Mapped[str] = mapped_column(String(8))
+    kind: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(String(64))
+    detail: Mapped[str] = mapped_column(String(1000))
 
 
 class Station(Table):

@@ -43,9 +43,3 @@ def outcomes(session: Session, after: int, last: int) -> list[tuple[str, dict[st
     query = select(Job.application, Job.outcome).join(Event, Event.job_id == Job.id)
     query = query.where(Event.seq > after, Event.seq <= last, Event.event == "job completed")
     return [(application, outcome) for application, outcome in session.execute(query)]
-
-
-def last_arrival(session: Session, peer: str) -> float | None:
-    """Give when the last instance of a peer came."""
-    query = select(Event.at).where(Event.peer == peer, Event.event == "instance received")
-    return session.scalar(query.order_by(Event.seq.desc()).limit(1))

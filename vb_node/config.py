@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from vb_node.errors import ConfigError
@@ -24,6 +24,7 @@ EXAMPLE = Path(__file__).with_name("example.toml").read_text("utf-8")
 ViewerProfile = Literal["standard", "heat-map", "pdf", "objects", "key-images", "everything"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 HostName = Annotated[str, BeforeValidator(lambda text: str(text).lower()), Field(pattern=r"^[a-z0-9.:-]{1,253}$")]
+MailAddress = Annotated[str, Field(pattern=r"^[^\s@<>,;\"]{1,64}@[A-Za-z0-9.-]{1,253}$")]
 # As `openssl x509 -fingerprint -sha256` prints it, or without colons.
 Fingerprint = Annotated[
     str, BeforeValidator(lambda text: str(text).replace(":", "").lower()), Field(pattern=r"^[0-9a-f]{64}$")
@@ -246,6 +247,61 @@ class RetentionSettings(Section):
     reserve_mb: Annotated[int, Field(ge=1)] = 64
 
 
+class AuditSettings(Section):
+    """The audit repository of the site (PS3.15 A.5 and A.6); without ``source`` the node is named by its AE title."""
+
+    kind: Literal["syslog-tls"] = "syslog-tls"
+    host: HostName
+    port: Port = 6514
+    source: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    site: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    tls: DestinationTlsSettings
+
+
+class MailSettings(Section):
+    """The site's mail server; the password is that of ``user``, and comes from a file or the environment."""
+
+    host: HostName
+    port: Port = 587
+    security: Literal["starttls", "tls"] = "starttls"
+    sender: MailAddress
+    to: Annotated[tuple[MailAddress, ...], Field(min_length=1)]
+    user: str | None = None
+    password_file: Path | None = None
+    password: SecretStr | None = None
+    ca_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _can_log_in(self) -> Self:
+        if (self.user is None) != (self.password is None and self.password_file is None):
+            raise ValueError("user needs password_file (or the password by the environment), and they need user")
+        return self
+
+
+class WebhookSettings(Section):
+    """Where alerts go as JSON, signed with the secret in a file."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]
+    secret_file: Path
+    ca_file: Path | None = None
+
+
+class AlertsSettings(Section):
+    """Whom to tell, and of what: later than ``objective_min``, silent for ``silent_h``, down for ``down_min``."""
+
+    objective_min: Annotated[float, Field(gt=0)] = 30.0
+    silent_h: Annotated[float, Field(gt=0)] = 24.0
+    down_min: Annotated[float, Field(ge=0)] = 15.0
+    mail: MailSettings | None = None
+    webhook: WebhookSettings | None = None
+
+    @model_validator(mode="after")
+    def _reaches_somebody(self) -> Self:
+        if self.mail is None and self.webhook is None:
+            raise ValueError("[alerts.mail] or [alerts.webhook] expected: alerts must reach somebody")
+        return self
+
+
 class VlmSettings(Section):
     """A vision-language model in a local folder (``model``), or behind the ``url`` of an OpenAI-compatible service."""
 
@@ -304,6 +360,8 @@ class Settings(BaseSettings):
     virtual_biopsy: VirtualBiopsySettings = VirtualBiopsySettings()
     web: WebSettings | None = None
     retention: RetentionSettings = RetentionSettings()
+    audit: AuditSettings | None = None
+    alerts: AlertsSettings | None = None
 
     @classmethod
     def settings_customise_sources(
@@ -389,9 +447,16 @@ def _place_at(home: Path, values: dict[str, Any]) -> None:
             node["database_file"] = str(home / str(node["database_file"]))
         if str(node.get("database", "")).startswith(SQLITE):
             node["database"] = SQLITE + str(home / node["database"].removeprefix(SQLITE))
-    for section in (values.get("receive"), values.get("web"), *values.get("destinations", ())):
+    for section in (
+        values.get("receive"),
+        values.get("web"),
+        values.get("audit"),
+        *_tables(values.get("alerts"), "mail", "webhook"),
+        *values.get("destinations", ()),
+    ):
         if isinstance(section, dict):
             _place_files(home, section, "folder", "authorization_file", "ca_file", "metrics_token_file")
+            _place_files(home, section, "password_file", "secret_file")
             _place_files(home, section.get("tls"), "certificate", "key", "ca", "crl")
             peers = section.get("peers")
             for peer in peers if isinstance(peers, list) else ():
@@ -399,6 +464,10 @@ def _place_at(home: Path, values: dict[str, Any]) -> None:
     application = values.get("virtual_biopsy")
     if isinstance(application, dict):
         _place_files(home, application.get("vlm"), "model", "api_key_file", "ca_file")
+
+
+def _tables(section: Any, *names: str) -> list[Any]:
+    return [section.get(name) for name in names] if isinstance(section, dict) else []
 
 
 def _place_files(home: Path, section: Any, *names: str) -> None:

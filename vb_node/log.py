@@ -40,7 +40,7 @@ def start(level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("pynetdicom", "pydicom", "alembic", "highdicom"):
+    for chatty in ("pynetdicom", "pydicom", "alembic", "highdicom", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     # pydicom's warnings quote values, and values are patient data
     logging.captureWarnings(capture=True)

@@ -22,12 +22,12 @@ from vb_node.changes import Change
 from vb_node.config import Settings
 from vb_node.errors import ConfigError, NodeError
 from vb_node.runtime.node import open_ledger
-from vb_node.runtime.supervisor import APPLIED, REFUSED, START_S, TAKEN_BACK, pid_of
+from vb_node.runtime.supervisor import START_S, pid_of
 
-ASKED = "configuration change asked"
+APPLIED, REFUSED, TAKEN_BACK = "configuration applied", "configuration refused", "configuration taken back"
 LOOK_S, LONGEST_S = 0.3, 5 * START_S
 
-Tell = Callable[[str, list[dict[str, Any]]], None]
+Present = Callable[[str, list[dict[str, Any]]], None]
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def compare(file: Path, new: Path) -> list[Change]:
     return changes.between(config.load(file), config.load(new, file.parent))
 
 
-def apply(file: Path, new: Path, *, is_forced: bool, tell: Tell) -> Outcome:
-    """Put ``new`` in the place of ``file`` and bring the node to it, if one runs; ``tell`` hears of each step.
+def apply(file: Path, new: Path, *, is_forced: bool, present: Present) -> Outcome:
+    """Put ``new`` in the place of ``file`` and bring the node to it, if one runs; ``present`` shows rows under a title.
 
     Raises
     ------
@@ -57,12 +57,12 @@ def apply(file: Path, new: Path, *, is_forced: bool, tell: Tell) -> Outcome:
     differing = changes.between(former, wanted)
     if not differing:
         return Outcome(True, f"{new} says what {file} says: nothing to change")
-    tell("Changes", [vars(one) for one in differing])
+    present("Changes", [vars(one) for one in differing])
     running = pid_of(former)
     if running is not None:
         changes.check(differing)
     if not is_forced:
-        _examine(former, wanted, tell)
+        _examine(former, wanted, present)
     before, content = file.read_bytes(), new.read_bytes()
     with closing(open_ledger(former)) as database:
         asked = _write_down(database, content, differing)
@@ -76,13 +76,13 @@ def apply(file: Path, new: Path, *, is_forced: bool, tell: Tell) -> Outcome:
     return outcome
 
 
-def _examine(former: Settings, wanted: Settings, tell: Tell) -> None:
+def _examine(former: Settings, wanted: Settings, present: Present) -> None:
     """Refuse what the doctor finds wrong and did not find wrong before."""
     known = {one.about for one in doctor.examine_configuration(former) if one.state == doctor.WRONG}
     found = [one for one in doctor.examine_configuration(wanted) if one.state == doctor.WRONG]
     wrong = [one for one in found if one.about not in known]
     if wrong:
-        tell("Found wrong", [vars(one) for one in wrong])
+        present("Found wrong", [vars(one) for one in wrong])
         raise NodeError("not applied: mend what was found wrong, or apply it with --anyway")
 
 
@@ -91,7 +91,14 @@ def _write_down(database: Database, content: bytes, differing: Sequence[Change])
     digest = hashlib.sha256(content).hexdigest()
     details = {"file_sha256": digest, "changes": [vars(one) for one in differing]}
     with database.write() as session:
-        audit.record(session, ASKED, now=time.time(), actor="config", user=getpass.getuser(), details=details)
+        audit.record(
+            session,
+            "configuration change asked",
+            now=time.time(),
+            actor="config",
+            user=getpass.getuser(),
+            details=details,
+        )
     return digest
 
 

@@ -10,7 +10,7 @@ from listener_process import instance
 from pdu import ASSOCIATE_AC, ASSOCIATE_RJ, Raw, store_rq
 from processes import TOML, Node, free_port, wait_until
 
-from vb_node.runtime.supervisor import APPLIED, REFUSED, TAKEN_BACK
+from vb_node.reconfigure import APPLIED, REFUSED, TAKEN_BACK
 
 WITHIN_S = 60.0
 WEB = "\n[web]\nport = {port}\n"

@@ -15,6 +15,7 @@ from pydicom import dcmread
 
 from storage import outages
 from storage.schema import Job
+from vb_node import __version__, changes, config
 from vb_node.dicom import codes
 from vb_node.dicom.sr_tree import find
 from vb_node.runtime.receive import data_set_of
@@ -221,6 +222,19 @@ def test_an_unknown_peer_is_not_answered(make_node: MakeNode, series: list[Path]
     assert "Calling AE Title Not Recognized" in stranger.stdout + stranger.stderr
     wait_until(lambda: bool(node.events(event="association rejected")), 20, "the rejection is told")
     assert [event.peer for event in node.events(event="association rejected")] == ["STRANGER"]
+
+
+def test_the_start_and_the_end_of_the_node_stand_in_its_audit_trail(make_node: MakeNode) -> None:
+    node = make_node(free_port())
+
+    node.start()
+    node.stop()
+
+    started, stopped = node.events(event="node started"), node.events(event="node stopped")
+    assert [one.details for one in started] == [
+        {"version": __version__, "configuration_sha256": changes.digest(config.load(node.config))}
+    ]
+    assert [one.details["exit_status"] for one in stopped] == [0]
 
 
 def test_results_wait_for_a_pacs_that_is_down(make_node: MakeNode, tmp_path: Path, series: list[Path]) -> None:

@@ -31,7 +31,8 @@ def test_the_example_names_every_key() -> None:
     sections |= {"peers": config.PeerSettings, "receive.tls": config.ReceiveTlsSettings}
     sections |= {"destinations.tls": config.DestinationTlsSettings}
     sections |= {"retention": config.RetentionSettings, "web": config.WebSettings, "web.peers": config.WebPeerSettings}
-    sections |= {"virtual_biopsy.vlm": config.VlmSettings}
+    sections |= {"virtual_biopsy.vlm": config.VlmSettings, "audit": config.AuditSettings}
+    sections |= {"alerts": config.AlertsSettings, "mail": config.MailSettings, "webhook": config.WebhookSettings}
 
     keys = {key for section in sections.values() for key in section.model_fields} - {"tls", "peers"}  # tables
     missing = [key for key in keys if f"{key} =" not in config.EXAMPLE and f".{key}]" not in config.EXAMPLE]
@@ -52,6 +53,37 @@ def test_the_web_section_of_the_example_holds_when_it_is_uncommented(tmp_path: P
     assert settings.web.metrics_token_file == Path("/run/secrets/metrics")
     beside = {"tls": None, "peers": (), "hosts": (), "metrics_token_file": None}
     assert settings.web.model_copy(update=beside) == config.WebSettings()
+
+
+def test_the_sections_audit_and_alerts_of_the_example_hold_when_they_are_uncommented(tmp_path: Path) -> None:
+    section = config.EXAMPLE.split("# [audit]", 1)[1].split("# [web]", 1)[0]
+
+    settings = _load(tmp_path, "[audit]" + section.replace("\n# ", "\n").replace('password = ""', ""))
+
+    assert settings.audit is not None
+    assert settings.audit.tls.ca == tmp_path / "hospital-ca.pem"
+    assert settings.audit.port == config.AuditSettings.model_fields["port"].default
+    assert settings.alerts is not None
+    assert settings.alerts.mail is not None
+    assert settings.alerts.mail.ca_file == tmp_path / "hospital-ca.pem"
+    assert settings.alerts.webhook is not None
+    assert settings.alerts.webhook.secret_file == Path("/run/secrets/webhook")
+    beside = {"mail": settings.alerts.mail, "webhook": settings.alerts.webhook}
+    assert settings.alerts == config.AlertsSettings(**beside)
+
+
+def test_the_password_of_the_mail_server_comes_from_the_environment_and_shows_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VB_NODE_ALERTS__MAIL__PASSWORD", "open sesame")
+
+    settings = _load(tmp_path, '[alerts.mail]\nhost = "m"\nsender = "a@b"\nto = ["c@d"]\nuser = "u"')
+
+    assert settings.alerts is not None
+    assert settings.alerts.mail is not None
+    assert settings.alerts.mail.password is not None
+    assert settings.alerts.mail.password.get_secret_value() == "open sesame"
+    assert "sesame" not in repr(settings)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +109,15 @@ def test_the_web_section_of_the_example_holds_when_it_is_uncommented(tmp_path: P
         ('[virtual_biopsy.vlm]\nmodel = "m"\nurl = "http://gpu/v1"', "either model, a local folder, or url"),
         ('[virtual_biopsy.vlm]\nurl = "http://gpu/v1"', "url needs served_model"),
         ('[virtual_biopsy.vlm]\nurl = "http://me:secret@gpu/v1"', "virtual_biopsy.vlm.url"),
+        ("[audit]\nport = 6514", "audit.host"),
+        ('[audit]\nhost = "a"\nport = 6514', "audit.tls"),
+        ('[audit]\nhost = "a"\nkind = "udp"\n[audit.tls]\nca = "c.pem"', "audit.kind"),
+        ("[alerts]\nsilent_h = 12", "alerts must reach somebody"),
+        ('[alerts.mail]\nhost = "m"\nsender = "a@b"\nto = []', "alerts.mail.to"),
+        ('[alerts.mail]\nhost = "m"\nsender = "a@b"\nto = ["a@b\\nBcc: c@d"]', "alerts.mail.to"),
+        ('[alerts.mail]\nhost = "m"\nsender = "a@b"\nto = ["c@d"]\nuser = "u"', "needs password_file"),
+        ('[alerts.mail]\nhost = "m"\nsender = "a@b"\nto = ["c@d"]\nsecurity = "none"', "alerts.mail.security"),
+        ('[alerts.webhook]\nurl = "https://me:secret@duty"\nsecret_file = "s"', "alerts.webhook.url"),
         ("[node\n", "TOML"),
         ("node = 3", "node"),
     ],

@@ -12,7 +12,7 @@ FLOORS = (
     ("doctor",),
     ("show",),
     ("runtime", "applications", "training", "simulate"),
-    ("pipeline", "changes"),
+    ("pipeline", "changes", "tell"),
     ("dicom", "dimse", "dicomweb", "models"),
     ("config", "log"),
     ("types",),

@@ -40,9 +40,9 @@ def config_apply(
     """
     from vb_node import reconfigure, show
 
-    def tell(title: str, rows: list[dict[str, Any]]) -> None:
+    def present(title: str, rows: list[dict[str, Any]]) -> None:
         show.rows(title, rows, as_json=False)
 
-    outcome = reconfigure.apply(config, new, is_forced=anyway, tell=tell)
+    outcome = reconfigure.apply(config, new, is_forced=anyway, present=present)
     typer.echo(outcome.words)
     raise typer.Exit(0 if outcome.is_applied else FAILED)

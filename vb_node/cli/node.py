@@ -51,7 +51,8 @@ def init(file: Annotated[Path, typer.Argument()] = DEFAULT_CONFIG) -> None:
 def serve(
     config: Config = DEFAULT_CONFIG,
     only: Annotated[
-        Literal["receive", "assemble", "work", "deliver", "web"] | None, typer.Option(help="Run one station, not all.")
+        Literal["receive", "assemble", "work", "deliver", "tell", "web"] | None,
+        typer.Option(help="Run one station, not all."),
     ] = None,
 ) -> None:
     """Run the node until it is told to stop (SIGTERM).

@@ -11,8 +11,8 @@ from pydicom.datadict import dictionary_description
 
 from storage import commitments, deliveries, outages
 from vb_node import __version__
-from vb_node.config import DestinationSettings, Settings, WebSettings
-from vb_node.conformance import attributes, content, example, network, origin, settings, web
+from vb_node.config import AuditSettings, DestinationSettings, Settings, WebSettings
+from vb_node.conformance import attributes, audit, content, example, network, origin, settings, web
 from vb_node.conformance.markdown import code
 from vb_node.dicom import codes, source
 from vb_node.dicom.provenance import MANUFACTURER, MODEL_NAME
@@ -21,6 +21,7 @@ from vb_node.dicomweb import service
 from vb_node.dimse import commitment, implementation, scu, status
 from vb_node.dimse.guard import Limits
 from vb_node.pipeline.select import IMAGE_CLASSES
+from vb_node.tell import audit_message, syslog
 
 DEFAULTS = "the defaults; `--config node.toml` gives the AE titles and addresses of a node"
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
@@ -34,6 +35,7 @@ def statement(configured: Settings, *, is_default: bool) -> str:
         | _objects()
         | _configuration(configured)
         | _associations()
+        | _audit()
     )
 
 
@@ -110,6 +112,22 @@ def _associations() -> dict[str, str]:
         "meanings": network.meanings(),
         "http_answers": web.answers(),
         "http_reasons": web.reasons(),
+    }
+
+
+def _audit() -> dict[str, str]:
+    proof = audit_message.LINE_DIGEST
+    return {
+        "audit_port": str(AuditSettings.model_fields["port"].default),
+        "message_id": syslog.MESSAGE_ID,
+        "facility": str(syslog.FACILITY),
+        "notice": str(syslog.NOTICE),
+        "warning": str(syslog.WARNING),
+        "audit_messages": audit.messages(),
+        "audit_left_out": audit.left_out(),
+        "audit_type": audit_message.APPLICATION_SERVER,
+        "proof": f"{proof.value}, {proof.scheme_designator}",
+        "proof_meaning": proof.meaning,
     }
 
 

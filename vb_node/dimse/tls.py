@@ -104,13 +104,14 @@ class ClientTls:
 
     files: TlsFiles
     checks_host: bool = True
+    section: str = "destinations.tls"
 
     def context(self) -> ssl.SSLContext:
         """Read the files; raise ``ConfigError`` where one is missing or is not what it should be."""
         try:
             context = _context(ssl.PROTOCOL_TLS_CLIENT, self.files)
         except (OSError, ValueError) as error:
-            raise ConfigError(f"destinations.tls: ca, certificate and key as PEM files expected: {error}") from error
+            raise ConfigError(f"{self.section}: ca, certificate and key as PEM files expected: {error}") from error
         context.check_hostname = self.checks_host
         return context
 

@@ -4,7 +4,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -15,11 +15,12 @@ from storage import associations, audit, stations
 from storage.database import Database
 from storage.disk import Disk
 from storage.spool import Spool
-from vb_node.config import Settings
+from vb_node.config import AlertsSettings, Settings
 from vb_node.dimse import commitment, door, scp
 from vb_node.dimse.guard import Limits
 from vb_node.dimse.listener import Listener
 from vb_node.dimse.tls import ServerTls, TlsFiles
+from vb_node.errors import ConfigError
 from vb_node.pipeline.application import furniture, installed
 from vb_node.runtime import assemble, commit, deliver, destinations, leftovers, receive, retain, supervised, work
 from vb_node.runtime.assemble import Assembler
@@ -27,6 +28,10 @@ from vb_node.runtime.cell import Cell, in_cell
 from vb_node.runtime.deliver import Deliverer
 from vb_node.runtime.receive import Receiver
 from vb_node.runtime.work import Worker
+from vb_node.tell.alerts import Channel, Lookout, Messenger
+from vb_node.tell.export import AuditExport
+from vb_node.tell.mail import Mail
+from vb_node.tell.webhook import Webhook
 
 log = logging.getLogger(__name__)
 
@@ -204,12 +209,7 @@ def _deliver(database: Database, settings: Settings, stop: threading.Event, _num
         Deliverer(database, results_of(settings), destination, settings.node.ae_title).step
         for destination in settings.destinations
     ]
-    threads = [
-        threading.Thread(target=turn, args=(f"deliver {name}", step, stop, database.changes))
-        for name, step in zip(known, steps, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
+    threads = _turn_beside(dict(zip((f"deliver {name}" for name in known), steps, strict=True)), database, stop)
 
     def park(now: float) -> bool:
         deliver.park_lost(database, known, now)
@@ -219,6 +219,38 @@ def _deliver(database: Database, settings: Settings, stop: threading.Event, _num
     turn(deliver.STATION, park, stop)
     for thread in threads:
         thread.join()
+
+
+def _tell(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
+    """Turn the export of the audit trail and the alerts, each for itself: whom one tells may hang or be away."""
+    steps: dict[str, Step] = {}
+    if settings.audit is not None:
+        steps["tell audit"] = AuditExport(database, settings, settings.audit).step
+    if settings.alerts is not None:
+        steps |= _alerting(database, settings, settings.alerts)
+    if not steps:
+        raise ConfigError("[audit] or [alerts] of the configuration expected: nobody is to be told of anything")
+    for thread in _turn_beside(steps, database, stop):
+        thread.join()
+
+
+def _alerting(database: Database, settings: Settings, own: AlertsSettings) -> dict[str, Step]:
+    node, channels = settings.node.ae_title, dict[str, Channel]()
+    if own.mail is not None:
+        channels["mail"] = Mail(own.mail, node)
+    if own.webhook is not None:
+        channels["webhook"] = Webhook(own.webhook, node)
+    lookout = Lookout(database, settings, own, retain.disk_of(settings), list(channels))
+    steps: dict[str, Step] = {"tell alerts": lookout.step}
+    return steps | {f"tell {name}": Messenger(database, name, channel).step for name, channel in channels.items()}
+
+
+def _turn_beside(steps: Mapping[str, Step], database: Database, stop: threading.Event) -> list[threading.Thread]:
+    """Turn each step in a thread of its own, until told to stop."""
+    threads = [threading.Thread(target=turn, args=(name, step, stop, database.changes)) for name, step in steps.items()]
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def retain_files(settings: Settings, stop: threading.Event) -> None:
@@ -236,4 +268,15 @@ def retain_files(settings: Settings, stop: threading.Event) -> None:
     database.close()
 
 
-STATIONS: dict[str, Station] = {"receive": _receive, "assemble": _assemble, "work": _work, "deliver": _deliver}
+STATIONS: dict[str, Station] = {
+    "receive": _receive,
+    "assemble": _assemble,
+    "work": _work,
+    "deliver": _deliver,
+    "tell": _tell,
+}
+
+
+def wanted(settings: Settings) -> list[str]:
+    """Name the stations that a configuration gives something to do."""
+    return [name for name in STATIONS if name != "tell" or settings.audit or settings.alerts]

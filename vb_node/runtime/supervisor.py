@@ -24,14 +24,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from sqlalchemy.exc import OperationalError
+
 from storage import audit, stations
+from storage.database import Database
 from vb_node import __version__, changes, config
 from vb_node.config import Settings
 from vb_node.dimse.listener import bind
 from vb_node.errors import ConfigError
 from vb_node.pipeline.application import installed
 from vb_node.runtime import line, receive, supervised
-from vb_node.runtime.node import check_ledger, open_ledger
+from vb_node.runtime.node import check_ledger
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +42,6 @@ RESTART_S, STOP_S, START_S = 1.0, 15.0, 60.0
 WEB = "web"  # the station of the floor above
 LISTENING = (receive.STATION, WEB)
 WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
-APPLIED, REFUSED, TAKEN_BACK = "configuration applied", "configuration refused", "configuration taken back"
 
 Address = tuple[str, int]
 
@@ -103,7 +105,8 @@ class Supervisor:
         for name, count in _counts(self._settings).items():
             self._children += [self._start(name, number + 1) for number in range(count)]
         asked = self._settings.receive
-        self._tell("node started", version=__version__, configuration=changes.digest(self._settings))
+        said: dict[str, Any] = {"version": __version__, "configuration_sha256": changes.digest(self._settings)}
+        self._tell("node started", **said)
         log.info(
             "node started",
             extra={"ae_title": self._settings.node.ae_title, "host": asked.host, "port": asked.port},
@@ -116,7 +119,7 @@ class Supervisor:
             status = self._look()
         self._janitor.set()
         _end([*self._children, *self._leaving])
-        self._tell("node stopped")
+        self._tell("node stopped", **said, exit_status=status or 0)
         log.info("node stopped")
         return status or 0
 
@@ -167,13 +170,13 @@ class Supervisor:
             said["file_sha256"] = hashlib.sha256(self._file.read_bytes()).hexdigest()
             values = config.read(self._file)
             settings = config.build(values, str(self._file))
-            said["configuration"] = changes.digest(settings)
+            said["configuration_sha256"] = changes.digest(settings)
             differing = changes.between(self._settings, settings)
             changes.check(differing)
             self._adopt(values, settings)
         except (ConfigError, OSError) as error:
             log.error("configuration refused, the former goes on", extra={"why": str(error)})
-            self._tell(REFUSED, "refused", **said, why=str(error))
+            self._tell("configuration refused", "refused", **said, why=str(error))
             return
         try:
             self._fit()
@@ -181,10 +184,10 @@ class Supervisor:
             log.error("configuration taken back, the former goes on", extra={"why": str(error)})
             self._adopt(*former)
             self._fit()
-            self._tell(TAKEN_BACK, "failure", **said, why=str(error))
+            self._tell("configuration taken back", "failure", **said, why=str(error))
         else:
             log.info("configuration applied", extra={"keys": [one.key for one in differing]})
-            self._tell(APPLIED, **said, changes=[vars(one) for one in differing])
+            self._tell("configuration applied", **said, changes=[vars(one) for one in differing])
         self._close_others()
 
     def _fit(self) -> None:
@@ -225,13 +228,17 @@ class Supervisor:
                 self._sockets.pop(address).close()
 
     def _forget(self, child: Child) -> None:
-        with closing(open_ledger(self._settings)) as database, database.write() as session:
+        with closing(Database(self._settings.database_url)) as database, database.write() as session:
             stations.forget(session, f"{child.name} {child.number}")
 
     def _tell(self, event: str, outcome: audit.Outcome = "success", **details: Any) -> None:
-        with closing(open_ledger(self._settings)) as database, database.write() as session:
-            user, now = getpass.getuser(), time.time()
-            audit.record(session, event, now=now, actor="node", user=user, outcome=outcome, details=details)
+        """Write an event down; a ledger that cannot be written now stops nothing."""
+        user, now = getpass.getuser(), time.time()
+        try:
+            with closing(Database(self._settings.database_url)) as database, database.write() as session:
+                audit.record(session, event, now=now, actor="node", user=user, outcome=outcome, details=details)
+        except OperationalError:
+            log.exception("not in the audit trail", extra={"of": event})
 
 
 def _all(settings: Settings) -> Settings:
@@ -240,7 +247,7 @@ def _all(settings: Settings) -> Settings:
 
 def _counts(settings: Settings) -> dict[str, int]:
     """Give how many processes each station has."""
-    counts = dict.fromkeys(line.STATIONS, 1)
+    counts = dict.fromkeys(line.wanted(settings), 1)
     counts |= {"receive": settings.receive.process_count, "work": settings.work.workers}
     return counts if settings.web is None else counts | {WEB: 1}
 

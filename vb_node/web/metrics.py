@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from storage import arrivals, deliveries, jobs, outages, stations, tally
+from storage import arrivals, associations, deliveries, jobs, outages, stations, tally
 from storage.database import Database
 from storage.disk import Disk
 from vb_node.config import Settings
@@ -80,7 +80,7 @@ class Metrics:
         with database.read() as session:
             self._seen = tally.end(session)
             for peer in self._peers:
-                self._now.last.labels(peer).set(tally.last_arrival(session, peer) or 0)
+                self._now.last.labels(peer).set(associations.last_arrival(session, peer) or 0)
 
     def routes(self) -> list[BaseRoute]:
         return [Route("/metrics", self.answer)]

@@ -44,15 +44,6 @@ def test_outcomes_of_completed_jobs_are_told(database: Database, schedule: Calla
     assert counts == dict.fromkeys(counts, 0) | {"COMPLETED": 1}
 
 
-def test_the_last_arrival_of_a_peer_is_known(database: Database, arrive: Callable[..., bool]) -> None:
-    arrive("1.2.3.1", now=100.0)
-    arrive("1.2.3.2", now=101.0)
-
-    with database.read() as session:
-        assert tally.last_arrival(session, "PACS") == 101.0
-        assert tally.last_arrival(session, "NOBODY") is None
-
-
 def test_jobs_are_listed_by_exact_values_and_read_on(database: Database, schedule: Callable[..., int | None]) -> None:
     for number in range(5):
         schedule(f"k{number}", series=f"1.2.3.{number}", now=200.0 + number)

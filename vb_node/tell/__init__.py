@@ -1,0 +1,1 @@
+"""Telling others: the audit trail to the site's repository, alerts to those on duty."""

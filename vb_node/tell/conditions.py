@@ -1,0 +1,90 @@
+"""What those on duty should know, asked of the ledger by the queries that pages and metrics ask too."""
+
+from collections.abc import Collection, Iterator
+
+from sqlalchemy.orm import Session
+
+from storage import associations, exports, jobs, overview
+from storage.alerts import Condition, Key
+from storage.disk import Disk
+from vb_node.config import AlertsSettings, Settings
+from vb_node.tell.export import CURSOR
+
+HOUR_S, DAY_S = 3600.0, 86400.0
+USUAL_DAYS, OF_DAYS = 3, 7
+"""A peer usually sends that did so on so many of the days before it fell silent."""
+DISK_MARGIN = 0.02
+"""Share of the disk that must be free again below the watermark: it moves all the time."""
+MOST = 10_000
+DISK = "data folder"
+
+
+def conditions(
+    session: Session, settings: Settings, alerts: AlertsSettings, disk: Disk, raised: Collection[Key], now: float
+) -> list[Condition]:
+    """List what is so now; ``raised`` is what was so when one looked last."""
+    late = now - 60 * alerts.objective_min
+    found = [*_stuck(session, late), *_quarantined(session), *_ways(session, settings, alerts, late, now)]
+    found += _silent(session, settings, now - HOUR_S * alerts.silent_h)
+    found += _disk(disk, raised)
+    if settings.audit is not None:
+        found += _audit(session, late)
+    return found
+
+
+def _stuck(session: Session, late: float) -> Iterator[Condition]:
+    for state in ("SCHEDULED", "IN PROGRESS"):
+        for job in jobs.listing(session, state=state, until=late, limit=MOST):
+            detail = f"{state} and not ended in time: does the worker run? `vb-node jobs show {job.id}`"
+            yield Condition("job stuck", f"job {job.id}", detail)
+
+
+def _quarantined(session: Session) -> Iterator[Condition]:
+    for job in jobs.listing(session, state="FAILED", reason="Quarantined", limit=MOST):
+        detail = f"its computation died too often: look at it, then `vb-node jobs retry {job.id}`"
+        yield Condition("job quarantined", f"job {job.id}", detail)
+
+
+def _ways(session: Session, settings: Settings, alerts: AlertsSettings, late: float, now: float) -> Iterator[Condition]:
+    for way in overview.ways(session, [one.name for one in settings.destinations]):
+        name, parked = way.destination, way.states.get("parked", 0)
+        if parked:
+            detail = f"results that wait for a person: {parked}; `vb-node jobs retry` when the destination takes them"
+            yield Condition("delivery parked", name, detail)
+        if way.down_since is not None:
+            if now - way.down_since >= 60 * alerts.down_min:
+                detail = "it cannot be reached: its results wait, and go in order when it is back"
+                yield Condition("destination down", name, detail)
+        elif way.oldest is not None and way.oldest < late:
+            yield Condition(
+                "results late", name, "a result has not arrived in time: `vb-node doctor` asks the destination"
+            )
+
+
+def _silent(session: Session, settings: Settings, silent_since: float) -> Iterator[Condition]:
+    peers = {one.ae_title for one in settings.receive.peers}
+    peers |= {one.ae_title for one in (settings.web.peers if settings.web is not None else ())}
+    for peer in sorted(peers):
+        last = associations.last_arrival(session, peer)
+        if last is None or last > silent_since:
+            continue
+        if associations.days(session, peer, since=last - OF_DAYS * DAY_S, until=last) >= USUAL_DAYS:
+            yield Condition(
+                "peer silent", peer, "it usually sends: ask the modality; were its address or AE title changed?"
+            )
+
+
+def _disk(disk: Disk, raised: Collection[Key]) -> Iterator[Condition]:
+    margin = DISK_MARGIN if ("disk high", DISK) in raised else 0.0
+    if disk.used >= disk.warn_at - margin:
+        yield Condition("disk high", DISK, "above the watermark [retention] warn_at: free some space, or set days")
+    if disk.is_full():
+        yield Condition(
+            "disk full", DISK, "instances are refused for want of space: free some, or set [retention] days"
+        )
+
+
+def _audit(session: Session, late: float) -> Iterator[Condition]:
+    since = exports.waiting_since(session, CURSOR)
+    if since is not None and since < late:
+        yield Condition("audit repository away", "audit", "its messages wait in the ledger; the log says why")
