@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -17,10 +18,11 @@ BOM = b"\xef\xbb\xbf"
 
 @dataclass
 class SyslogServer:
-    """What came, in order; with ``breaks_after`` it resets each connection after so many messages."""
+    """What came, in order, and how many connections were none; ``breaks_after`` so many messages it resets one."""
 
     port: int
     came: list[bytes] = field(default_factory=list)
+    refused: int = 0
     breaks_after: int | None = None
     is_mute: bool = False
 
@@ -39,11 +41,15 @@ class SyslogServer:
                 self.came.append(frame)
                 taken += 1
                 if taken == self.breaks_after:
-                    plain = connection.detach()
-                    socket.socket(fileno=plain).close()
+                    _reset(socket.socket(fileno=connection.detach()))
                     return
             if not self.is_mute:
                 connection.unwrap()
+
+
+def _reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
 
 
 def _length(stream: object) -> int:
@@ -71,6 +77,7 @@ def syslog_server(certificate: Certificate, authority: Authority, port: int = 0)
                 plain, _ = listener.accept()
                 server.serve(context.wrap_socket(plain, server_side=True))
             except OSError:
+                server.refused += 1
                 time.sleep(0.01)
 
     thread = threading.Thread(target=accept, daemon=True)

@@ -255,6 +255,7 @@ class AuditSettings(Section):
     port: Port = 6514
     source: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     site: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    close_notify: bool = True
     tls: DestinationTlsSettings
 
 

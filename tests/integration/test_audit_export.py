@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from storage import audit, exports
 from storage.database import Database
 from vb_node import config
 from vb_node.config import Settings
-from vb_node.errors import ConfigError
+from vb_node.errors import ConfigError, NoAnswer
 from vb_node.runtime import line
 from vb_node.tell.export import CURSOR, RETRY_S, AuditExport
 
@@ -36,17 +37,17 @@ class Site:
         self.database = Database(f"sqlite:///{home / 'ledger.db'}")
         self.database.upgrade()
 
-    def settings(self, ca: Path | None = None, shown: Certificate | None = None, host: str = HOST) -> Settings:
+    def settings(self, ca: Path | None = None, shown: Certificate | None = None, **more: object) -> Settings:
         own = shown or self.node
         tls = {"ca": ca or self.authority.pem, "certificate": own.pem, "key": own.key}
-        return config.build({"audit": {"host": host, "port": self.port, "tls": tls}})
+        return config.build({"audit": {"host": HOST, "port": self.port, "tls": tls} | more})
 
     def export(self, **changes: object) -> AuditExport:
         settings = self.settings(**changes)  # type: ignore[arg-type]
         assert settings.audit is not None
         return AuditExport(self.database, settings, settings.audit)
 
-    def serve(self, certificate: Certificate | None = None) -> object:
+    def serve(self, certificate: Certificate | None = None) -> AbstractContextManager[SyslogServer]:
         return syslog_server(certificate or self.repository, self.authority, self.port)
 
     def write(self, count: int = 1) -> None:
@@ -158,6 +159,21 @@ def test_what_a_broken_connection_may_have_brought_comes_again(site: Site) -> No
     assert _lines(server)[-3:] == ["line 1", "line 2", "line 3"]
 
 
+def test_an_end_without_the_close_of_tls_is_a_receipt_only_where_the_site_says_so(site: Site) -> None:
+    site.write(2)
+    export = site.export(close_notify=False)
+
+    with site.serve() as server:
+        server.is_mute = True
+        is_done = site.turn(export)
+        site.write(1)
+        server.breaks_after = 1
+        is_done_when_reset = site.turn(export)
+
+    assert (is_done, is_done_when_reset) == (True, False)
+    assert _lines(server) == ["line 1", "line 2", "line 3"]
+
+
 def test_an_end_without_the_close_of_tls_is_no_receipt(site: Site) -> None:
     site.write(2)
     export = site.export()
@@ -201,6 +217,20 @@ def test_a_repository_that_does_not_know_us_keeps_the_cursor_where_it_is(site: S
     assert not is_done
     assert server.came == []
     assert site.place() == 1
+
+
+def test_a_refusal_that_comes_before_our_close_is_no_receipt(site: Site) -> None:
+    stranger = Authority(site.home / "other", "other").issue("node")
+    repository = site.export(shown=stranger).repository
+
+    with site.serve() as server:
+
+        def nothing() -> Iterator[bytes]:
+            wait_until(lambda: server.refused > 0, 10, "the repository has refused us")
+            yield from ()
+
+        with pytest.raises(NoAnswer):
+            repository.send(nothing())
 
 
 @pytest.mark.parametrize("content", ["", "-----BEGIN CERTIFICATE-----\nMIIB", "no certificate"])

@@ -26,7 +26,7 @@ class AuditExport:
         self.database = database
         tls = ClientTls(TlsFiles(audit.tls.certificate, audit.tls.key, audit.tls.ca), audit.tls.check_host, "audit.tls")
         tls.context()  # a wrong file is a matter of configuration, told at the start
-        self.repository = Repository(audit.host, audit.port, tls)
+        self.repository = Repository(audit.host, audit.port, tls, audit.close_notify)
         source = audit.source or settings.node.ae_title
         places = {one.name: place_of(one) for one in settings.destinations}
         self.around = Around(source, settings.node.ae_title, audit.site, places=places)

@@ -4,9 +4,11 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from vb_node.dimse.tls import ClientTls
 from vb_node.errors import NoAnswer, Unreachable
@@ -15,7 +17,7 @@ from vb_node.tell.audit_message import AuditMessage, encode
 FACILITY, NOTICE, WARNING = 10, 5, 4
 MESSAGE_ID = "DICOM+RFC3881"
 BOM = b"\xef\xbb\xbf"
-PATIENCE_S = 10.0
+PATIENCE_S, READ_BYTES = 10.0, 65536
 _NO_NAME = re.compile(r"[^\x21-\x7e]")
 
 
@@ -31,17 +33,22 @@ def frame(message: AuditMessage, host: str) -> bytes:
 
 @dataclass(frozen=True)
 class Repository:
-    """An audit repository; one connection a delivery."""
+    """An audit repository; one connection a delivery. Without ``closes`` the end of the connection is its receipt."""
 
     host: str
     port: int
     tls: ClientTls
+    closes: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
 
     def send(self, frames: Iterable[bytes]) -> None:
         """Send frames, and return when the repository has read them all.
 
         Syslog has no answer. But a receiver must answer our close of TLS with its own (RFC 5425 4.4), and it reads
-        ours after all that came before. An end of the connection without it is what one who cuts it looks like.
+        ours after all that came before. An end of the connection without it is what one who cuts it looks like, and
+        is believed only without ``closes``; a reset or an alert never is.
 
         Raises
         ------
@@ -54,24 +61,63 @@ class Repository:
         try:
             plain = socket.create_connection((self.host, self.port), PATIENCE_S)
         except OSError as error:
-            raise Unreachable(f"{self.host}:{self.port} cannot be reached ({error}): check host and network") from error
+            raise Unreachable(f"{self} cannot be reached ({error}): check host and network") from error
         with plain:
             try:
-                secured = context.wrap_socket(plain, server_hostname=self.host)
+                secured = _Secured(plain, context, self.host)
             except OSError as error:
-                raise Unreachable(
-                    f"{self.host}:{self.port}: no TLS with it ({error}): check both certificates"
+                raise Unreachable(f"{self}: no TLS with it ({error}): check both certificates") from error
+            try:
+                for one in frames:
+                    secured.send(one)
+                with suppress(*(() if self.closes else (ssl.SSLEOFError,))):
+                    secured.close()
+            except ssl.SSLEOFError as error:
+                raise NoAnswer(
+                    f"{self} ended the connection without the close of TLS that RFC 5425 4.4 asks of it: it gets the "
+                    "same again; where it never closes, as rsyslog with gtls, set [audit] close_notify = false"
                 ) from error
-            with secured:
-                self._hand_over(secured, frames)
+            except OSError as error:
+                raise NoAnswer(
+                    f"{self} broke off ({error}): check both certificates and its log; it gets the same again"
+                ) from error
 
-    def _hand_over(self, secured: ssl.SSLSocket, frames: Iterable[bytes]) -> None:
-        try:
-            for one in frames:
-                secured.sendall(one)
-            secured.unwrap()
-        except OSError as error:
-            raise NoAnswer(
-                f"{self.host}:{self.port} did not close TLS after the last message as RFC 5425 4.4 asks ({error}): "
-                "it gets the same again"
-            ) from error
+
+class _Secured:
+    """TLS over a connection, which tells a peer's close from a peer's alert.
+
+    ``SSLSocket.unwrap`` takes any fatal alert that has come meanwhile for a close, and of TLS 1.3 the refusal of our
+    certificate comes only then. Here nothing is read before our own close is written.
+    """
+
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext, host: str) -> None:
+        self._plain, self._come, self._go = plain, ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._come, self._go, server_hostname=host)
+        self._turn(self._tls.do_handshake)
+
+    def send(self, content: bytes) -> None:
+        self._tls.write(content)
+        self._plain.sendall(self._go.read())
+
+    def close(self) -> None:
+        """Close our side, and wait for the peer to close its own; raise ``OSError`` for anything else."""
+        with suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()
+        with suppress(ssl.SSLZeroReturnError):
+            self._turn(partial(self._tls.read, 1))
+            raise ConnectionError("it sent something, where nothing is to be said")
+
+    def _turn(self, step: Callable[[], object]) -> None:
+        """Make a step, with what it waits for."""
+        while True:
+            try:
+                step()
+            except ssl.SSLWantReadError:
+                self._plain.sendall(self._go.read())
+                if content := self._plain.recv(READ_BYTES):
+                    self._come.write(content)
+                else:
+                    self._come.write_eof()
+            else:
+                self._plain.sendall(self._go.read())
+                return
