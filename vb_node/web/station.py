@@ -11,12 +11,14 @@ from vb_node.errors import ConfigError
 from vb_node.runtime import line, receive
 from vb_node.runtime.receive import Receiver
 from vb_node.web.app import build
+from vb_node.web.audit_page import AuditPage
 from vb_node.web.door import Door
 from vb_node.web.gate import Gate
 from vb_node.web.health import Health
 from vb_node.web.login import Logins
 from vb_node.web.metrics import Metrics
-from vb_node.web.pages import House, Pages
+from vb_node.web.pages import Pages
+from vb_node.web.paper import House, Paper
 from vb_node.web.server import Server
 from vb_node.web.slices import Slices
 from vb_node.web.stow import Bounds, Studies
@@ -38,8 +40,10 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
         logins = Logins(database, web.session_h * 3600)
         health = Health(database, disk, receiver.spool.root, NAME)
         slices = Slices(receiver.spool, line.results_of(settings))
-        pages = Pages(House(database, settings, disk, slices))
-        answering = health, Metrics(database, settings, disk), studies, logins, pages
+        house = House(database, settings, disk, slices)
+        paper = Paper(house)
+        pages = Pages(house, paper), AuditPage(house, paper)
+        answering = health, Metrics(database, settings, disk), studies, logins, *pages
         app = build(database, settings, [route for one in answering for route in one.routes()])
         return Server(Gate(app, web.hosts), (web.host, web.port), limits, stop, tls)
 
