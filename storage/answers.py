@@ -211,7 +211,7 @@ def fruitless(session: Session, about: About) -> list[Row]:
             newest.detail,
             left.order_by(Event.seq.desc()).limit(1).scalar_subquery().label("not_selected"),
         )
-        .outerjoin(newest, newest.id == select(func.max(Job.id)).where(own).scalar_subquery())
+        .outerjoin(newest, newest.id == select(func.max(Job.id)).where(own).correlate(Series).scalar_subquery())
         .where(~select(Job.id).where(own, Job.state == "COMPLETED").exists())
         .where(*about.of(Series, Series.last_arrival_at))
         .order_by(Series.last_arrival_at, Series.series_instance_uid)
