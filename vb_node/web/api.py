@@ -115,8 +115,6 @@ def send_again(delivery_id: Id, user: Operator, database: Ledger) -> Row:
     """Put a parked delivery on the shelf again, with fresh patience."""
     with _changing(database) as session:
         delivery = _found(delivery_id, deliveries.find(session, delivery_id))
-        if delivery.state != "parked":
-            raise jobs.NotNow(f"delivery {delivery_id} is {delivery.state}; only a parked one can be sent again")
         deliveries.send_again(session, delivery, now=time.time(), user=user.name)
         return show.delivery_row(delivery)
 
@@ -238,5 +236,5 @@ def _changing(database: Database) -> Iterator[Session]:
     try:
         with database.write() as session:
             yield session
-    except jobs.NotNow as why:
+    except (jobs.NotNow, deliveries.NotParked) as why:
         raise HTTPException(409, str(why)) from why

@@ -133,7 +133,7 @@ class Pages:
         user = users.current(request)
         settings = self._house.settings
         findings = list(doctor.examine(settings)) if request.query_params.get("doctor") else None
-        shown = {"version": __version__, "routes": settings.routes, "peers": settings.receive.peers}
+        shown = {"version": __version__, "peers": settings.receive.peers}
         return self._paper.page(request, user, "system", "/system", **shown, findings=findings)
 
     def _tell_view(self, user: users.User, job: Job) -> None:
