@@ -176,8 +176,8 @@ def test_an_operator_asks_the_destination_that_is_down(walk: Walk) -> None:
     assert "check host and port" in text
 
 
-def test_files_are_judged_and_sent_in_by_button_and_by_drag_and_drop(walk: Walk) -> None:
-    again = [str(path) for path in write(mr_series(head((3, 16, 16)), AccessionNumber="UP"), walk.folder / "upload")]
+def test_files_are_judged_and_sent_in_by_button_and_by_drag_and_drop(walk: Walk, tmp_path: Path) -> None:
+    again = [str(path) for path in write(mr_series(head((3, 16, 16)), AccessionNumber="UP"), tmp_path)]
     clicks = [{"path": "/rules", "button": "Judge", "files": again}, {"path": "/rules", "drop": again}]
     clicks += [{"path": "/upload", "button": "Send in", "files": again[:1]}, {"path": "/upload", "drop": again}]
 

@@ -5,6 +5,7 @@ docs/benchmarks.md; a ledger that lies in the folder already is used again. ``--
 """
 
 import argparse
+import os
 import random
 import statistics
 import sys
@@ -62,6 +63,7 @@ def main() -> None:
                 rows = [measure(client, path, words.jobs, 3 if path in RARE else words.times) for path in wanted]
         finally:
             web.stop()
+    print(f"load average {os.getloadavg()[0]:.1f}")
     show.table("Milliseconds an answer", ["request", "times", "median", "95th percentile", "longest"], rows)
 
 
@@ -80,7 +82,8 @@ def paths() -> list[str]:
     events += ["?since={t}&until={u}", "?since={t}", "?user=admin", "?after={n}", "?peer=pacs&since={t}&until={u}"]
     others = ["/api/v1/jobs/{n}", "/api/v1/destinations", "/api/v1/stations", "/metrics", "/openapi.json"]
     pages = ["/", "/jobs", "/jobs?state=FAILED", "/jobs?patient_id=P{n}", "/jobs?accession=none", "/jobs?before={n}"]
-    pages += ["/jobs/{n}", "/audit?accession=A{n}", "/audit?peer=MR1", "/audit?user=admin", "/system"]
+    pages += ["/jobs/{n}", "/destinations", "/rules", "/upload", "/system", "/audit", "/audit?accession=A{n}"]
+    pages += ["/audit?peer=MR1", "/audit?user=admin", "/audit?question=6&accession=A{n}", "/audit?question=9"]
     return pages + [JOBS + query for query in lists] + [AUDIT + query for query in events] + others
 
 
