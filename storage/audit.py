@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import insert, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, insert, select, text
+from sqlalchemy.orm import Session, aliased
 
 from storage.schema import AuditHead, Event, Job, Series
 
@@ -27,6 +27,9 @@ _KEYS = (
 
 Outcome = Literal["success", "refused", "failure"]
 _INSERT = insert(Event.__table__)  # type: ignore[arg-type]
+_LINE = [getattr(Event, name) for name in ("seq", *_WORDS, *_KEYS, "digest")]
+_canonical = json.JSONEncoder(sort_keys=True).encode
+BATCH = 1000
 
 
 def record(
@@ -100,8 +103,11 @@ def digest_of(line: Event) -> str:
 
 
 def _digest(line: Mapping[str, Any]) -> str:
-    words = [line[name] for name in (*_WORDS, *_KEYS)]
-    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+    return _digest_of([line[name] for name in (*_WORDS, *_KEYS)])
+
+
+def _digest_of(words: Sequence[Any]) -> str:
+    return hashlib.sha256(_canonical(words).encode()).hexdigest()
 
 
 class Broken(Exception):
@@ -118,19 +124,54 @@ def verify(session: Session) -> tuple[int, int, str]:
     Broken
         A line was changed, put in, taken out or moved, or lines are missing at the end.
     """
-    lines, seq, digest = 0, 0, ORIGIN
-    for line in session.scalars(select(Event).order_by(Event.seq).execution_options(yield_per=1000)):
-        if line.previous != digest:
-            raise Broken(
-                f"line {line.seq} of the audit trail does not follow line {seq}: some were taken out or put in"
-            )
-        if digest_of(line) != line.digest:
-            raise Broken(f"line {line.seq} of the audit trail was changed after it was written")
-        lines, seq, digest = lines + 1, line.seq, line.digest
+    lines, last, end = 0, 0, ORIGIN
+    query = select(*_LINE).order_by(Event.seq)
+    for seq, *words, digest in session.connection().execution_options(yield_per=BATCH).execute(query):
+        _check(seq, words, digest, last, end)
+        lines, last, end = lines + 1, seq, digest
+    if end != _end(session):
+        raise Broken(f"the audit trail should not end at line {last}: lines were cut off or put on")
+    return lines, last, end
+
+
+def verify_some(session: Session, *wanted: ColumnElement[bool]) -> tuple[int, int, str]:
+    """Look at some lines and their links to both sides; give what ``verify`` gives.
+
+    Who wrote the trail anew from one of them on is found where that ends: by ``verify``.
+
+    Raises
+    ------
+    Broken
+        One of them was changed, or one beside them put in, taken out or moved.
+    """
+    lines, last, end, head = 0, 0, ORIGIN, _end(session)
+    before, after = aliased(Event), aliased(Event)
+    previous = select(before.seq).where(before.seq < Event.seq).order_by(before.seq.desc()).limit(1)
+    following = select(after.previous).where(after.seq > Event.seq).order_by(after.seq).limit(1)
+    query = (
+        select(*_LINE, before.seq, before.digest, following.scalar_subquery())
+        .outerjoin(before, before.seq == previous.correlate(Event).scalar_subquery())
+        .where(*wanted)
+        .order_by(Event.seq)
+    )
+    for seq, *words, digest, before_seq, before_digest, follows in session.execute(query):
+        _check(seq, words, digest, before_seq or 0, before_digest or ORIGIN)
+        if (follows or head) != digest:
+            raise Broken(f"what follows line {seq} of the audit trail does not fit it: some were taken out or put in")
+        lines, last, end = lines + 1, seq, digest
+    return lines, last, end
+
+
+def _check(seq: int, words: Sequence[Any], digest: str, last: int, end: str) -> None:
+    if words[0] != end:
+        raise Broken(f"line {seq} of the audit trail does not follow line {last}: some were taken out or put in")
+    if _digest_of(words) != digest:
+        raise Broken(f"line {seq} of the audit trail was changed after it was written")
+
+
+def _end(session: Session) -> str:
     head = session.get(AuditHead, 1)
-    if digest != (head.digest if head is not None else ORIGIN):
-        raise Broken(f"the audit trail should not end at line {seq}: lines were cut off or put on")
-    return lines, seq, digest
+    return head.digest if head is not None else ORIGIN
 
 
 def search(

@@ -29,6 +29,10 @@ class LostLease(Exception):
     """Another process has the delivery."""
 
 
+class NotParked(Exception):
+    """The delivery waits for nobody."""
+
+
 @dataclass(frozen=True)
 class Told:
     """What came of one attempt.
@@ -190,6 +194,12 @@ def find(session: Session, delivery_id: int) -> Delivery | None:
     return session.scalar(select(Delivery).filter_by(id=delivery_id).options(selectinload(Delivery.result)))
 
 
+def parked(session: Session, *, limit: int) -> Sequence[Delivery]:
+    """List the deliveries that wait for a person, newest first, with their results."""
+    query = select(Delivery).filter_by(state="parked").order_by(Delivery.id.desc()).limit(limit)
+    return session.scalars(query.options(selectinload(Delivery.result))).all()
+
+
 class Queue(NamedTuple):
     """How many deliveries there are, and since when the one that waits longest has been on the shelf."""
 
@@ -205,7 +215,9 @@ def queues(session: Session) -> dict[tuple[str, str], Queue]:
 
 
 def send_again(session: Session, delivery: Delivery, *, now: float, user: str) -> None:
-    """Put a parked delivery on the shelf again, with fresh patience."""
+    """Put a parked delivery on the shelf again, with fresh patience; raise ``NotParked``."""
+    if delivery.state != "parked":
+        raise NotParked(f"delivery {delivery.id} is {delivery.state}; only a parked one can be sent again")
     delivery.state, delivery.due_at, delivery.created_at = "pending", now, now
     delivery.attempts = delivery.refusals = delivery.commitment_requests = 0
     tell(session, delivery, "delivery resumed", now=now, user=user)

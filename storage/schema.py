@@ -91,6 +91,9 @@ class Job(Table):
         _one_of("state", JOB_STATES),
         Index("jobs_to_claim", "state", "priority", "not_before"),
         Index("jobs_by_state", "state", "id"),
+        Index("jobs_by_series", "series_instance_uid", "state"),
+        Index("jobs_by_version", "version", "finished_at"),
+        Index("jobs_by_application", "application", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -100,12 +103,12 @@ class Job(Table):
     route: Mapped[str] = mapped_column(String(64))
     plan: Mapped[dict[str, Any]]
     destinations: Mapped[list[str]] = mapped_column(JSON)
-    series_instance_uid: Mapped[str] = mapped_column(Uid, index=True)
+    series_instance_uid: Mapped[str] = mapped_column(Uid)
     study_instance_uid: Mapped[str] = mapped_column(Uid, index=True)
     patient_id: Mapped[str] = mapped_column(String(64), index=True)
     accession_number: Mapped[str] = mapped_column(String(64), index=True)
     closed_by: Mapped[str] = mapped_column(String(200))
-    supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"), default=None)
+    supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"), default=None, index=True)
     state: Mapped[str] = mapped_column(String(16), default="SCHEDULED")
     is_held: Mapped[bool] = mapped_column(default=False)
     reason: Mapped[str | None] = mapped_column(String(64), default=None)
@@ -113,7 +116,7 @@ class Job(Table):
     priority: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[float] = mapped_column(index=True)
     started_at: Mapped[float | None] = mapped_column(default=None)
-    finished_at: Mapped[float | None] = mapped_column(default=None)
+    finished_at: Mapped[float | None] = mapped_column(default=None, index=True)
     not_before: Mapped[float] = mapped_column(default=0.0)
     attempts: Mapped[int] = mapped_column(default=0)
     errors: Mapped[int] = mapped_column(default=0)
@@ -223,13 +226,17 @@ class Event(Table):
     """One line of the audit trail; ``digest`` covers the line and ``previous``, so a later edit shows."""
 
     __tablename__ = "events"
+    __table_args__ = (  # with the time, so that a span is looked for without the lines themselves
+        Index("events_by_event", "event", "seq", "at"),
+        Index("events_by_peer", "peer", "seq", "at"),
+    )
 
     seq: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[float] = mapped_column(index=True)
-    event: Mapped[str] = mapped_column(String(64), index=True)
+    event: Mapped[str] = mapped_column(String(64))
     outcome: Mapped[str] = mapped_column(String(16))
     actor: Mapped[str] = mapped_column(String(128))
-    peer: Mapped[str | None] = mapped_column(String(64), index=True)
+    peer: Mapped[str | None] = mapped_column(String(64))
     patient_id: Mapped[str | None] = mapped_column(String(64), index=True)
     accession_number: Mapped[str | None] = mapped_column(String(64), index=True)
     study_instance_uid: Mapped[str | None] = mapped_column(Uid, index=True)

@@ -33,14 +33,17 @@ class House:
         with self.database.write() as session:
             stations.start(session, "receive", now=0.0)
 
-    def send(self, datasets: Sequence[Dataset]) -> None:
+    def send(self, datasets: Sequence[Dataset], association_id: str | None = None) -> None:
         self.sent = list(datasets)
         for dataset in datasets:
             buffer = DicomBytesIO()
             buffer.is_little_endian, buffer.is_implicit_VR = True, False
             write_dataset(buffer, dataset)
             uids = str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
-            self.receiver.store(StoreRequest(*uids, ExplicitVRLittleEndian, buffer.getvalue(), "PACS", "127.0.0.1"))
+            request = *uids, ExplicitVRLittleEndian, buffer.getvalue(), "PACS", "127.0.0.1", association_id
+            self.receiver.store(StoreRequest(*request))
+        if association_id is not None:
+            self.receiver.end(association_id, is_released=True)
         self.receiver.settle()
 
     def assemble(self, seconds_later: float = 11.0) -> bool:

@@ -17,8 +17,9 @@ from vb_node.dicom.viewers import PROFILES
 from vb_node.dicom.volume import load_series
 from vb_node.errors import ConfigError, Unfit
 from vb_node.exit_status import DONE, FAILED, NOT_ANALYSED
-from vb_node.pipeline.application import Application, Candidate, Case, Outcome, find, installed
-from vb_node.pipeline.select import IMAGE_CLASSES, Choice
+from vb_node.pipeline.application import Application, Case, Outcome, find, installed
+from vb_node.pipeline.select import Choice
+from vb_node.rules import candidate
 from vb_node.runtime.assemble import job_key, lineage_key
 
 RECORD, NIFTI = "result.json", "series.nii.gz"
@@ -74,12 +75,6 @@ def _choose(
         by_hand = plan | {"must_have_contrast": False}
         return application.select(candidates, by_hand), by_hand
     return choices, plan
-
-
-def candidate(instances: Sequence[Instance]) -> Candidate:
-    """Give one header for a series, an image's where it has one."""
-    images = [one for one in instances if one.header.SOPClassUID in IMAGE_CLASSES] or instances
-    return Candidate(images[0].header, len(images))
 
 
 def _run(

@@ -175,15 +175,20 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
 
 def _destinations(settings: Settings) -> Iterator[Finding]:
     for one in settings.destinations:
-        about = f"destination {one.name}"
-        try:
-            if one.kind == "dimse":
-                yield from _ask_ae(about, one, settings)
-            else:
-                open_destination(one, settings.node.ae_title).probe()
-                yield Finding(about, GOOD, "answers")
-        except NodeError as error:
-            yield Finding(about, WRONG, str(error), "results wait until it answers")
+        yield from destination(one, settings)
+
+
+def destination(one: DestinationSettings, settings: Settings) -> Iterator[Finding]:
+    """Ask one destination whether it is there, and what it takes."""
+    about = f"destination {one.name}"
+    try:
+        if one.kind == "dimse":
+            yield from _ask_ae(about, one, settings)
+        else:
+            open_destination(one, settings.node.ae_title).probe()
+            yield Finding(about, GOOD, "answers")
+    except NodeError as error:
+        yield Finding(about, WRONG, str(error), "results wait until it answers")
 
 
 def _ask_ae(about: str, one: DestinationSettings, settings: Settings) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """``vb-node rules``: which route would take what, and why, without making a job of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -9,15 +9,22 @@ from sqlalchemy.orm import Session
 from storage import arrivals, jobs
 from storage.database import Database
 from storage.schema import Instance, Series
-from vb_node.by_hand import candidate
 from vb_node.config import Settings
+from vb_node.dicom import read
 from vb_node.dicom.read import read_folder
 from vb_node.errors import ConfigError, Unfit
 from vb_node.pipeline.application import Application, Candidate
+from vb_node.pipeline.select import IMAGE_CLASSES
 from vb_node.runtime.line import spool_of
 from vb_node.runtime.routing import Router, candidate_of
 
 Row = dict[str, object]
+
+
+def candidate(instances: Sequence[read.Instance]) -> Candidate:
+    """Give one header for a series, an image's where it has one."""
+    images = [one for one in instances if one.header.SOPClassUID in IMAGE_CLASSES] or instances
+    return Candidate(images[0].header, len(images))
 
 
 def judge(path: Path, settings: Settings, applications: Mapping[str, Application]) -> list[Row]:

@@ -45,6 +45,16 @@ def rows(title: str, records: Sequence[Mapping[str, object]], *, as_json: bool) 
         console.print(f"{title}: none")
 
 
+def listing(
+    title: str, records: Sequence[Mapping[str, object]], form: str, columns: Sequence[str] | None = None
+) -> None:
+    """Print records as a table, JSON or CSV; ``columns`` head a CSV that has no line."""
+    if form == "csv":
+        write_csv(sys.stdout, records, columns or list(records[0]))
+    else:
+        rows(title, records, as_json=form == "json")
+
+
 def counted(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, int, str]]:
     """Count equal pairs of (answer, why)."""
     return [(answer, count, why) for (answer, why), count in sorted(Counter(pairs).items())]
@@ -166,10 +176,7 @@ def events(found: Sequence[Event], form: str, limit: int) -> None:
     lines = [event_row(event) for event in found]
     if len(lines) == limit:
         console_for_people.print(f"only the first {limit} lines are shown: narrow the search, or give --limit")
-    if form == "csv":
-        write_csv(sys.stdout, lines, list(event_row(Event(details={}))))
-    else:
-        rows("Audit trail", lines, as_json=form == "json")
+    listing("Audit trail", lines, form, list(event_row(Event(details={}))))
 
 
 def write_csv(stream: TextIO, records: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:

@@ -11,14 +11,15 @@ from typing import Any
 
 import httpx2
 import pytest
-from factories import write
+from factories import head, mr_series, write
 from pages_house import HOSTILE, T1CE, studies
 from places import ROOT
 from processes import HOST, Node, free_port, is_ready, storescp, tool, wait_until
 
 VIEWER = Path(__file__).parents[1] / "viewer"
 PASSWORD = "correct horse battery staple"
-PAGES = ["/", "/jobs", "/jobs/1", "/audit", "/audit?accession=A123", "/system"]
+PAGES = ["/", "/jobs", "/jobs/1", "/destinations", "/rules", "/rules?since=2020-01-01", "/upload", "/system"]
+PAGES += ["/audit", "/audit?accession=A123", "/audit?question=6&accession=A123"]
 TOML = """\
 [node]
 ae_title = "VBNODE"
@@ -162,6 +163,33 @@ def test_the_audit_finds_the_order_and_writes_down_who_looked(walk: Walk, shown:
 
     readers = {event.user for event in walk.node.events(event="audit trail read")}
     assert readers == {"a-admin"}
+
+
+def test_an_auditor_has_a_question_answered(shown: Any) -> None:
+    assert "delivery sent" in _text(shown, "/audit?question=6&accession=A123")
+
+
+def test_an_operator_asks_the_destination_that_is_down(walk: Walk) -> None:
+    (text,) = walk.visit("a-operator", [], [{"path": "/destinations", "button": "Ask now"}])["clicked"]
+
+    assert "nowhere, just asked" in text
+    assert "check host and port" in text
+
+
+def test_files_are_judged_and_sent_in_by_button_and_by_drag_and_drop(walk: Walk, tmp_path: Path) -> None:
+    again = [str(path) for path in write(mr_series(head((3, 16, 16)), AccessionNumber="UP"), tmp_path)]
+    clicks = [{"path": "/rules", "button": "Judge", "files": again}, {"path": "/rules", "drop": again}]
+    clicks += [{"path": "/upload", "button": "Send in", "files": again[:1]}, {"path": "/upload", "drop": again}]
+
+    seen = walk.visit("a-operator", [], clicks)
+
+    judged, dropped, sent, sent_again = seen["clicked"]
+    assert "3 files came, 0 of them would be refused" in judged
+    assert "brains" in judged
+    assert judged.partition("Found")[2] == dropped.partition("Found")[2]
+    assert "1 stored" in sent
+    assert "3 stored" in sent_again
+    assert seen["errors"] == []
 
 
 def test_a_viewer_sees_no_button_and_an_operator_runs_a_job_again(walk: Walk) -> None:

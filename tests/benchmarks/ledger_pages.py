@@ -1,9 +1,11 @@
-"""How quickly the web station answers over a large ledger: every endpoint, median and 95th percentile.
+"""How quickly the web station answers over a large ledger: pages, API and questions, median and 95th percentile.
 
-Run ``python tests/benchmarks/ledger_pages.py [--jobs 100000] [--times 40]`` and keep its table in docs/benchmarks.md.
+Run ``python tests/benchmarks/ledger_pages.py [--jobs 100000] [--times 40] [--home FOLDER]`` and keep its table in
+docs/benchmarks.md; a ledger that lies in the folder already is used again. ``--only WORD`` asks fewer.
 """
 
 import argparse
+import os
 import random
 import statistics
 import sys
@@ -18,45 +20,71 @@ from big_ledger import APART_S, fill
 from people import add_users, program
 from web_process import WebProcess
 
+from storage import jobs
+from storage.database import Database
 from vb_node import show
 
 DESTINATION = '\n[[destinations]]\nname = "pacs"\nae_title = "PACS"\n'
-JOBS, AUDIT = "/api/v1/jobs", "/api/v1/audit"
+JOBS, AUDIT, ASK = "/api/v1/jobs", "/api/v1/audit", "/api/v1/questions"
+RARE = [f"{ASK}/12", f"{AUDIT}/verify"]  # they walk the whole chain
+SPAN = "since={t}&until={u}"
+QUESTIONS = [
+    *(f"{ASK}/{one}?accession=A{{n}}" for one in (1, 3, 4, 5, 6, 8, 9, 11, 12)),
+    *(f"{ASK}/{one}?patient_id=P{{n}}" for one in (1, 3, 4, 6, 12, 14)),
+    *(f"{ASK}/{one}?{words}&limit=10000" for one in (2, 8, 9, 11) for words in ("since={t}", SPAN)),
+    *(f"{ASK}/{one}?limit=10000" for one in (2, 8, 9, 10, 11)),
+    *(f"{ASK}/7?version=1{words}&limit=10000" for words in ("", "&since={t}", f"&{SPAN}")),
+    *(f"{ASK}/10?{words}" for words in ("since={t}", SPAN)),
+    f"{ASK}/13?job={{n}}",
+    *RARE,
+]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--times", type=int, default=40)
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--only", default="")
     words = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        web = WebProcess(Path(folder), DESTINATION)
+        web = WebProcess(words.home or Path(folder), DESTINATION)
         web.database.upgrade()
         begun = time.monotonic()
-        fill(web.database, words.jobs)
-        add_users(web.database)
+        if not (words.home and is_filled(web.database)):
+            fill(web.database, words.jobs)
+            add_users(web.database)
         size_mb = (web.home / "data" / "ledger.db").stat().st_size >> 20
         print(f"{words.jobs} jobs, {10 * words.jobs} events, {size_mb} MB, filled in {time.monotonic() - begun:.0f} s")
         web.start()
+        wanted = [path for path in [*paths(), *QUESTIONS] if words.only in path]
         try:
             with program(web.url, "admin") as client:
-                rows = [measure(client, path, words.jobs, words.times) for path in paths()]
-                rows.append(measure(client, f"{AUDIT}/verify", words.jobs, 1))
+                rows = [measure(client, path, words.jobs, 3 if path in RARE else words.times) for path in wanted]
         finally:
             web.stop()
+    print(f"load average {os.getloadavg()[0]:.1f}")
     show.table("Milliseconds an answer", ["request", "times", "median", "95th percentile", "longest"], rows)
+
+
+def is_filled(database: Database) -> bool:
+    with database.read() as session:
+        return bool(jobs.listing(session, limit=1))
 
 
 def paths() -> list[str]:
     """List what is asked; {n} is a job by chance, {t} and {u} the hour of one."""
-    jobs = ["", "?limit=500", "?state=COMPLETED", "?state=FAILED", "?state=CANCELED&limit=500", "?before={n}"]
-    jobs += ["?patient_id=P{n}", "?accession=A{n}", "?accession=none", "?study=2.25.{n}.1", "?series=2.25.{n}.2"]
-    jobs += ["?application=virtual_biopsy", "?application=none", "?since={t}&until={u}", "?until={t}&state=FAILED"]
+    lists = ["", "?limit=500", "?state=COMPLETED", "?state=FAILED", "?state=CANCELED&limit=500", "?before={n}"]
+    lists += ["?patient_id=P{n}", "?accession=A{n}", "?accession=none", "?study=2.25.{n}.1", "?series=2.25.{n}.2"]
+    lists += ["?application=virtual_biopsy", "?application=none", "?since={t}&until={u}", "?until={t}&state=FAILED"]
     events = ["", "?limit=1000", "?patient_id=P{n}", "?accession=A{n}", "?study=2.25.{n}.1", "?series=2.25.{n}.2"]
     events += ["?job={n}", "?sop=2.25.{n}.3.0", "?peer=MR1", "?event=job+failed", "?event=instance+received&since={t}"]
     events += ["?since={t}&until={u}", "?since={t}", "?user=admin", "?after={n}", "?peer=pacs&since={t}&until={u}"]
     others = ["/api/v1/jobs/{n}", "/api/v1/destinations", "/api/v1/stations", "/metrics", "/openapi.json"]
-    return [JOBS + query for query in jobs] + [AUDIT + query for query in events] + others
+    pages = ["/", "/jobs", "/jobs?state=FAILED", "/jobs?patient_id=P{n}", "/jobs?accession=none", "/jobs?before={n}"]
+    pages += ["/jobs/{n}", "/destinations", "/rules", "/upload", "/system", "/audit", "/audit?accession=A{n}"]
+    pages += ["/audit?peer=MR1", "/audit?user=admin", "/audit?question=6&accession=A{n}", "/audit?question=9"]
+    return pages + [JOBS + query for query in lists] + [AUDIT + query for query in events] + others
 
 
 def measure(client: httpx2.Client, path: str, jobs: int, times: int) -> list[object]:

@@ -36,6 +36,8 @@ ENDPOINTS = (
     ("GET", "/api/v1/stations", SEE),
     ("GET", "/api/v1/audit", AUDIT),
     ("GET", "/api/v1/audit/verify", AUDIT),
+    ("GET", "/api/v1/questions", AUDIT),
+    ("GET", "/api/v1/questions/10", AUDIT),
     ("POST", "/api/v1/jobs/{job}/retry", OPERATE),
     ("POST", "/api/v1/jobs/{job}/cancel", OPERATE),
     ("POST", "/api/v1/deliveries/{job}/send-again", OPERATE),

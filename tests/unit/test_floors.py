@@ -7,9 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = (
-    ("cli", "demo", "by_hand", "conformance", "reconfigure", "rules", "dossier", "exit_status", "__main__"),
+    ("cli", "demo", "by_hand", "conformance", "dossier", "reconfigure", "rerun", "exit_status", "__main__"),
     ("web",),
-    ("doctor",),
+    ("doctor", "ask", "rules"),
     ("show",),
     ("runtime", "applications", "training", "simulate"),
     ("pipeline", "changes", "tell"),

@@ -1,7 +1,7 @@
 // Walk through the node's pages as people do, and say what is seen: a request comes as JSON on stdin, the answer goes to
 // stdout.
 //
-// request: { chromium, url, folder, name, password, visits: [{ path, scheme, width, script }], clicks: [{ path, button }] }
+// request: { chromium, url, folder, name, password, visits: [{ path, scheme, width, script }], clicks: [{ path, button, files, drop }] }
 // answer:  { pages: [{ path, scheme, width, title, text, buttons, violations, overflow }], clicked: [text], errors, foreign }
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -58,12 +58,27 @@ async function look(visit) {
   return seen;
 }
 
-async function press({ path, button }) {
+// Press a button, with files chosen before if there are any; or drop files on the form of the page, which sends it.
+async function press({ path, button, files, drop }) {
   const page = await open({});
   await page.goto(request.url + path);
-  await page.click(`main button:has-text("${button}")`);
+  if (files) await page.setInputFiles('main input[type=file]', files);
+  const answered = page.waitForResponse(response => response.request().isNavigationRequest());
+  if (drop) await page.dispatchEvent('main form.drop', 'drop', { dataTransfer: await carrying(page, drop) });
+  else await page.click(`main button:has-text("${button}")`);
+  await answered;
   await page.waitForLoadState('load');
   const text = await page.innerText('body');
   await page.context().close();
   return text;
+}
+
+// What a mouse carries that has taken hold of files.
+function carrying(page, paths) {
+  const contents = paths.map(path => readFileSync(path).toString('base64'));
+  return page.evaluateHandle(all => {
+    const carried = new DataTransfer();
+    for (const one of all) carried.items.add(new File([Uint8Array.from(atob(one), c => c.charCodeAt(0))], 'a.dcm'));
+    return carried;
+  }, contents);
 }

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from vb_node.cli.options import DEFAULT_CONFIG, Config, ledger
+from vb_node.cli.options import DEFAULT_CONFIG, AsJson, Config, ledger
+from vb_node.exit_status import DONE, FAILED
 
 app = typer.Typer(help="The audit trail. Example: vb-node audit search --accession A123", no_args_is_help=True)
 
@@ -32,8 +33,6 @@ def audit_search(  # noqa: PLR0913, PLR0917  one parameter an option
 
     Example: vb-node audit search --accession A123 --since 2026-01-01 --format csv
     """
-    from datetime import UTC
-
     from storage import audit
     from vb_node import show
 
@@ -49,9 +48,9 @@ def audit_search(  # noqa: PLR0913, PLR0917  one parameter an option
         "event": event,
         "user": user,
     }
-    first, last = (moment.replace(tzinfo=UTC).timestamp() if moment else None for moment in (since, until))
     with database.read() as session:
-        show.events(audit.search(session, since=first, until=last, limit=limit, **keys), form, limit)
+        found = audit.search(session, since=_seconds(since), until=_seconds(until), limit=limit, **keys)
+    show.events(found, form, limit)
 
 
 @app.command("verify")
@@ -70,6 +69,84 @@ def audit_verify(config: Config = DEFAULT_CONFIG) -> None:
         except audit.Broken as error:
             raise NodeError(f"{error}: keep a copy of the ledger and compare it with your backups") from error
     typer.echo(f"{lines} lines, none changed; the last is {seq}, its digest {digest}")
+
+
+@app.command("ask")
+def audit_ask(  # noqa: PLR0913, PLR0917  one parameter an option
+    number: Annotated[int | None, typer.Argument(metavar="N", help="The question; without it all are listed.")] = None,
+    config: Config = DEFAULT_CONFIG,
+    since: Annotated[datetime | None, typer.Option(help="Not before, UTC.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Before, UTC.")] = None,
+    patient_id: Annotated[str | None, typer.Option()] = None,
+    accession: Annotated[str | None, typer.Option()] = None,
+    study: Annotated[str | None, typer.Option()] = None,
+    series: Annotated[str | None, typer.Option()] = None,
+    sop: Annotated[str | None, typer.Option()] = None,
+    peer: Annotated[str | None, typer.Option()] = None,
+    job: Annotated[int | None, typer.Option()] = None,
+    user: Annotated[str | None, typer.Option()] = None,
+    application: Annotated[str | None, typer.Option()] = None,
+    version: Annotated[str | None, typer.Option(help="Of the application.")] = None,
+    limit: Annotated[int, typer.Option(min=1)] = 10_000,
+    form: Annotated[Literal["table", "json", "csv"], typer.Option("--format")] = "table",
+) -> None:
+    """Ask one of the auditor's questions; without a number they are listed, with what each may be asked by.
+
+    Example: vb-node audit ask 6 --accession A123 --format csv
+    """
+    import getpass
+
+    from vb_node import ask, show
+
+    if number is None:
+        show.listing("Questions", ask.listing(), form)
+        return
+    about: dict[str, Any] = {
+        "patient_id": patient_id,
+        "accession_number": accession,
+        "study_instance_uid": study,
+        "series_instance_uid": series,
+        "sop_instance_uid": sop,
+        "peer": peer,
+        "job_id": job,
+        "user": user,
+        "application": application,
+        "version": version,
+        "since": _seconds(since),
+        "until": _seconds(until),
+    }
+    settings, database = ledger(config)
+    given = ask.answer(database, settings, number, about, user=getpass.getuser(), actor="operator", limit=limit)
+    show.listing(given.question.words, given.rows, form, given.columns)
+    if given.is_cut:
+        show.console_for_people.print(f"only the first {limit} rows are shown: narrow the question, or give --limit")
+    if given.question.unknown:
+        show.console_for_people.print(f"Not told: {given.question.unknown}", highlight=False, markup=False)
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    """Read a time without an offset as UTC."""
+    from datetime import UTC
+
+    return None if moment is None else moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+
+
+@app.command("rerun")
+def audit_rerun(
+    job_id: Annotated[int, typer.Argument(metavar="JOB")], config: Config = DEFAULT_CONFIG, as_json: AsJson = False
+) -> None:
+    """Run a job again with what was recorded, and compare: 0 if it gives the same bytes, 1 if not. Nothing is sent.
+
+    Example: vb-node audit rerun 7
+    """
+    import getpass
+
+    from vb_node import rerun, show
+
+    settings, database = ledger(config)
+    found = rerun.run(database, settings, job_id, user=getpass.getuser())
+    show.rows(f"Job {job_id}, run again", found, as_json=as_json)
+    raise typer.Exit(DONE if all(row["is_same"] for row in found) else FAILED)
 
 
 @app.command("evidence")

@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -107,7 +107,7 @@ class Worker:
     def _work(self, job: Job, lease: jobs.Lease) -> None:
         application = find(self.applications if job.crash_count < ALONE_AFTER else self.alone, job.application)
         with Heartbeat(self.database, lease, self.settings.lease_s, self.stop) as heart:
-            case = self._case(job, heart)
+            case = self._case(job, heart.progress)
             try:
                 _check_record(job)
                 self._check_inputs(job)
@@ -133,9 +133,21 @@ class Worker:
             log.exception("no report of the refusal", extra={"reason": error.reason})
             return Outcome((), {"state": "not analysed", "reason": error.reason, "no report": str(worse)[:500]})
 
-    def _case(self, job: Job, heart: Heartbeat) -> Case:
+    def again(self, job: Job) -> Outcome:
+        """Work once more on a job that has ended, as for its last results, and write nothing; raise ``NodeError``."""
+        application = find(self.applications, job.application)
+        case = self._case(job, lambda _step, _fraction: None, without=last_attempt(job))
+        self._check_inputs(job)
+        try:
+            return application.run(case)
+        except Unfit as error:
+            return application.refuse(case, error)
+
+    def _case(self, job: Job, progress: Callable[[str, float], None], without: str = "") -> Case:
+        """Say what is to be done; ``without`` is the folder of an attempt whose results are no predecessors."""
         with self.database.read() as session:
             reports = jobs.earlier_results(session, job, SR_ROLE)
+            reports = [one for one in reports if one.path.rpartition("/")[0] != without]
             segmentations = jobs.earlier_results(session, job, SEG_ROLE)
         return Case(
             paths=tuple(self.spool.path_of(item.sop_instance_uid, item.sha256) for item in job.inputs),
@@ -144,7 +156,7 @@ class Worker:
             lineage_key=lineage_key(job.series_instance_uid, job.application),
             created=datetime.fromtimestamp(job.created_at, UTC).astimezone(),
             device=self.settings.device,
-            progress=heart.progress,
+            progress=progress,
             device_serial_number=self.serial_number,
             predecessor=self._predecessor(job, reports, segmentations) if reports else None,
             left_out=viewers.left_out(self.profiles[name] for name in job.destinations if name in self.profiles),
@@ -180,10 +192,9 @@ class Worker:
     def _write_one(self, folder: Path, rank: int, role: str, job: Job, dataset: Dataset) -> Result:
         if dataset.StudyInstanceUID != job.study_instance_uid:
             raise BadResult(f"{role}: an object of study {job.study_instance_uid} expected, one of another study came")
-        buffer = BytesIO()
-        dataset.save_as(buffer, enforce_file_format=True)
+        content = encode(dataset)
         path = folder / f"{rank}-{role.lower().replace(' ', '-')}.dcm"
-        write_durably(path, buffer.getvalue())
+        write_durably(path, content)
         return Result(
             sop_instance_uid=str(dataset.SOPInstanceUID),
             job_id=job.id,
@@ -192,7 +203,7 @@ class Worker:
             sop_class_uid=str(dataset.SOPClassUID),
             series_instance_uid=str(dataset.SeriesInstanceUID),
             path=str(path.relative_to(self.results)),
-            sha256=hashlib.sha256(buffer.getvalue()).hexdigest(),
+            sha256=hashlib.sha256(content).hexdigest(),
             created_at=time.time(),
         )
 
@@ -212,6 +223,19 @@ class Worker:
             else:
                 counts = {"is_error": is_error, "is_crash": is_crash}
                 jobs.give_back(session, lease, now=time.time(), wait_s=wait_s, reason=reason, detail=detail, **counts)
+
+
+def encode(dataset: Dataset) -> bytes:
+    """Write an object as it is kept and sent."""
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def last_attempt(job: Job) -> str:
+    """Give the folder of the attempt whose results are the newest."""
+    newest = max(job.results, key=lambda one: one.created_at, default=None)
+    return newest.path.rpartition("/")[0] if newest is not None else ""
 
 
 def _check_record(job: Job) -> None:

@@ -4,7 +4,6 @@ Each handler names what its user must be allowed. Words to look for are exact va
 where the last page ended (``next``), never by counting.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,9 +16,10 @@ from starlette.exceptions import HTTPException
 
 from storage import audit, deliveries, jobs, outages, schema, stations
 from storage.database import Database
-from vb_node import show
+from vb_node import ask, show
 from vb_node.config import Settings
-from vb_node.web.asked import LARGEST, AskedEvents, AskedJobs
+from vb_node.errors import ConfigError, Later
+from vb_node.web.asked import LARGEST, AskedEvents, AskedJobs, AskedQuestion
 from vb_node.web.users import Action, User, current
 
 SILENT_S = 10.0
@@ -44,7 +44,6 @@ NOT_NOW: Answers = {409: {"model": Fault, "description": "Its state does not all
 BUSY: Answers = {429: {"model": Fault, "description": "Somebody else verifies now."}}
 
 router = APIRouter(prefix="/api/v1", responses=ERRORS)
-_verifying = threading.Lock()
 
 
 def _who_may(action: Action) -> Callable[[Request], User]:
@@ -116,8 +115,6 @@ def send_again(delivery_id: Id, user: Operator, database: Ledger) -> Row:
     """Put a parked delivery on the shelf again, with fresh patience."""
     with _changing(database) as session:
         delivery = _found(delivery_id, deliveries.find(session, delivery_id))
-        if delivery.state != "parked":
-            raise jobs.NotNow(f"delivery {delivery_id} is {delivery.state}; only a parked one can be sent again")
         deliveries.send_again(session, delivery, now=time.time(), user=user.name)
         return show.delivery_row(delivery)
 
@@ -125,25 +122,50 @@ def send_again(delivery_id: Id, user: Operator, database: Ledger) -> Row:
 @router.get("/audit")
 def search_audit(user: Auditor, database: Ledger, asked: Annotated[AskedEvents, Query()]) -> Row:
     """Find lines of the audit trail, oldest first, by exact values; that it was read is an event of its own."""
-    _tell_use(database, user, asked.model_dump(mode="json", exclude_none=True))
+    ask.tell_use(database, asked.model_dump(mode="json", exclude_none=True), user=user.name, actor="web")
     with database.read() as session:
         found = audit.search(session, after=asked.after, limit=asked.limit, **asked.span(), **asked.keys())
         return {"events": [show.event_row(line) for line in found], "next": _next(found, asked.limit, "seq")}
 
 
+@router.get("/questions")
+def list_questions(_user: Auditor) -> Row:
+    """List the auditor's questions: what each may be asked by, and what the ledger cannot tell."""
+    return {"questions": ask.listing()}
+
+
+@router.get("/questions/{number}", responses=GONE | BUSY)
+def ask_question(
+    number: Id,
+    user: Auditor,
+    database: Ledger,
+    settings: Annotated[Settings, Depends(_settings)],
+    asked: Annotated[AskedQuestion, Query()],
+) -> Row:
+    """Answer one of the auditor's questions from the ledger; that it was asked is an event of its own."""
+    try:
+        given = ask.answer(database, settings, number, asked.about(), user=user.name, actor="web", limit=asked.limit)
+    except ask.UnknownQuestion as error:
+        raise HTTPException(404, str(error)) from error
+    except Later as error:
+        raise HTTPException(429, str(error), {"Retry-After": "60"}) from error
+    except ConfigError as error:
+        raise HTTPException(422, str(error)) from error
+    told = {"number": number, "question": given.question.words, "not_told": given.question.unknown}
+    return told | {"rows": list(given.rows), "is_cut": given.is_cut}
+
+
 @router.get("/audit/verify", responses=BUSY)
 def verify_audit(user: Auditor, database: Ledger) -> Row:
     """Walk the whole audit trail and say whether a line was changed after it was written."""
-    if not _verifying.acquire(blocking=False):
-        raise HTTPException(429, "the audit trail is verified already: ask again in a minute", {"Retry-After": "60"})
+    ask.tell_use(database, {"verify": True}, user=user.name, actor="web")
     try:
-        _tell_use(database, user, {"verify": True})
-        with database.read() as session:
+        with ask.walking(), database.read() as session:
             lines, seq, digest = audit.verify(session)
+    except Later as error:
+        raise HTTPException(429, str(error), {"Retry-After": "60"}) from error
     except audit.Broken as broken:
         return {"is_whole": False, "why": str(broken)}
-    finally:
-        _verifying.release()
     return {"is_whole": True, "lines": lines, "last": seq, "digest": digest}
 
 
@@ -214,11 +236,5 @@ def _changing(database: Database) -> Iterator[Session]:
     try:
         with database.write() as session:
             yield session
-    except jobs.NotNow as why:
+    except (jobs.NotNow, deliveries.NotParked) as why:
         raise HTTPException(409, str(why)) from why
-
-
-def _tell_use(database: Database, user: User, query: dict[str, Any]) -> None:
-    """Write down who read the audit trail, and what for (PS3.15 A.5.3.2, Audit Log Used)."""
-    with database.write() as session:
-        audit.record(session, "audit log used", now=time.time(), actor="web", user=user.name, details={"query": query})

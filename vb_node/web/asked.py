@@ -57,3 +57,19 @@ class AskedEvents(Asked):
     user: Word = None
     after: Number | None = Field(None, description="The `next` of the page before.")
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class AskedQuestion(Asked):
+    """About what a question is asked: by the words of `vb-node audit ask`; each question says which it takes."""
+
+    sop_instance_uid: Word = Field(None, alias="sop")
+    peer: Word = None
+    job_id: Number | None = Field(None, alias="job")
+    user: Word = None
+    application: Word = None
+    version: Word = None
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
+
+    def about(self) -> dict[str, Any]:
+        """Give all that is asked by; what was left empty is not asked by."""
+        return {name: value for name, value in (self.keys() | self.span()).items() if value not in (None, "")}

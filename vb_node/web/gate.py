@@ -14,12 +14,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vb_node.dicomweb import multipart
 from vb_node.web.users import cookie_of, csrf_of
 
 OWN_DOORS = ("/dicom-web/", "/health", "/ready")
 SAFE = ("GET", "HEAD", "OPTIONS")
 LONGEST_FORM, MOST_FIELDS = 1 << 16, 100
-URLENCODED = "application/x-www-form-urlencoded"
+LONGEST_TOKEN = 200
+URLENCODED, FORM_DATA = "application/x-www-form-urlencoded", "multipart/form-data"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -70,11 +72,15 @@ class Gate:
             return receive
         _check_origin(request)
         secret, shown = cookie_of(request), request.headers.get("x-csrf-token", "")
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == URLENCODED:
+        media_type, parameters = multipart.content_type(request.headers.get("content-type", ""))
+        if media_type == URLENCODED:
             body = await _body(request)
             fields = _fields(body)
             scope.setdefault("state", {})["form"] = fields
-            shown, receive = shown or fields.get("csrf_token", ""), _again(body, receive)
+            shown, receive = shown or fields.get("csrf_token", ""), _again([_message(body)], receive)
+        elif media_type == FORM_DATA and secret and not shown:
+            shown, read = await _first_field(parameters.get("boundary", ""), receive)
+            receive = _again(read, receive)
         if secret and not hmac.compare_digest(shown.encode(), csrf_of(secret).encode()):
             raise HTTPException(403, "the CSRF token of the session expected: load the page again")
         return receive
@@ -120,12 +126,37 @@ def _fields(body: bytes) -> dict[str, str]:
         raise HTTPException(400, f"a form of {MOST_FIELDS} fields at most, in UTF-8, expected") from error
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Let who comes next read a body that was read."""
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
+async def _first_field(boundary: str, receive: Receive) -> tuple[str, list[Message]]:
+    """Read a form with files as far as its first field, the token; give that, empty if it is another, and what came."""
+    read: list[Message] = []
+    value, is_token = b"", False
+    try:
+        reader = multipart.Reader(boundary, MOST_FIELDS)
+        while len(value) <= LONGEST_TOKEN:
+            read.append(await receive())
+            for event in reader.feed(read[-1].get("body", b"")):
+                if isinstance(event, multipart.Begin):
+                    is_token = 'name="csrf_token"' in event.headers.get("content-disposition", "")
+                elif isinstance(event, bytes):
+                    value += event
+                else:
+                    return (value.decode("ascii", "replace") if is_token else ""), read
+            if not read[-1].get("more_body"):
+                break
+    except (multipart.Malformed, multipart.TooMuch):
+        pass  # a form without the token
+    return "", read
+
+
+def _message(body: bytes) -> Message:
+    return {"type": "http.request", "body": body, "more_body": False}
+
+
+def _again(messages: list[Message], receive: Receive) -> Receive:
+    """Let who comes next read what was read."""
 
     async def read() -> Message:
-        return messages.pop() if messages else await receive()
+        return messages.pop(0) if messages else await receive()
 
     return read
 

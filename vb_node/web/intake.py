@@ -58,13 +58,23 @@ class Intake:
             return Outcome(*uids, status.OUT_OF_RESOURCES)
         return Outcome(*uids)
 
-    def _store(self, part: Part, meta: FileMeta, visit: Visit) -> None:
-        """Take the data set; the file meta information of the peer goes no further."""
+    def look(self, part: Part) -> bytes:
+        """Check a part as one that is to be stored, and give its file; nothing is kept; raise ``Refused``."""
+        meta = part.meta()
+        self._check_kind(meta)
+        admit(part.data(meta.start), meta.transfer_syntax_uid, meta.sop_class_uid, meta.sop_instance_uid)
+        return part.data(0)
+
+    def _check_kind(self, meta: FileMeta) -> None:
         syntaxes = self._accepted.get(meta.sop_class_uid)
         if syntaxes is None:
             raise Refused("a storage SOP class of the conformance statement expected", status.CLASS_NOT_SUPPORTED)
         if meta.transfer_syntax_uid not in syntaxes:
             raise Refused("a transfer syntax of the conformance statement expected", SYNTAX_NOT_SUPPORTED)
+
+    def _store(self, part: Part, meta: FileMeta, visit: Visit) -> None:
+        """Take the data set; the file meta information of the peer goes no further."""
+        self._check_kind(meta)
         request = StoreRequest(
             sop_class_uid=meta.sop_class_uid,
             sop_instance_uid=meta.sop_instance_uid,

@@ -1,4 +1,4 @@
-"""The pages for people: overview, jobs, one job from first image to last result, audit, system.
+"""The pages for people: overview, jobs, one job from first image to last result, system.
 
 Everything is readable without JavaScript; with it the pages keep themselves fresh (htmx) and slices slide.
 """
@@ -6,77 +6,41 @@ Everything is readable without JavaScript; with it the pages keep themselves fre
 import math
 import threading
 import time
-from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from storage import audit, jobs
-from storage.database import Database
-from storage.disk import Disk
 from storage.jobs import MOVES, NotNow
-from storage.schema import Event, Job
-from vb_node import __version__, doctor, show
-from vb_node.config import Settings
+from storage.schema import Job
+from vb_node import __version__, doctor
 from vb_node.errors import NodeError
 from vb_node.web import users, views
-from vb_node.web.slices import Slices
+from vb_node.web.paper import House, Paper
 
 STATIC = Path(__file__).parent / "static"
-A_PAGE, MOST_LINES = 50, 500
+A_PAGE = 50
 LOOK_S = 60.0
 Thing = TypeVar("Thing")
 FAILED = {
     "401": "This name and password are not known.",
     "429": "Too many attempts that failed: wait a few minutes.",
 }
-AUDIT_FIELDS = {
-    "accession": ("accession_number", "Accession number"),
-    "patient_id": ("patient_id", "Patient ID"),
-    "study": ("study_instance_uid", "Study UID"),
-    "series": ("series_instance_uid", "Series UID"),
-    "sop": ("sop_instance_uid", "Instance UID"),
-    "peer": ("peer", "Peer"),
-    "job": ("job_id", "Job"),
-    "event": ("event", "Event"),
-    "user": ("user", "User"),
-}
-
-
-@dataclass(frozen=True)
-class House:
-    """What the pages show, and through what they change it."""
-
-    database: Database
-    settings: Settings
-    disk: Disk
-    slices: Slices
 
 
 class Pages:
     """Answers people."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, house: House, paper: Paper) -> None:
+        self._house, self._paper = house, paper
         self._lock = threading.Lock()
         self._looked: dict[tuple[str, int], float] = {}  # who looked at which job, and when last
-        self._templates = Environment(
-            loader=PackageLoader("vb_node.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-        )
-        self._templates.globals |= {
-            "ago": views.ago,
-            "clock": views.clock,
-            "details": views.details,
-            "ae_title": house.settings.node.ae_title,
-        }
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -86,27 +50,20 @@ class Pages:
             Route("/jobs/{job_id:int}", self.job),
             Route("/jobs/{job_id:int}/slices/{k:int}.png", self.slice),
             Route("/jobs/{job_id:int}/{change}", self.change, methods=["POST"]),
-            Route("/audit", self.audit),
             Route("/system", self.system),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
 
-    def _page(self, request: Request, user: users.User, name: str, here: str, **words: Any) -> HTMLResponse:
-        shown = {"user": user, "here": here, "csrf_token": users.csrf_token(request)}
-        text = self._templates.get_template(f"{name}.html").render(shown | words)
-        return HTMLResponse(text, headers={"Cache-Control": "no-store"})
-
     def login(self, request: Request) -> Response:
         asked = request.query_params
         shown = {"after": asked.get("next", "/"), "why": FAILED.get(asked.get("failed", ""), "")}
-        page = self._templates.get_template("login.html")
-        return HTMLResponse(page.render(user=None, here="", csrf_token=users.csrf_token(request), **shown))
+        return self._paper.page(request, None, "login", "", **shown)
 
     def overview(self, request: Request) -> Response:
         user = users.current(request)
         with self._house.database.read() as session:
             found = views.glance(session, self._house.settings, self._house.disk, time.time())
-        return self._page(request, user, "overview", "/", **found)
+        return self._paper.page(request, user, "overview", "/", **found)
 
     def jobs(self, request: Request) -> Response:
         user = users.current(request)
@@ -124,7 +81,7 @@ class Pages:
         kept = {name: value for name, value in wanted.items() if value}
         older = f"/jobs?{urlencode(kept | {'before': found[-1].id})}" if len(found) == A_PAGE else None
         shown = {"jobs": found, "wanted": wanted, "states": list(MOVES), "older": older, "is_first": before is None}
-        return self._page(request, user, "jobs", "/jobs", **shown, url=f"/jobs?{urlencode(kept)}")
+        return self._paper.page(request, user, "jobs", "/jobs", **shown, url=f"/jobs?{urlencode(kept)}")
 
     def job(self, request: Request) -> Response:
         user = users.current(request)
@@ -142,7 +99,7 @@ class Pages:
             except NodeError as error:
                 why = str(error)
         may_operate = user.may("operate")
-        return self._page(
+        return self._paper.page(
             request, user, "job", "/jobs", **found, slices=slices, why_no_slices=why, may_operate=may_operate
         )
 
@@ -172,28 +129,12 @@ class Pages:
             raise HTTPException(409, str(error)) from error
         return RedirectResponse(f"/jobs/{job_id}", 303)
 
-    def audit(self, request: Request) -> Response:
-        user = users.current(request, "audit")
-        wanted = {name: request.query_params.get(name, "").strip() for name in AUDIT_FIELDS}
-        keys: dict[str, Any] = {AUDIT_FIELDS[name][0]: value for name, value in wanted.items() if value}
-        if "job_id" in keys:
-            keys["job_id"] = _number(keys["job_id"])
-        lines = None
-        if keys:
-            with self._house.database.read() as session:
-                lines = audit.search(session, since=None, until=None, limit=MOST_LINES, **keys)
-            self._tell(user, "audit trail read", {"asked": keys, "lines": len(lines)})
-        if lines is not None and request.query_params.get("format") == "csv":
-            return _csv(lines)
-        fields = [(name, words) for name, (_, words) in AUDIT_FIELDS.items()]
-        return self._page(request, user, "audit", "/audit", fields=fields, wanted=wanted, lines=lines, limit=MOST_LINES)
-
     def system(self, request: Request) -> Response:
         user = users.current(request)
         settings = self._house.settings
         findings = list(doctor.examine(settings)) if request.query_params.get("doctor") else None
-        shown = {"version": __version__, "routes": settings.routes, "peers": settings.receive.peers}
-        return self._page(request, user, "system", "/system", **shown, findings=findings)
+        shown = {"version": __version__, "peers": settings.receive.peers}
+        return self._paper.page(request, user, "system", "/system", **shown, findings=findings)
 
     def _tell_view(self, user: users.User, job: Job) -> None:
         """Tell that a job is looked at: once while its page stays open, however often that asks."""
@@ -202,11 +143,7 @@ class Pages:
             is_new = now - self._looked.get(key, -math.inf) > LOOK_S
             self._looked = {one: at for one, at in self._looked.items() if now - at <= LOOK_S} | {key: now}
         if is_new:
-            self._tell(user, "job viewed", {}, **audit.keys_of(job))
-
-    def _tell(self, user: users.User, event: str, details: dict[str, Any], **keys: Any) -> None:
-        with self._house.database.write() as session:
-            audit.record(session, event, now=time.time(), actor="web", user=user.name, details=details, **keys)
+            self._house.tell(user, "job viewed", {}, **audit.keys_of(job))
 
 
 def _found(thing: Thing | None, job_id: int) -> Thing:
@@ -218,11 +155,3 @@ def _found(thing: Thing | None, job_id: int) -> Thing:
 def _number(text: str | None) -> int | None:
     """Read a small whole number; anything else is none."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
-
-
-def _csv(lines: Any) -> Response:
-    stream = StringIO(newline="")
-    rows = [show.event_row(line) for line in lines]
-    show.write_csv(stream, rows, list(show.event_row(Event(details={}))))
-    headers = {"Content-Disposition": 'attachment; filename="audit.csv"', "Cache-Control": "no-store"}
-    return Response(stream.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)

@@ -12,15 +12,22 @@ from vb_node.errors import ConfigError
 from vb_node.runtime import line, receive, supervised
 from vb_node.runtime.receive import Receiver
 from vb_node.web.app import build
+from vb_node.web.audit_page import AuditPage
+from vb_node.web.destinations_page import DestinationsPage
 from vb_node.web.door import Door
+from vb_node.web.files import Most
 from vb_node.web.gate import Gate
 from vb_node.web.health import Health
+from vb_node.web.intake import Intake
 from vb_node.web.login import Logins
 from vb_node.web.metrics import Metrics
-from vb_node.web.pages import House, Pages
+from vb_node.web.pages import Pages
+from vb_node.web.paper import House, Paper
+from vb_node.web.rules_page import RulesPage
 from vb_node.web.server import Server
 from vb_node.web.slices import Slices
 from vb_node.web.stow import Bounds, Studies
+from vb_node.web.upload_page import UploadPage
 
 # A process of the station that receives: while it is dead, silence says nothing of a study.
 NAME = f"{receive.STATION} web"
@@ -39,8 +46,17 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
         logins = Logins(database, web.session_h * 3600)
         health = Health(database, disk, receiver.spool.root, NAME)
         slices = Slices(receiver.spool, line.results_of(settings))
-        pages = Pages(House(database, settings, disk, slices))
-        answering = health, Metrics(database, settings, disk), studies, logins, pages
+        house = House(database, settings, disk, slices)
+        paper = Paper(house)
+        most = Most(web.max_body_mb << 20, limits.max_instance_bytes, web.max_parts, settings.data)
+        pages = (
+            Pages(house, paper),
+            AuditPage(house, paper),
+            DestinationsPage(house, paper),
+            RulesPage(house, paper, Intake(receiver), most),
+            UploadPage(house, paper, receiver, most),
+        )
+        answering = health, Metrics(database, settings, disk), studies, logins, *pages
         app = build(database, settings, [route for one in answering for route in one.routes()])
         listening = supervised.listening() or bind((web.host, web.port))
         return Server(Gate(app, web.hosts), listening, limits, stop, tls)
