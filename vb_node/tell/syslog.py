@@ -57,30 +57,37 @@ class Repository:
         NoAnswer
             The connection broke: it may have some of them.
         """
-        context = self.tls.context()
+        with self._connect() as plain:
+            self._hand_over(self._secure(plain), frames)
+
+    def _connect(self) -> socket.socket:
         try:
-            plain = socket.create_connection((self.host, self.port), PATIENCE_S)
+            return socket.create_connection((self.host, self.port), PATIENCE_S)
         except OSError as error:
             raise Unreachable(f"{self} cannot be reached ({error}): check host and network") from error
-        with plain:
-            try:
-                secured = _Secured(plain, context, self.host)
-            except OSError as error:
-                raise Unreachable(f"{self}: no TLS with it ({error}): check both certificates") from error
-            try:
-                for one in frames:
-                    secured.send(one)
-                with suppress(*(() if self.closes else (ssl.SSLEOFError,))):
-                    secured.close()
-            except ssl.SSLEOFError as error:
-                raise NoAnswer(
-                    f"{self} ended the connection without the close of TLS that RFC 5425 4.4 asks of it: it gets the "
-                    "same again; where it never closes, as rsyslog with gtls, set [audit] close_notify = false"
-                ) from error
-            except OSError as error:
-                raise NoAnswer(
-                    f"{self} broke off ({error}): check both certificates and its log; it gets the same again"
-                ) from error
+
+    def _secure(self, plain: socket.socket) -> "_Secured":
+        context = self.tls.context()
+        try:
+            return _Secured(plain, context, self.host)
+        except OSError as error:
+            raise Unreachable(f"{self}: no TLS with it ({error}): check both certificates") from error
+
+    def _hand_over(self, secured: "_Secured", frames: Iterable[bytes]) -> None:
+        try:
+            for one in frames:
+                secured.send(one)
+            with suppress(*(() if self.closes else (ssl.SSLEOFError,))):
+                secured.close()
+        except ssl.SSLEOFError as error:
+            raise NoAnswer(
+                f"{self} ended the connection without the close of TLS that RFC 5425 4.4 asks of it: it gets the "
+                "same again; where it never closes, as rsyslog with gtls, set [audit] close_notify = false"
+            ) from error
+        except OSError as error:
+            raise NoAnswer(
+                f"{self} broke off ({error}): check both certificates and its log; it gets the same again"
+            ) from error
 
 
 class _Secured:
