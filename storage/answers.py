@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from storage import audit
 from storage.schema import Association, Event, Instance, Job, JobInput, Result, Series
 
 Row = dict[str, Any]
@@ -196,7 +197,9 @@ def fruitless(session: Session, about: About) -> list[Row]:
     """Give series that no job was completed of: the newest job's reason, or why no route took it."""
     own = Job.series_instance_uid == Series.series_instance_uid
     newest, line = aliased(Job), Event.series_instance_uid == Series.series_instance_uid
-    left = select(Event.details["reason"].as_string()).where(line, Event.event == "series not selected")
+    left = select(Event.details["reason"].as_string()).where(
+        line, audit.unindexed(Event.event) == "series not selected"
+    )
     query = (
         select(
             Series.last_arrival_at,

@@ -35,7 +35,7 @@ INJECTIONS = (
 )
 WORDS = ("application", "study", "series", "accession", "patient_id")
 KNOWN = {"job_id", "delivery_id", "state", "before", "after", "limit", "since", "until", "sop", "peer", "job", "event"}
-KNOWN |= {"user", *WORDS}
+KNOWN |= {"user", "number", "version", *WORDS}
 PROTECTED = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
