@@ -333,7 +333,7 @@ class VlmSettings(Section):
 class VirtualBiopsySettings(Section):
     """The Virtual Biopsy application; what these change is part of a job's identity."""
 
-    localizer: Literal["auto", "classical", "vlm"] = "auto"
+    localizer: Literal["auto", "classical", "network", "vlm"] = "auto"
     vlm: VlmSettings | None = None
     contrast_when: str = ""
     must_have_contrast: bool = True

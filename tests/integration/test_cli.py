@@ -36,7 +36,10 @@ def _run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[st
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
 
-@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), *GROUPS, ["train", "diagnoser"]], ids=" ".join)
+TRAININGS = (["train", "diagnoser"], ["train", "localizer"])
+
+
+@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), *GROUPS, *TRAININGS], ids=" ".join)
 def test_every_command_shows_an_example(command: list[str]) -> None:
     shown = _run(*command, "--help")
 

@@ -8,6 +8,7 @@ import pytest
 import SimpleITK
 
 from vb_node.applications.virtual_biopsy.localise import localise
+from vb_node.applications.virtual_biopsy.network import NetworkDetector
 from vb_node.applications.virtual_biopsy.process import process
 from vb_node.pipeline.resample import mask_to_grid
 from vb_node.types import Grid, Mask, Prior, StandardVolume, Volume
@@ -78,6 +79,27 @@ def test_a_head_without_contrast_agent_has_no_lesion(real_data: Path) -> None:
     path = next((real_data / "siemens_xa30_enhanced_t1" / "Ref").glob("*.nii"))
 
     _, prior = localised(path)
+
+    assert prior.state != "localised"
+    assert prior.confidence < 0.5
+
+
+def test_the_network_covers_an_enhancing_lesion_in_thick_slices(real_data: Path) -> None:
+    path = real_data / "t1ce_thick_nrrd" / "brain1_image.nrrd"
+    lesion = read(path.with_name("brain1_label.nrrd")).voxels > 0
+    standard, _ = localised(path)
+
+    found = localise(standard, NetworkDetector.load()).labels > 0
+    coverage, ratio = coverage_and_ratio(mask_to_grid(found, standard.grid, read(path).grid), lesion)
+
+    assert coverage >= 0.5
+    assert ratio < 3
+
+
+def test_the_network_localises_nothing_in_a_head_without_contrast_agent(real_data: Path) -> None:
+    standard, _ = localised(next((real_data / "siemens_xa30_enhanced_t1" / "Ref").glob("*.nii")))
+
+    prior = localise(standard, NetworkDetector.load())
 
     assert prior.state != "localised"
     assert prior.confidence < 0.5

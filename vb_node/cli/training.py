@@ -47,3 +47,23 @@ def train_diagnoser(
         task = bar.add_task("training", total=None)
         figures = train(out, cases, seed, epochs, lambda done, total: bar.update(task, completed=done, total=total))
     show.rows("Diagnoser", [figures], as_json=False)
+
+
+@train_app.command("localizer")
+def train_localizer(
+    out: Annotated[Path, typer.Option(help="Where the weights go; a training that was stopped goes on from there.")],
+    heads: Annotated[int, typer.Option(min=2)] = 48,
+    seed: Annotated[int, typer.Option()] = 1,
+    steps: Annotated[int, typer.Option(min=1)] = 2000,
+) -> None:
+    """Train the `network` slice detector on generated heads; the defaults are those of the shipped weights.
+
+    Example: vb-node train localizer --out weights --heads 48 --seed 1
+    """
+    from vb_node import show
+    from vb_node.training.fit_localizer import train_localizer as train
+
+    with show.progress() as bar:
+        task = bar.add_task("training", total=None)
+        figures = train(out, heads, seed, steps, lambda done, total: bar.update(task, completed=done, total=total))
+    show.rows("Localizer", [figures], as_json=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 PINS = "pins.json"
+LOCALIZER = "localizer.safetensors"
 
 
 @dataclass(frozen=True)

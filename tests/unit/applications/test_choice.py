@@ -13,6 +13,7 @@ from vb_node.applications.virtual_biopsy.choice import caveats, choose, without_
 from vb_node.applications.virtual_biopsy.vlm import wording
 from vb_node.config import Settings, VirtualBiopsySettings, VlmSettings
 from vb_node.errors import ConfigError
+from vb_node.models.pins import LOCALIZER, digests
 
 URL = VlmSettings(url="http://gpu:8000/v1", served_model="Qwen/Qwen3-VL-8B-Instruct")
 
@@ -47,6 +48,11 @@ def test_a_plan_survives_the_ledger(values: dict[str, object]) -> None:
 
     assert json.loads(json.dumps(plan)) == plan
     assert application.plan(Settings(virtual_biopsy=_settings(plan))) == plan
+
+
+def test_a_plan_names_the_network_by_digest_where_it_is_used() -> None:
+    assert _plan(localizer="network")["weights"][LOCALIZER] == digests()[LOCALIZER]
+    assert LOCALIZER not in _plan(localizer="classical")["weights"]
 
 
 def test_a_plan_without_the_model_does_not_change_with_it() -> None:

@@ -4,10 +4,11 @@ from numpy.typing import NDArray
 from simulated_vlm import CentralBoxes, SimulatedVlm, SmallHead, small_head
 
 from vb_node.applications.virtual_biopsy.evidence import Maps
-from vb_node.applications.virtual_biopsy.features import NAMES, mirrored, voxel_features
+from vb_node.applications.virtual_biopsy.features import NAMES, voxel_features
 from vb_node.applications.virtual_biopsy.localise import localise
 from vb_node.applications.virtual_biopsy.validate import UnionSettings, group_boxes, trim, unite
 from vb_node.pipeline.prior import Box
+from vb_node.pipeline.symmetry import mirrored
 from vb_node.types import Grid, Prior, StandardVolume
 
 

@@ -133,7 +133,9 @@ def _within(progress: Callable[[str, float], None], share: float) -> None:
 def _plan(settings: VirtualBiopsySettings) -> dict[str, Any]:
     rule.parse(settings.contrast_when)
     localizer = identify(settings)
-    weights = pins.digests() | localizer["weights"]
+    # the localizer names its own where it uses them
+    others = {name: digest for name, digest in pins.digests().items() if name != pins.LOCALIZER}
+    weights = others | localizer["weights"]
     return settings.model_dump(mode="json") | localizer | {"weights": weights}
 
 

@@ -9,9 +9,11 @@ from typing import Any
 from vb_node.applications.virtual_biopsy.vlm import wording
 from vb_node.config import VirtualBiopsySettings, VlmSettings
 from vb_node.models.model_folder import digest, examine
+from vb_node.models.pins import LOCALIZER, digests
 
 # Where things lie in a hospital is no part of a report.
 _PLACES = frozenset({"model", "url", "api_key_file", "ca_file"})
+SYNTHETIC = "The network that localised was trained on generated heads alone."
 UNTESTED = "The box format of the vision-language model was not tested before it was used (self_test = false)."
 UNVERIFIED = "The weights of the vision-language model are behind a URL and could not be verified."
 
@@ -33,7 +35,8 @@ def identify(settings: VirtualBiopsySettings) -> dict[str, Any]:
     """
     localizer = choose(settings)
     if localizer != "vlm" or settings.vlm is None:
-        return {"localizer": localizer, "vlm": None, "weights": {}, "prompts": {}}
+        used = {LOCALIZER: digests()[LOCALIZER]} if localizer == "network" else {}
+        return {"localizer": localizer, "vlm": None, "weights": used, "prompts": {}}
     weights: dict[str, str] = {}
     if settings.vlm.model is not None:
         examine(settings.vlm.model)

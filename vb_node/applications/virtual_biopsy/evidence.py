@@ -10,9 +10,10 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from vb_node.applications.virtual_biopsy.features import bounding_box, mirrored
+from vb_node.applications.virtual_biopsy.features import bounding_box
 from vb_node.applications.virtual_biopsy.normal_structures import normal_uptake
 from vb_node.pipeline.atlas import atlas
+from vb_node.pipeline.symmetry import mirrored
 from vb_node.types import Floats, Grid, Mask, Matrix, StandardVolume
 
 Where = tuple[slice, slice, slice]

@@ -6,7 +6,8 @@ Raw coordinates would let the classifier learn the prior by heart (docs/virtual-
 import numpy as np
 from scipy import ndimage
 
-from vb_node.types import Floats, Mask, Matrix, StandardVolume
+from vb_node.pipeline.symmetry import mirrored
+from vb_node.types import Floats, Mask, StandardVolume
 
 NAMES = ("t1ce", "smooth 1", "smooth 2", "smooth 4", "gradient", "local sd", "asymmetry", "asymmetry smooth 2", "log 2")
 
@@ -28,20 +29,6 @@ def voxel_features(standard: StandardVolume, where: Mask) -> Floats:
         ndimage.gaussian_laplace(z, 2),
     )
     return np.stack([values[inside] for values in maps], axis=1).astype(np.float32)
-
-
-def mirrored(standard: StandardVolume, voxels: Floats) -> Floats:
-    """Reflect voxels (on the grid of ``standard``) in the mid-sagittal plane of the atlas; linear."""
-    there = mirror_index(standard)
-    return np.asarray(
-        ndimage.affine_transform(voxels, there[:3, :3], there[:3, 3], order=1, output=np.float32), dtype=np.float32
-    )
-
-
-def mirror_index(standard: StandardVolume) -> Matrix:
-    """Give the affine (4, 4) from a voxel's index to the fractional index of its mirror image."""
-    atlas_from_index = standard.atlas_from_patient @ standard.grid.affine_lps
-    return np.asarray(np.linalg.inv(atlas_from_index) @ np.diag([-1.0, 1, 1, 1]) @ atlas_from_index)
 
 
 def bounding_box(mask: Mask, margin: int) -> tuple[slice, slice, slice]:

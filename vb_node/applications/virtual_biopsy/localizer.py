@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vb_node.applications.virtual_biopsy.choice import caveats, choose
+from vb_node.applications.virtual_biopsy.choice import SYNTHETIC, caveats, choose
 from vb_node.applications.virtual_biopsy.classical import ClassicalDetector
 from vb_node.applications.virtual_biopsy.localise import localise
+from vb_node.applications.virtual_biopsy.network import NetworkDetector
 from vb_node.applications.virtual_biopsy.vlm.corner import check_corners
 from vb_node.applications.virtual_biopsy.vlm.detector import VlmDetector
 from vb_node.applications.virtual_biopsy.vlm.endpoint import Endpoint
@@ -29,6 +30,7 @@ class Localizer:
 
     def __init__(self) -> None:
         self._loaded: tuple[tuple[VlmSettings, str, str], VisionLanguageModel] | None = None
+        self._networks: dict[str, NetworkDetector] = {}
 
     def localise(
         self, standard: StandardVolume, settings: VirtualBiopsySettings, device: str, progress: Callable[[float], None]
@@ -42,13 +44,21 @@ class Localizer:
         Later
             There is no memory for it now, or the endpoint does not answer.
         """
-        if choose(settings) != "vlm" or settings.vlm is None:
+        chosen = choose(settings)
+        if chosen == "network":
+            return _noted(localise(standard, self._network(device)), SYNTHETIC), {}
+        if chosen != "vlm" or settings.vlm is None:
             return localise(standard, ClassicalDetector()), {}
         model = self._model(settings.vlm, device)
         detector = VlmDetector(model, box_format(settings.vlm), settings.vlm, progress)
         prior = localise(standard, detector)
-        noted = replace(prior, notes=(*prior.notes, *caveats(settings.vlm)))
-        return noted, {"vlm": detector.transcript.summary()}
+        return _noted(prior, *caveats(settings.vlm)), {"vlm": detector.transcript.summary()}
+
+    def _network(self, device: str) -> NetworkDetector:
+        device = device_of(device)
+        if device not in self._networks:
+            self._networks[device] = NetworkDetector.load(device)
+        return self._networks[device]
 
     def _model(self, settings: VlmSettings, device: str) -> VisionLanguageModel:
         device = device_of(device)
@@ -60,6 +70,10 @@ class Localizer:
                 check_corners(model, box_format(settings))
             self._loaded = key, model
         return self._loaded[1]
+
+
+def _noted(prior: Prior, *notes: str) -> Prior:
+    return replace(prior, notes=(*prior.notes, *notes))
 
 
 def box_format(settings: VlmSettings) -> BoxFormat:

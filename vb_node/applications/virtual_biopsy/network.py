@@ -1,0 +1,134 @@
+"""The `network` slice detector: a small 3-D network, trained on generated heads, says where a lesion may be.
+
+Its map is cut at falling levels; what each level adds is boxed slice by slice. docs/virtual-biopsy-localizer.md has the
+training and the figures.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from monai.inferers.inferer import SlidingWindowInferer
+from scipy import ndimage
+from torch import nn
+from torch.nn import functional
+
+from vb_node.applications.virtual_biopsy.features import bounding_box
+from vb_node.models.lesion_network import NETWORK_MM, PATCH, WEIGHTS, atlas_positions, build, stack_fields
+from vb_node.models.weights import open_weights
+from vb_node.pipeline.prior import Box
+from vb_node.pipeline.symmetry import reflect
+from vb_node.types import Floats, Mask, Matrix, StandardVolume
+
+Where = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Levels fall: each adds what holds nothing that was found above it. ``smallest_ml`` is a ball of 4 mm."""
+
+    levels: tuple[float, ...] = (0.5, 0.2, 0.07, 0.02)
+    smallest_ml: float = 0.04
+    candidates: int = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Spot:
+    """One connected piece of the map: its mask in a box of the map, and its score."""
+
+    where: Where
+    mask: Mask
+    score: float
+
+
+class NetworkDetector:
+    """Find lesions with the network; a box from one half on is a claim."""
+
+    claim_score = 0.5
+
+    def __init__(self, network: nn.Module, device: str = "cpu", settings: NetworkSettings | None = None) -> None:
+        self.network, self.device = network.eval().to(device), device
+        self.settings = settings or NetworkSettings()
+
+    @classmethod
+    def load(cls, device: str = "cpu") -> Self:
+        """Open the pinned weights.
+
+        Raises
+        ------
+        ConfigError
+            The weights are not the pinned ones.
+        """
+        network = build()
+        network.load_state_dict(open_weights(WEIGHTS).tensors)
+        return cls(network, device)
+
+    def detect(self, standard: StandardVolume) -> list[Box]:
+        step = max(1, round(NETWORK_MM / standard.grid.spacing_mm[0]))
+        where = _whole_cells(bounding_box(standard.brain, margin=step), step)
+        probability = self.probability(standard, where, step)
+        first = [s.start for s in where]
+        return [box for spot in find_spots(probability, self.settings) for box in _boxes(spot, first, step)]
+
+    def probability(self, standard: StandardVolume, where: Where, step: int) -> Floats:
+        """Ask the network about a box of the volume; the map has cells of ``step`` voxels, 0 outside the brain."""
+        fields = network_input(standard, where, step)
+        inferer = SlidingWindowInferer(PATCH, sw_batch_size=4, overlap=0.5, mode="gaussian")
+        with torch.inference_mode():
+            logits = torch.as_tensor(inferer(torch.from_numpy(fields)[None].to(self.device), self.network))
+            probability = torch.sigmoid(logits)[0, 0].float().cpu().numpy()
+        return np.where(_pooled(standard.brain[where].astype(np.float32), step) >= 0.5, probability, 0)
+
+
+def network_input(standard: StandardVolume, where: Where, step: int) -> Floats:
+    """Average a box of the volume to the network's grid and give its fields (5, k, j, i)."""
+    voxels = _pooled(standard.voxels[where], step)
+    affine = _cells(standard.atlas_from_patient @ standard.grid.affine_lps, where, step)
+    k, j, i = voxels.shape
+    return stack_fields(voxels, reflect(voxels, affine), atlas_positions((k, j, i), affine))
+
+
+def _whole_cells(where: Where, step: int) -> Where:
+    """Cut a box to a whole number of cells."""
+    k, j, i = (slice(s.start, s.start + (s.stop - s.start) // step * step) for s in where)
+    return k, j, i
+
+
+def _cells(atlas_from_index: Matrix, where: Where, step: int) -> Matrix:
+    """Give the affine of the cells of a box: the middle of a cell lies between its voxels."""
+    index = np.diag([step, step, step, 1.0])
+    index[:3, 3] = [s.start + (step - 1) / 2 for s in where]
+    return np.asarray(atlas_from_index @ index)
+
+
+def _pooled(field: Floats, step: int) -> Floats:
+    return np.asarray(functional.avg_pool3d(torch.from_numpy(np.ascontiguousarray(field))[None], step)[0].numpy())
+
+
+def find_spots(probability: Floats, settings: NetworkSettings) -> list[Spot]:
+    """Cut the map at each level and keep what holds no spot of a higher level; best first."""
+    smallest = settings.smallest_ml * 1000 / NETWORK_MM**3
+    taken = np.zeros(probability.shape, dtype=np.bool_)
+    spots: list[Spot] = []
+    for level in settings.levels:
+        labels, _ = ndimage.label(probability > level)
+        for label, (k, j, i) in enumerate(ndimage.find_objects(labels), start=1):
+            mask = labels[k, j, i] == label
+            if mask.sum() >= smallest and not taken[k, j, i][mask].any():
+                taken[k, j, i] |= mask
+                spots.append(Spot((k, j, i), mask, float(np.percentile(probability[k, j, i][mask], 90))))
+    return sorted(spots, key=lambda spot: spot.score, reverse=True)[: settings.candidates]
+
+
+def _boxes(spot: Spot, first: list[int], step: int) -> Iterator[Box]:
+    """Box a spot's cross-sections on every slice of the volume."""
+    k0, j0, i0 = (inner.start * step + outer for inner, outer in zip(spot.where, first, strict=True))
+    for k, section in enumerate(spot.mask):
+        if not section.any():
+            continue
+        rows, columns = (np.flatnonzero(section.any(axis=axis)) * step for axis in (1, 0))
+        j, i = (int(rows[0]), int(rows[-1]) + step), (int(columns[0]), int(columns[-1]) + step)
+        for fine in range(step):
+            yield Box(k0 + step * k + fine, j0 + j[0], j0 + j[1], i0 + i[0], i0 + i[1], spot.score)

@@ -1,0 +1,48 @@
+"""The network of the `network` slice detector: where in a standardised head a lesion may be.
+
+Backbone: residual U-Net of MONAI (Kerfoot et al., STACOM 2018), whose first step already halves the resolution.
+Input: (b, 5, k, j, i) at 2 mm, sides multiples of 8: z-scores, those of the mirror image, and where the voxel lies in
+MNI152 (distance from the midline, posterior, superior; dm). Output: logits (b, 1, k, j, i).
+Weights: ``localizer.safetensors``.
+"""
+
+import numpy as np
+from monai.networks.nets.unet import UNet
+
+from vb_node.models.pins import LOCALIZER
+from vb_node.types import Floats, Matrix
+
+WEIGHTS = LOCALIZER
+NETWORK_MM = 2.0
+PATCH = (40, 40, 40)
+CHANNELS = 5
+# z-scores beyond this are vessels and artefacts
+LIMIT = 5.0
+
+
+def build() -> UNet:
+    """Build the network, 0.9 million parameters."""
+    return UNet(
+        spatial_dims=3,
+        in_channels=CHANNELS,
+        out_channels=1,
+        channels=(16, 32, 64, 96),
+        strides=(2, 2, 2),
+        num_res_units=2,
+        # of the training, not of the patch: a patch at the brain's edge has a statistic of its own
+        norm="batch",
+    )
+
+
+def stack_fields(voxels: Floats, mirror: Floats, atlas_lps_mm: Floats) -> Floats:
+    """Stack the network's input (5, k, j, i): z-scores, mirror image, and MNI152 LPS mm (3, k, j, i) of each voxel."""
+    x, y, z = atlas_lps_mm / 100
+    scores = [np.clip(field, -LIMIT, LIMIT) for field in (voxels, mirror)]
+    return np.stack([*scores, np.abs(x), y, z]).astype(np.float32)
+
+
+def atlas_positions(shape: tuple[int, int, int], atlas_from_index: Matrix) -> Floats:
+    """Give MNI152 LPS mm (3, k, j, i) of every voxel of a grid."""
+    index = np.indices(shape, dtype=np.float32)
+    turn = atlas_from_index[:3, :3].astype(np.float32)
+    return np.tensordot(turn, index, axes=1) + atlas_from_index[:3, 3, None, None, None].astype(np.float32)

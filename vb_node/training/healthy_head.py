@@ -1,0 +1,103 @@
+"""Healthy heads for the localizer's training: phantoms without tumour at 2 mm, with folds, and skull and scalp left on.
+
+What brain extraction leaves in or cuts off is drawn crop by crop (crop.py), so nothing is masked here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from scipy import ndimage
+
+from vb_node.training.dataset import REMAINING_SHADING, lay_standard
+from vb_node.training.phantom import Progress, make_case
+from vb_node.training.randomness import smooth_noise
+from vb_node.types import Floats, Mask, Matrix
+
+FOLDED_MM = 26.0
+
+
+@dataclass(frozen=True, eq=False)
+class HealthyHead:
+    """One head at 2 mm: z-scores everywhere, distance to the brain's surface (negative inside), place in MNI152.
+
+    ``fluid`` and ``white`` are the levels of cerebrospinal fluid and white matter, in z-scores.
+    """
+
+    voxels: Floats
+    outside_mm: Floats
+    atlas_from_index: Matrix
+    fluid: float
+    white: float
+
+
+def make_head(seed: int) -> HealthyHead:
+    """Generate one head."""
+    case = make_case(seed, None, "axial", lay=lay_standard, shading=REMAINING_SHADING)
+    rng = np.random.default_rng([seed, 2])
+    brain = np.asarray(ndimage.binary_fill_holes(ndimage.binary_closing(case.brain, iterations=3)))
+    outside = ndimage.distance_transform_edt(~brain) - ndimage.distance_transform_edt(brain)
+    voxels = _scored(case.volume.voxels, brain)
+    fluid, grey, white = (float(level) for level in np.percentile(voxels[brain], (3, 30, 75)))
+    if rng.random() < 0.8:
+        _fold(voxels, 2 * outside, (fluid, grey, white), rng)
+    return HealthyHead(
+        voxels, (2 * outside).astype(np.float32), case.atlas_from_patient @ case.volume.grid.affine_lps, fluid, white
+    )
+
+
+def _scored(voxels: Floats, brain: Mask) -> Floats:
+    """Score as MRI-Processor does, outside the brain too."""
+    low, first, middle, third, high = np.percentile(voxels[brain], (0.5, 25, 50, 75, 99.5))
+    deviation = max((third - first) / 1.349, 1e-6)
+    return np.asarray((np.clip(voxels, low, high) - middle) / deviation, dtype=np.float32)
+
+
+def _fold(voxels: Floats, outside_mm: Floats, levels: tuple[float, float, float], rng: Generator) -> None:
+    """Fold the cortex: the template is a mean of 152 brains, and its gyri are a blur that no patient has.
+
+    The zero level of smooth noise is a set of winding sheets, as sulci are: fluid, with grey matter about it.
+    """
+    fluid, grey, white = levels
+    noise = np.abs(smooth_noise(voxels.shape, rng.uniform(5, 8), rng))
+    reach = rng.uniform(12, FOLDED_MM)
+    strength = rng.uniform(0.4, 0.9) * np.clip((outside_mm + reach) / 6, 0, 1) * (outside_mm < 0)
+    narrow, wide = rng.uniform(0.05, 0.15), rng.uniform(0.4, 0.8)
+    value = np.interp(noise, (0, narrow, wide, wide + 0.2), (fluid, grey, grey, white))
+    # what is brighter than white matter is a vessel, and stays
+    voxels += np.where(voxels < white + 0.5, strength, 0) * (value - voxels).astype(np.float32)
+
+
+def make_heads(folder: Path, count: int, seed: int, progress: Progress) -> list[HealthyHead]:
+    """Generate ``count`` heads, or read those that ``folder`` already keeps."""
+    folder.mkdir(parents=True, exist_ok=True)
+    heads = []
+    for index in range(count):
+        path = folder / f"head-{seed + index}.npz"
+        if not path.exists():
+            head = make_head(seed + index)
+            _keep(path, head)
+        heads.append(_read(path))
+        progress(index + 1, count)
+    return heads
+
+
+def _keep(path: Path, head: HealthyHead) -> None:
+    voxels, outside_mm = (field.astype(np.float16) for field in (head.voxels, head.outside_mm))
+    levels = np.array([head.fluid, head.white])
+    np.savez(path, voxels=voxels, outside_mm=outside_mm, atlas_from_index=head.atlas_from_index, levels=levels)
+
+
+def _read(path: Path) -> HealthyHead:
+    with np.load(path) as kept:
+        fluid, white = kept["levels"].tolist()
+        fields = (kept["voxels"].astype(np.float32), kept["outside_mm"].astype(np.float32))
+        return HealthyHead(*fields, kept["atlas_from_index"], fluid, white)
+
+
+def split(heads: Sequence[HealthyHead], held_share: float) -> tuple[Sequence[HealthyHead], Sequence[HealthyHead]]:
+    """Give those that teach, and those held out."""
+    held = max(1, round(len(heads) * held_share))
+    return heads[held:], heads[:held]
