@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 from vb_node.config import Settings
 from vb_node.errors import ConfigError
 
-ABSENT = None
+ABSENT, HIDDEN = None, "***"
 FIXED = ("node.data", "node.database", "node.database_file")
 
 
@@ -29,7 +29,8 @@ def between(former: Settings, new: Settings) -> list[Change]:
     before, after = flat(former), flat(new)
     keys = sorted(before.keys() | after.keys())
     pairs = [Change(key, before.get(key, ABSENT), after.get(key, ABSENT)) for key in keys]
-    return [one for one in pairs if one.former != one.new]
+    seen = [one for one in pairs if one.former != one.new]
+    return seen if seen or former == new else [Change("a secret", HIDDEN, HIDDEN)]
 
 
 def check(changes: Sequence[Change]) -> None:

@@ -44,6 +44,14 @@ def test_a_password_is_not_told() -> None:
     assert told["node.database"] == database.format("***")
 
 
+def test_another_secret_is_a_change_that_is_not_shown() -> None:
+    mail = {"host": "mail", "sender": "node@site", "to": ["team@site"], "user": "node"}
+    former, new = (_settings(alerts={"mail": mail | {"password": word}}) for word in ("first", "second"))
+
+    assert changes.between(former, new) == [Change("a secret", "***", "***")]
+    assert "second" not in str(changes.flat(new))
+
+
 @pytest.mark.parametrize("key", ["data", "database"])
 def test_the_place_of_data_and_ledger_cannot_change_while_a_node_runs(key: str) -> None:
     value = "elsewhere" if key == "data" else "sqlite:///elsewhere.db"
