@@ -55,12 +55,13 @@ def test_a_new_peer_is_let_in_while_an_open_association_goes_on(node: Node) -> N
         applied = _apply(node, text + NEW_PEER)
         with Raw(node.port) as newcomer:
             accepted, _ = newcomer.associate(calling=b"NEW")
+            assert accepted == ASSOCIATE_AC
             first = _store(newcomer)
         after = _store(sender)
 
     assert applied.returncode == 0, applied.stdout + applied.stderr
     assert "receive.peers[NEW].ae_title" in applied.stdout
-    assert (refused, accepted) == (ASSOCIATE_RJ, ASSOCIATE_AC)
+    assert refused == ASSOCIATE_RJ
     assert (before, first, after) == (0, 0, 0)
     assert _pids(node, "work") == workers
     wait_until(lambda: len(node.stations("receive")) == 1, WITHIN_S, "the former listener has left")
@@ -71,6 +72,19 @@ def test_a_new_peer_is_let_in_while_an_open_association_goes_on(node: Node) -> N
     }
     (asked,) = node.events(event="configuration change asked")
     assert asked.user
+
+
+def test_a_peer_that_is_taken_out_is_refused_once_the_change_is_said_to_be_applied(node: Node) -> None:
+    text = node.config.read_text()
+    _apply(node, text.removesuffix(NEW_PEER) + NEW_PEER)
+
+    applied = _apply(node, text.removesuffix(NEW_PEER))
+
+    assert applied.returncode == 0, applied.stdout + applied.stderr
+    for _ in range(20):
+        with Raw(node.port) as stranger:
+            assert stranger.associate(calling=b"NEW")[0] == ASSOCIATE_RJ
+    wait_until(lambda: len(node.stations("receive")) == 1, WITHIN_S, "the former listener has left")
 
 
 def test_a_setting_of_one_station_starts_only_that_one_anew(node: Node) -> None:

@@ -180,11 +180,13 @@ def test_nothing_came_since_tomorrow(home: Path, house: House) -> None:
 
 
 def test_weights_are_listed_and_verified(home: Path) -> None:
-    (listed,) = _rows(_run(home, "weights", "list", "--json"))
+    listed = _rows(_run(home, "weights", "list", "--json"))
     verified = _run(home, "weights", "verify", "--json")
 
     assert verified.returncode == 0
-    assert str(listed["sha256"]) in str(_rows(verified)[0]["found"])
+    assert len(listed) == 2
+    for one, found in zip(listed, _rows(verified), strict=True):
+        assert str(one["sha256"]) in str(found["found"])
 
 
 @pytest.mark.parametrize("about", [["--accession", "A123"], ["--job", "1"]], ids=["order", "job"])

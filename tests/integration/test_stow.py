@@ -319,7 +319,7 @@ def test_a_node_that_cannot_write_is_not_ready_and_refuses(tmp_path: Path) -> No
     ("toml", "words"),
     [
         ("", "a section [web] of the configuration expected"),
-        ("[web]\nport = {taken}", "choose a free port and address in [web]"),
+        ("[web]\nport = {taken}", "choose a free port and address"),
         ('[web]\n[[web.peers]]\nae_title = "R"\ntoken_file = "none"', "16 characters or more expected"),
         ('[web]\n[web.tls]\ncertificate = "a"\nkey = "b"\nca = "c"', "web.tls: certificate, key and ca"),
     ],

@@ -81,10 +81,15 @@ class Listener:
                 del self._open[connection]
             connection.close()
 
-    def leave(self) -> bool:
-        """Take nobody new, and say whether everybody has left."""
+    def leave(self) -> None:
+        """Take nobody new from now on."""
         self._is_closed = True
-        return not (self._thread.is_alive() or list(self._open))
+        self._thread.join()
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether nobody is connected."""
+        return not list(self._open)
 
     def shutdown(self, drain_s: float = DRAIN_S) -> None:
         """Stop: messages in hand are finished, for ``drain_s`` at most, and nobody new is taken meanwhile."""

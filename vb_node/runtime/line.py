@@ -44,8 +44,13 @@ Step = Callable[[float], bool]
 class Server(Protocol):
     """What instances come through."""
 
-    def leave(self) -> bool:
-        """Take nobody new, and say whether everybody has left."""
+    def leave(self) -> None:
+        """Take nobody new from now on."""
+        ...
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether nobody is there."""
         ...
 
     def shutdown(self) -> None:
@@ -148,14 +153,23 @@ def take(
         except OperationalError:
             receiver.spend_reserve()
             raise
-        if supervised.leaving.is_set() and server.leave():
-            stop.set()
         stop.wait(BEAT_S)
         return False
 
+    threading.Thread(target=_leave, args=(server, stop), name="leave", daemon=True).start()
     turn(name, beat, stop)
     server.shutdown()
     receiver.close()
+
+
+def _leave(server: Server, stop: threading.Event) -> None:
+    """When told to, take nobody new, say so, and end the station when the last one has left."""
+    supervised.leaving.wait()
+    server.leave()
+    supervised.tell_left()
+    while not server.is_deserted:
+        stop.wait(LOOK_S)
+    stop.set()
 
 
 def _receive(database: Database, settings: Settings, stop: threading.Event, number: int) -> None:

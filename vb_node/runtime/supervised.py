@@ -15,7 +15,7 @@ from vb_node.runtime.confine import die_with
 SUPERVISOR, NUMBER, LISTENING, READY = "VBNODE_SUPERVISOR", "VBNODE_NUMBER", "VBNODE_LISTENING", "VBNODE_READY"
 LEAVE = signal.SIGUSR1
 
-leaving = threading.Event()  # set: take nobody new, and end when the last one has left
+leaving = threading.Event()  # set: take nobody new, say so, and end when the last one has left
 
 
 def number() -> int:
@@ -30,10 +30,15 @@ def listening() -> socket.socket | None:
 
 
 def tell_ready() -> None:
-    """Tell the supervisor that this station works, if it waits for that."""
-    if (waiting := os.environ.pop(READY, None)) is not None:
-        os.write(int(waiting), b"1")
-        os.close(int(waiting))
+    """Tell the supervisor that this station works."""
+    if READY in os.environ:
+        os.write(int(os.environ[READY]), b"1")
+
+
+def tell_left() -> None:
+    """Tell the supervisor that this station takes nobody new; so does its death."""
+    if (pipe := os.environ.pop(READY, None)) is not None:
+        os.close(int(pipe))
 
 
 def obey() -> threading.Event:
@@ -43,9 +48,14 @@ def obey() -> threading.Event:
         die_with(int(supervisor))
     stop = threading.Event()
     for told in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(told, lambda *_: stop.set())
-    signal.signal(LEAVE, lambda *_: leaving.set())
+        set_at(told, stop)
+    set_at(LEAVE, leaving)
     return stop
+
+
+def set_at(told: signal.Signals, event: threading.Event) -> None:
+    """Set an event at a signal; by a thread of its own, as the main thread may just hold the event's lock."""
+    signal.signal(told, lambda *_: threading.Thread(target=event.set, daemon=True).start())
 
 
 def start(command: Sequence[str], number: int, handed: socket.socket | None, ready: int) -> subprocess.Popen[bytes]:

@@ -60,19 +60,27 @@ class NotReady(Exception):
 
 @dataclass
 class Child:
-    """The process of a station; ``ready`` is the end of a pipe by which it tells that it works."""
+    """The process of a station; it writes to the pipe when it works, and closes it when it takes nobody new."""
 
     name: str
     number: int
     settings: Settings
     process: "subprocess.Popen[bytes]"
-    ready: IO[bytes]
+    pipe: IO[bytes]
 
     def wait_ready(self) -> None:
         """Wait until it works; raise ``NotReady``."""
-        heard, _, _ = select.select([self.ready], [], [], START_S)
-        if not (heard and self.ready.read(1)):
+        if not self._hear():
             raise NotReady(f"station {self.name} does not start with it, the log says why")
+
+    def wait_left(self) -> None:
+        """Wait until it takes nobody new."""
+        while self._hear():
+            pass
+
+    def _hear(self) -> bytes:
+        heard, _, _ = select.select([self.pipe], [], [], START_S)
+        return self.pipe.read(1) if heard else b""
 
 
 def supervise(file: Path) -> int:
@@ -100,8 +108,8 @@ class Supervisor:
     def run(self) -> int:
         """Run every station in a process of its own until SIGTERM or SIGINT; give the exit status."""
         for told in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(told, lambda *_: self._stop.set())
-        signal.signal(signal.SIGHUP, lambda *_: self._is_asked.set())
+            supervised.set_at(told, self._stop)
+        supervised.set_at(signal.SIGHUP, self._is_asked)
         for name, count in _counts(self._settings).items():
             self._children += [self._start(name, number + 1) for number in range(count)]
         asked = self._settings.receive
@@ -218,6 +226,8 @@ class Supervisor:
         if name in LISTENING:
             for child in former:
                 child.process.send_signal(supervised.LEAVE)
+            for child in former:
+                child.wait_left()
             self._leaving += former
 
     def _close_others(self) -> None:

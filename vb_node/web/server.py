@@ -58,14 +58,19 @@ class Server:
         host, port = self._socket.getsockname()[:2]
         return str(host), int(port)
 
-    def leave(self) -> bool:
-        """Take nobody new; requests are short, and ``shutdown`` finishes them."""
-        return True
+    def leave(self) -> None:
+        """Take nobody new, and finish the requests in hand, for ``DRAIN_S`` at most."""
+        self._server.should_exit = True
+        self._thread.join()
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether no request is in hand."""
+        return not self._thread.is_alive()
 
     def shutdown(self) -> None:
         """Finish the requests in hand, for ``DRAIN_S`` at most, and stop."""
-        self._server.should_exit = True
-        self._thread.join()
+        self.leave()
 
 
 class _Uvicorn(uvicorn.Server):
