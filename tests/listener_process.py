@@ -23,6 +23,7 @@ from storage.schema import Event, Instance
 
 ALIVE_S = 10.0
 MOST_GROWTH = 20 << 20
+OWN_THREADS = ("main", "listener", "pen", "leave")
 
 TOML = """\
 [node]
@@ -98,7 +99,7 @@ class ListenerProcess:
         """Let the process take what it keeps: buffers, connections to the ledger."""
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(lambda _: self.serves_a_good_peer(), range(12)))
-        wait_until(lambda: self.vitals().threads <= 3, ALIVE_S, "the peers of the warm-up are gone")
+        wait_until(lambda: self.vitals().threads <= len(OWN_THREADS), ALIVE_S, "the peers of the warm-up are gone")
 
     def serves_a_good_peer(self) -> bool:
         """Say whether a C-ECHO and a C-STORE of a new instance are answered Success."""
