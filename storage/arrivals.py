@@ -175,6 +175,12 @@ def open_series(session: Session) -> Sequence[Series]:
     return session.scalars(query).all()
 
 
+def arriving(session: Session, limit: int) -> Sequence[Series]:
+    """List the series that are still open, the one that got something last first."""
+    query = select(Series).where(Series.closed_at.is_(None)).order_by(Series.last_arrival_at.desc())
+    return session.scalars(query.limit(limit)).all()
+
+
 def open_since(session: Session) -> tuple[int, float | None]:
     """Count the series that are still open, and say since when the oldest is."""
     query = select(func.count(), func.min(Series.opened_at)).where(Series.closed_at.is_(None))

@@ -62,6 +62,12 @@ def last_arrival(session: Session, peer: str) -> float | None:
     return session.scalar(query.order_by(Association.began_at.desc()).limit(1))
 
 
+def count(session: Session, peer: str, *, since: float) -> int:
+    """Count the associations in which a peer brought instances since a time."""
+    query = select(func.count()).where(Association.peer == peer, Association.began_at >= since)
+    return session.scalar(query) or 0
+
+
 def days(session: Session, peer: str, *, since: float, until: float) -> int:
     """Count the days (of UTC) on which a peer brought instances."""
     day = func.round(Association.began_at / DAY_S - 0.5)  # a cast would round on one database and cut on the other

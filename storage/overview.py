@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Integer, cast, func, select
 from sqlalchemy.orm import Session
 
-from storage import deliveries, outages
+from storage import associations, deliveries, outages
 from storage.schema import Job, Outage
 
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -37,6 +37,24 @@ def _way(name: str, queues: Mapping[tuple[str, str], deliveries.Queue], down: Ma
     outage = down.get(name)
     since, why = (outage.since, outage.detail) if outage is not None else (None, None)
     return Way(name, states, min(waiting, default=None), since, why)
+
+
+@dataclass(frozen=True)
+class Sender:
+    """A peer that may send, when it last brought something, and in how many associations of the last day."""
+
+    peer: str
+    last: float | None
+    associations: int
+
+
+def senders(session: Session, peers: Sequence[str], *, now: float) -> list[Sender]:
+    """Give each peer that is configured."""
+    count = associations.count
+    return [
+        Sender(peer, associations.last_arrival(session, peer), count(session, peer, since=now - DAY_S))
+        for peer in sorted({*peers})
+    ]
 
 
 def last_day(session: Session, *, now: float) -> list[dict[str, int]]:

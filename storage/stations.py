@@ -15,7 +15,12 @@ from storage.schema import Station
 
 def start(session: Session, name: str, *, now: float) -> None:
     """Say that a station runs since now."""
-    session.merge(Station(name=name, started_at=now, beat_at=now))
+    hear(session, name, since=now, now=now)
+
+
+def hear(session: Session, name: str, *, since: float, now: float) -> None:
+    """Say that a station has run since a time and is alive."""
+    session.merge(Station(name=name, started_at=since, beat_at=now))
 
 
 def beat(session: Session, name: str, *, now: float) -> None:
@@ -40,6 +45,11 @@ def others(session: Session, name: str, own: str, *, since: float) -> bool:
 def listing(session: Session) -> Sequence[Station]:
     """List each process of each station by name."""
     return session.scalars(select(Station).order_by(Station.name)).all()
+
+
+def forget_all(session: Session) -> None:
+    """Forget every station: those that run now say so themselves."""
+    session.execute(delete(Station))
 
 
 def forget(session: Session, name: str) -> None:

@@ -1,11 +1,6 @@
 """The pages in a real Chromium over a real node: a job is looked at, and people of each role try the buttons."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +8,9 @@ import httpx2
 import pytest
 from factories import head, mr_series, write
 from pages_house import HOSTILE, T1CE, studies
-from places import ROOT
-from processes import HOST, Node, free_port, is_ready, storescp, tool, wait_until
+from processes import Node, free_port, is_ready, storescp, wait_until
+from walk import Walk, prepare, send
 
-VIEWER = Path(__file__).parents[1] / "viewer"
-PASSWORD = "correct horse battery staple"
 PAGES = ["/", "/jobs", "/jobs/1", "/destinations", "/rules", "/rules?since=2020-01-01", "/upload", "/system"]
 PAGES += ["/audit", "/audit?accession=A123", "/audit?question=6&accession=A123"]
 TOML = """\
@@ -49,68 +42,25 @@ port = {web}
 """
 
 
-@dataclass
-class Walk:
-    """A node that has done a job, and a browser for one of its users."""
-
-    node: Node
-    url: str
-    folder: Path
-    seen: dict[str, Any] = field(default_factory=dict)
-
-    def visit(self, name: str, visits: list[dict[str, Any]], clicks: list[dict[str, str]] | None = None) -> Any:
-        request = {
-            "chromium": tool("chromium"),
-            "url": self.url,
-            "folder": str(self.folder),
-            "name": name,
-            "password": PASSWORD,
-            "visits": visits,
-            "clicks": clicks or [],
-        }
-        ended = subprocess.run(
-            [tool("node"), str(VIEWER / "pages.mjs")],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        return json.loads(ended.stdout)
-
-
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     """Give a node that has received a head without a tumour and a series that is no brain, and done what it could."""
     home = tmp_path_factory.mktemp("pages")
-    subprocess.run(["bash", str(VIEWER / "install.sh")], check=True)
     port, pacs_port, web_port = free_port(), free_port(), free_port()
     (home / "node").mkdir()
     node = Node(home / "node", TOML.format(port=port, pacs=pacs_port, web=web_port), port)
-    for role in ("viewer", "operator", "auditor", "admin"):
-        command = [sys.executable, "-m", "vb_node", "users", "add", f"a-{role}", "--role", role]
-        environment = os.environ | {"VBNODE_CONFIG": str(node.config)}
-        subprocess.run(command, input=f"{PASSWORD}\n{PASSWORD}\n", text=True, env=environment, check=True)
-    artefacts = Path(os.environ.get("VB_NODE_ARTEFACTS", ROOT / "artefacts")) / "pages"
-    artefacts.mkdir(parents=True, exist_ok=True)
-    made = Walk(node, f"http://{HOST}:{web_port}", artefacts)
+    made = prepare(node, web_port, "pages")
     with storescp(home / "pacs", pacs_port):
         node.start()
         try:
             wait_until(lambda: is_ready(made.url), 60, "the pages answer")
-            _send(studies(), home / "study", port)
+            write(studies(), home / "study")
+            send(home / "study", port)
             wait_until(lambda: len(node.jobs()) == 1 and node.jobs()[0].state == "FAILED", 120, "the job has ended")
             wait_until(lambda: any(one.state == "sent" for one in node.deliveries()), 60, "its report is at the PACS")
             yield made
         finally:
             node.stop()
-
-
-def _send(datasets: Any, folder: Path, port: int) -> None:
-    write(datasets, folder)
-    command = [sys.executable, "-m", "vb_node", "send", str(folder), "--to", f"VBNODE@{HOST}:{port}"]
-    subprocess.run([*command, "--calling", "SENDER"], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")

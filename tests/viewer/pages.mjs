@@ -1,7 +1,8 @@
 // Walk through the node's pages as people do, and say what is seen: a request comes as JSON on stdin, the answer goes to
 // stdout.
 //
-// request: { chromium, url, folder, name, password, visits: [{ path, scheme, width, script }], clicks: [{ path, button, files, drop }] }
+// request: { chromium, url, folder, name, password, visits: [{ path, scheme, width, script, until }], clicks: [{ path, button, files, drop }] }
+// A visit waits until the page says the words of `until`, if there are any.
 // answer:  { pages: [{ path, scheme, width, title, text, buttons, violations, overflow }], clicked: [text], errors, foreign }
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -12,7 +13,7 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const SERIOUS = new Set(['serious', 'critical']);
 
 const request = JSON.parse(readFileSync(0, 'utf8'));
-const browser = await chromium.launch({ executablePath: request.chromium, args: ['--no-first-run', '--disable-quic'] });
+const browser = await chromium.launch({ executablePath: request.chromium, args: ['--no-first-run', '--disable-quic', '--enable-unsafe-swiftshader'] });
 const answer = { pages: [], clicked: [], errors: [], foreign: [] };
 try {
   for (const visit of request.visits) answer.pages.push(await look(visit));
@@ -40,6 +41,7 @@ async function open({ scheme = 'light', width = 1280, script = true }) {
 async function look(visit) {
   const page = await open(visit);
   await page.goto(request.url + visit.path, { waitUntil: 'load' });
+  if (visit.until) await page.getByText(visit.until).waitFor();
   const seen = {
     ...visit,
     title: await page.title(),

@@ -12,6 +12,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
 from vb_node.dicom.read import Instance
@@ -26,11 +27,16 @@ _OFF_VOXEL = 0.1
 
 def write_nifti(volume: Volume, path: Path) -> None:
     """Write a volume with its RAS affine, in mm, as scanner coordinates."""
-    image = nibabel.Nifti1Image(volume.voxels.transpose(2, 1, 0), affine_ras(volume.grid))
+    nibabel.save(image_of(volume.voxels, volume.grid), path)
+
+
+def image_of(voxels: NDArray[Any], grid: Grid) -> nibabel.Nifti1Image:
+    """Make the image of an array on a grid; its header names nobody."""
+    image = nibabel.Nifti1Image(voxels.transpose(2, 1, 0), affine_ras(grid))
     image.set_sform(image.affine, code=1)
     image.set_qform(image.affine, code=1)
     image.header.set_xyzt_units("mm")
-    nibabel.save(image, path)
+    return image
 
 
 def affine_ras(grid: Grid) -> Matrix:

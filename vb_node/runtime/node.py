@@ -2,8 +2,13 @@
 
 import logging
 import sqlite3
+import threading
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from storage import associations, stations
 from storage.database import Damaged, Database, SchemaMismatch, has_wal_reset_fault
@@ -12,6 +17,9 @@ from vb_node.errors import ConfigError
 from vb_node.runtime import line, receive, supervised
 
 log = logging.getLogger(__name__)
+
+BEAT_S = 4.0
+TAKING = (receive.STATION, "web")  # these beat by themselves: while they are silent, no study counts as quiet
 
 REMEDY = (
     "keep a copy of it, then put your last backup in its place, or move it away: at the next start the instances are "
@@ -39,7 +47,7 @@ def check_ledger(settings: Settings) -> None:
         except Damaged as damage:
             raise ConfigError(f"{damage}; {REMEDY}") from damage
         with database.write() as session:
-            stations.forget(session, receive.STATION)  # perhaps it had more processes
+            stations.forget_all(session)  # perhaps there were others
             associations.interrupt(session, now=time.time())
     if has_wal_reset_fault():
         log.warning(
@@ -50,15 +58,42 @@ def check_ledger(settings: Settings) -> None:
 
 def run_station(name: str, settings: Settings, station: line.Station) -> int:
     """Run one station in this process until SIGTERM or SIGINT; give the exit status."""
-    stop = supervised.obey()
-    database = open_ledger(settings)
-    try:
-        station(database, settings, stop, supervised.number())
-    except ConfigError:
-        raise
-    except Exception:
-        log.exception("station failed", extra={"station": name})
-        return 1
-    finally:
-        database.close()
+    stop, number = supervised.obey(), supervised.number()
+    with closing(open_ledger(settings)) as database:
+        try:
+            with nullcontext() if name in TAKING else _heard(database, f"{name} {number}"):
+                station(database, settings, stop, number)
+        except ConfigError:
+            raise
+        except Exception:
+            log.exception("station failed", extra={"station": name})
+            return 1
     return 0
+
+
+@contextmanager
+def _heard(database: Database, name: str) -> Iterator[None]:
+    """Have the ledger say that this process lives, until it ends in order."""
+    since, is_over = time.time(), threading.Event()
+
+    def beat() -> None:
+        while not is_over.is_set():
+            _write(database, lambda session: stations.hear(session, name, since=since, now=time.time()))
+            is_over.wait(BEAT_S)
+
+    beating = threading.Thread(target=beat, name="beat", daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        beating.join()
+        _write(database, lambda session: stations.forget(session, name))
+
+
+def _write(database: Database, say: Callable[[Session], None]) -> None:
+    try:
+        with database.write() as session:
+            say(session)
+    except OperationalError:
+        log.exception("not in the ledger", extra={"of": "station alive"})

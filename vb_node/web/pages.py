@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from storage import audit, jobs
+from storage import arrivals, audit, jobs
 from storage.jobs import MOVES, NotNow
 from storage.schema import Job
 from vb_node import __version__, doctor
@@ -78,9 +78,12 @@ class Pages:
         before = _number(asked.get("before"))
         with self._house.database.read() as session:
             found = jobs.listing(session, before=before, limit=A_PAGE, **keys)
+            arriving = [] if before or any(wanted.values()) else arrivals.arriving(session, A_PAGE)
         kept = {name: value for name, value in wanted.items() if value}
         older = f"/jobs?{urlencode(kept | {'before': found[-1].id})}" if len(found) == A_PAGE else None
-        shown = {"jobs": found, "wanted": wanted, "states": list(MOVES), "older": older, "is_first": before is None}
+        now = time.time()
+        shown: dict[str, Any] = {"jobs": found, "arriving": arriving, "now": now, "states": list(MOVES)}
+        shown |= {"wanted": wanted, "states": list(MOVES), "older": older, "is_first": before is None}
         return self._paper.page(request, user, "jobs", "/jobs", **shown, url=f"/jobs?{urlencode(kept)}")
 
     def job(self, request: Request) -> Response:

@@ -28,6 +28,7 @@ from vb_node.web.server import Server
 from vb_node.web.slices import Slices
 from vb_node.web.stow import Bounds, Studies
 from vb_node.web.upload_page import UploadPage
+from vb_node.web.volume_page import VolumePage
 
 # A process of the station that receives: while it is dead, silence says nothing of a study.
 NAME = f"{receive.STATION} web"
@@ -51,6 +52,7 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
         most = Most(web.max_body_mb << 20, limits.max_instance_bytes, web.max_parts, settings.data)
         pages = (
             Pages(house, paper),
+            VolumePage(house, paper),
             AuditPage(house, paper),
             DestinationsPage(house, paper),
             RulesPage(house, paper, Intake(receiver), most),

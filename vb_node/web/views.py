@@ -11,6 +11,7 @@ from storage import arrivals, audit, jobs, overview, stations
 from storage.disk import Disk
 from storage.schema import Event, Job
 from vb_node.config import Settings
+from vb_node.gpu import gpus
 from vb_node.web.timeline import timeline
 
 ALIVE_S = 10.0
@@ -58,6 +59,8 @@ def glance(session: Session, settings: Settings, disk: Disk, now: float) -> dict
             {"name": one.name, "up": ago(one.started_at, now), "is_alive": now - one.beat_at < ALIVE_S}
             for one in stations.listing(session)
         ],
+        "senders": overview.senders(session, _peers(settings), now=now),
+        "gpus": gpus(),
         "ways": overview.ways(session, [one.name for one in settings.destinations]),
         "disk_used": disk.used,
         "disk_free_gib": disk.free_bytes / 2**30,
@@ -65,6 +68,12 @@ def glance(session: Session, settings: Settings, disk: Disk, now: float) -> dict
         "bars": bars(hours),
         "ended": {state: sum(hour.get(state, 0) for hour in hours) for state in STATES},
     }
+
+
+def _peers(settings: Settings) -> list[str]:
+    """Name who may send: by DIMSE, and by STOW-RS."""
+    by_web = settings.web.peers if settings.web is not None else ()
+    return [one.ae_title for one in settings.receive.peers] + [one.ae_title for one in by_web]
 
 
 def bars(hours: Sequence[Mapping[str, int]]) -> list[Bar]:
