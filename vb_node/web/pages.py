@@ -3,8 +3,6 @@
 Everything is readable without JavaScript; with it the pages keep themselves fresh (htmx) and slices slide.
 """
 
-import math
-import threading
 import time
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,9 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from storage import arrivals, audit, jobs
+from storage import arrivals, jobs
 from storage.jobs import MOVES, NotNow
-from storage.schema import Job
 from vb_node import __version__, doctor
 from vb_node.errors import NodeError
 from vb_node.web import users, views
@@ -26,7 +23,6 @@ from vb_node.web.paper import House, Paper
 
 STATIC = Path(__file__).parent / "static"
 A_PAGE = 50
-LOOK_S = 60.0
 Thing = TypeVar("Thing")
 FAILED = {
     "401": "This name and password are not known.",
@@ -39,8 +35,6 @@ class Pages:
 
     def __init__(self, house: House, paper: Paper) -> None:
         self._house, self._paper = house, paper
-        self._lock = threading.Lock()
-        self._looked: dict[tuple[str, int], float] = {}  # who looked at which job, and when last
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -91,7 +85,7 @@ class Pages:
         job_id = request.path_params["job_id"]
         with self._house.database.read() as session:
             found = _found(views.whole(session, job_id, time.time()), job_id)
-        self._tell_view(user, found["job"])
+        self._house.tell_look(user, found["job"])
         slices, why = 0, ""
         if "hx-request" not in request.headers:  # a page that keeps itself fresh takes no slices
             try:
@@ -138,15 +132,6 @@ class Pages:
         findings = list(doctor.examine(settings)) if request.query_params.get("doctor") else None
         shown = {"version": __version__, "peers": settings.receive.peers}
         return self._paper.page(request, user, "system", "/system", **shown, findings=findings)
-
-    def _tell_view(self, user: users.User, job: Job) -> None:
-        """Tell that a job is looked at: once while its page stays open, however often that asks."""
-        key, now = (user.name, job.id), time.monotonic()
-        with self._lock:
-            is_new = now - self._looked.get(key, -math.inf) > LOOK_S
-            self._looked = {one: at for one, at in self._looked.items() if now - at <= LOOK_S} | {key: now}
-        if is_new:
-            self._house.tell(user, "job viewed", {}, **audit.keys_of(job))
 
 
 def _found(thing: Thing | None, job_id: int) -> Thing:

@@ -1,7 +1,9 @@
 """What pages are made of: the ledger and the shelves they show, and the templates they are drawn by."""
 
+import math
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,10 +13,12 @@ from starlette.responses import HTMLResponse
 from storage import audit
 from storage.database import Database
 from storage.disk import Disk
+from storage.schema import Job
 from vb_node.config import Settings
 from vb_node.web import users, views
 from vb_node.web.slices import Slices
 
+LOOK_S = 60.0
 PAGES: tuple[tuple[str, str, users.Action], ...] = (
     ("/", "Overview", "see"),
     ("/jobs", "Jobs", "see"),
@@ -26,6 +30,22 @@ PAGES: tuple[tuple[str, str, users.Action], ...] = (
 )
 
 
+class Looks:
+    """Who looked at which job, and when last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: dict[tuple[str, int], float] = {}
+
+    def is_new(self, name: str, job_id: int) -> bool:
+        """Say whether this user has not looked at the job for ``LOOK_S``."""
+        key, now = (name, job_id), time.monotonic()
+        with self._lock:
+            is_new = now - self._last.get(key, -math.inf) > LOOK_S
+            self._last = {one: at for one, at in self._last.items() if now - at <= LOOK_S} | {key: now}
+        return is_new
+
+
 @dataclass(frozen=True)
 class House:
     """What the pages show, and through what they change it."""
@@ -34,11 +54,17 @@ class House:
     settings: Settings
     disk: Disk
     slices: Slices
+    looks: Looks = field(default_factory=Looks)
 
     def tell(self, user: users.User, event: str, details: dict[str, Any], **keys: Any) -> None:
         """Write down what a user did on a page."""
         with self.database.write() as session:
             audit.record(session, event, now=time.time(), actor="web", user=user.name, details=details, **keys)
+
+    def tell_look(self, user: users.User, job: Job) -> None:
+        """Tell that a job is looked at: once while its page stays open, however often that asks."""
+        if self.looks.is_new(user.name, job.id):
+            self.tell(user, "job viewed", {}, **audit.keys_of(job))
 
 
 class Paper:

@@ -47,8 +47,9 @@ class VolumePage:
         return self._paper.page(request, user, "volume", "/jobs", job=job, at=at, has_prior=bool(stack.labels.any()))
 
     def volume(self, request: Request) -> Response:
-        users.current(request)
-        _, stack = self._open(request)
+        user = users.current(request)
+        job, stack = self._open(request)
+        self._house.tell_look(user, job)
         volume = read_volume(stack.series)
         return _nifti(volume.voxels, volume.grid, np.int16)
 
