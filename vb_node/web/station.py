@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+from functools import partial
 
 from storage.database import Database
 from storage.disk import Disk
@@ -65,7 +66,7 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
         answering = health, Metrics(database, settings, disk), studies, logins, *by_openid, *pages
         app = build(database, settings, [route for one in answering for route in one.routes()])
         listening = supervised.listening() or bind((web.host, web.port))
-        return Server(Gate(app, web.hosts), listening, limits, stop, tls)
+        return Server(Gate(app, web.hosts), listening, limits, stop, tls, partial(receiver.tell_rejection, ""))
 
     line.take(database, settings, stop, NAME, start)
 
