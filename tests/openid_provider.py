@@ -6,6 +6,7 @@ The provider takes the flow: client, redirect_uri, code, nonce. Around it stands
 
 import hmac
 import json
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import oidc_provider_mock
 from joserfc import jwk, jwt
 from werkzeug.serving import make_server
 
+STYLES = re.compile(rb"<link[^>]*>")
 Claims = dict[str, Any]
 Sign = Callable[[Claims], str]
 
@@ -107,7 +109,8 @@ class _Around:
         if environ["PATH_INFO"] == "/oauth2/token" and status.startswith("200"):
             said = json.loads(body)
             return _say(start, status, said | {"id_token": self._provider.token(said["id_token"])})
-        start(status, answer[1])
+        body = STYLES.sub(b"", body)  # they come from the Internet
+        start(status, [*(headers | {"Content-Length": str(len(body))}).items()])
         return [body]
 
     def _remember(self, environ: dict[str, Any], location: str) -> None:

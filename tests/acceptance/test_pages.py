@@ -1,6 +1,5 @@
 """The pages in a real Chromium over a real node: a job is looked at, and people of each role try the buttons."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,14 +10,15 @@ from typing import Any
 
 import httpx2
 import pytest
+from chromium import walk_through
 from factories import head, mr_series, write
 from pages_house import HOSTILE, T1CE, studies
 from places import ROOT
-from processes import HOST, Node, free_port, is_ready, storescp, tool, wait_until
+from processes import HOST, Node, free_port, is_ready, storescp, wait_until
 
-VIEWER = Path(__file__).parents[1] / "viewer"
 PASSWORD = "correct horse battery staple"
 PAGES = ["/", "/jobs", "/jobs/1", "/destinations", "/rules", "/rules?since=2020-01-01", "/upload", "/system"]
+PAGES += ["/account", "/account?said=wrong", "/login", "/login?failed=403"]
 PAGES += ["/audit", "/audit?accession=A123", "/audit?question=6&accession=A123"]
 TOML = """\
 [node]
@@ -59,32 +59,13 @@ class Walk:
     seen: dict[str, Any] = field(default_factory=dict)
 
     def visit(self, name: str, visits: list[dict[str, Any]], clicks: list[dict[str, str]] | None = None) -> Any:
-        request = {
-            "chromium": tool("chromium"),
-            "url": self.url,
-            "folder": str(self.folder),
-            "name": name,
-            "password": PASSWORD,
-            "visits": visits,
-            "clicks": clicks or [],
-        }
-        ended = subprocess.run(
-            [tool("node"), str(VIEWER / "pages.mjs")],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        return json.loads(ended.stdout)
+        return walk_through(self.url, self.folder, visits, clicks or [], name=name, password=PASSWORD)
 
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     """Give a node that has received a head without a tumour and a series that is no brain, and done what it could."""
     home = tmp_path_factory.mktemp("pages")
-    subprocess.run(["bash", str(VIEWER / "install.sh")], check=True)
     port, pacs_port, web_port = free_port(), free_port(), free_port()
     (home / "node").mkdir()
     node = Node(home / "node", TOML.format(port=port, pacs=pacs_port, web=web_port), port)

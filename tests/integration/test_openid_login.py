@@ -2,43 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import httpx2
 import pytest
 from openid_provider import Claims, OpenIdProvider, keyed, new_key, openid_provider, signed, unsigned
+from openid_site import OpenIdSite
 from people import PASSWORD, Browser, add_users
 from processes import free_port
-from web_process import WebProcess
 
 from storage import users
-from storage.schema import Event, User
+from storage.schema import User
 from vb_node.web import passwords
 
-OIDC = """
-[web.oidc]
-issuer = "{provider.issuer}"
-client_id = "{provider.client_id}"
-client_secret_file = "client"
-role_claim = "realm_access.roles"
-roles = {{ "pacs-admins" = "admin", "auditors" = "auditor", "radiology" = "viewer" }}
-label = "Sign in with the hospital's account"
-"""
-
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:authlib")
-
-
-class Site(WebProcess):
-    """A web station whose people log in at a provider."""
-
-    def __init__(self, home: Path, provider: OpenIdProvider) -> None:
-        super().__init__(home)
-        provider.register(f"{self.url}/login/openid/back")
-        self.config.write_text(self.config.read_text() + OIDC.format(provider=provider))
-        (home / "client").write_text(f"{provider.client_secret}\n")
-
-    def failures(self) -> list[Event]:
-        return self.events(event="login failed")
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +30,14 @@ def provider(running: OpenIdProvider) -> Iterator[OpenIdProvider]:
 
 
 @pytest.fixture(scope="module")
-def site(running: OpenIdProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    made = Site(tmp_path_factory.mktemp("site"), running).start()
+def site(running: OpenIdProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenIdSite]:
+    made = OpenIdSite(tmp_path_factory.mktemp("site"), running).start()
     yield made
     made.stop()
 
 
 @pytest.fixture
-def browser(site: Site, hosts: Iterator[str]) -> Iterator[Browser]:
+def browser(site: OpenIdSite, hosts: Iterator[str]) -> Iterator[Browser]:
     with Browser(site.url, next(hosts)) as made:
         yield made
 
@@ -88,7 +64,7 @@ def _person(provider: OpenIdProvider, subject: str, *roles: str, name: str | Non
 
 
 def test_a_person_with_a_role_gets_the_session_that_any_user_gets(
-    site: Site, provider: OpenIdProvider, browser: Browser
+    site: OpenIdSite, provider: OpenIdProvider, browser: Browser
 ) -> None:
     anna = _person(provider, "anna", "staff", "auditors")
 
@@ -104,7 +80,9 @@ def test_a_person_with_a_role_gets_the_session_that_any_user_gets(
     assert known.items() <= login.details.items()
 
 
-def test_a_session_of_such_a_person_ends_by_logout(site: Site, provider: OpenIdProvider, browser: Browser) -> None:
+def test_a_session_of_such_a_person_ends_by_logout(
+    site: OpenIdSite, provider: OpenIdProvider, browser: Browser
+) -> None:
     _sign_in(browser, _person(provider, "leaving", "radiology"))
     kept = dict(browser.cookies)
 
@@ -145,7 +123,7 @@ def _unknown_key(claims: Claims) -> str:
     ids=str,
 )  # fmt: skip
 def test_an_id_token_that_says_something_else_begins_nothing(
-    site: Site, provider: OpenIdProvider, browser: Browser, changed: Claims
+    site: OpenIdSite, provider: OpenIdProvider, browser: Browser, changed: Claims
 ) -> None:
     provider.changed = changed
 
@@ -154,7 +132,7 @@ def test_an_id_token_that_says_something_else_begins_nothing(
 
 @pytest.mark.parametrize("sign", [unsigned, _other_key, _unknown_key, lambda _: "a.b.c", lambda _: ""])
 def test_an_id_token_that_the_provider_did_not_sign_begins_nothing(
-    site: Site, provider: OpenIdProvider, browser: Browser, sign: Callable[[Claims], str]
+    site: OpenIdSite, provider: OpenIdProvider, browser: Browser, sign: Callable[[Claims], str]
 ) -> None:
     provider.sign = sign
 
@@ -163,7 +141,7 @@ def test_an_id_token_that_the_provider_did_not_sign_begins_nothing(
 
 @pytest.mark.parametrize("word", ["the client's secret", "the provider's public key"])
 def test_a_secret_that_others_know_signs_nothing(
-    site: Site, provider: OpenIdProvider, browser: Browser, word: str
+    site: OpenIdSite, provider: OpenIdProvider, browser: Browser, word: str
 ) -> None:
     public = provider.key.as_pem(private=False)
     known = {"the client's secret": provider.client_secret.encode(), "the provider's public key": public}[word]
@@ -172,7 +150,7 @@ def test_a_secret_that_others_know_signs_nothing(
     _check_refused(site, browser, _sign_in(browser, _person(provider, "anna", "auditors")))
 
 
-def _check_refused(site: Site, browser: Browser, answer: httpx2.Response) -> None:
+def _check_refused(site: OpenIdSite, browser: Browser, answer: httpx2.Response) -> None:
     assert answer.status_code == 400
     assert not dict(browser.cookies)
     assert browser.get("/api/v1/jobs").status_code == 401
@@ -182,7 +160,7 @@ def _check_refused(site: Site, browser: Browser, answer: httpx2.Response) -> Non
 
 
 def test_the_answer_to_another_browsers_login_is_refused(
-    provider: OpenIdProvider, site: Site, browser: Browser
+    provider: OpenIdProvider, site: OpenIdSite, browser: Browser
 ) -> None:
     mallory = _person(provider, "mallory", "auditors")
     with Browser(site.url) as other:
@@ -196,7 +174,9 @@ def test_the_answer_to_another_browsers_login_is_refused(
     assert browser.get("/api/v1/jobs").status_code == 401
 
 
-def test_a_stolen_code_is_of_no_use_in_another_login(provider: OpenIdProvider, site: Site, browser: Browser) -> None:
+def test_a_stolen_code_is_of_no_use_in_another_login(
+    provider: OpenIdProvider, site: OpenIdSite, browser: Browser
+) -> None:
     anna = _person(provider, "anna", "auditors")
     with Browser(site.url) as victim:
         stolen = httpx2.URL(_consent(victim.get("/login/openid"), anna)).params["code"]
@@ -228,7 +208,7 @@ def test_an_answer_counts_once(provider: OpenIdProvider, browser: Browser) -> No
     ids=lambda one: ",".join(one) or "nothing",
 )
 def test_an_answer_without_a_good_code_begins_nothing(
-    site: Site, browser: Browser, provider: OpenIdProvider, answered: dict[str, str]
+    site: OpenIdSite, browser: Browser, provider: OpenIdProvider, answered: dict[str, str]
 ) -> None:
     state = httpx2.URL(browser.get("/login/openid").headers["location"]).params["state"]
 
@@ -257,7 +237,7 @@ def test_a_new_key_of_the_provider_is_taken_at_once(provider: OpenIdProvider, br
 
 @pytest.mark.parametrize("roles", [None, [], {}, "staff", ["PACS-ADMINS"], [None, 1, ["auditors"]], {"auditors": True}])
 def test_a_person_without_a_role_is_refused_by_name(
-    site: Site, provider: OpenIdProvider, browser: Browser, roles: object
+    site: OpenIdSite, provider: OpenIdProvider, browser: Browser, roles: object
 ) -> None:
     provider.changed = {"realm_access": {"roles": roles}}
 
@@ -270,7 +250,7 @@ def test_a_person_without_a_role_is_refused_by_name(
 
 
 def test_a_role_that_changed_counts_from_the_next_login_and_ends_the_other_sessions(
-    site: Site, provider: OpenIdProvider, browser: Browser
+    site: OpenIdSite, provider: OpenIdProvider, browser: Browser
 ) -> None:
     eva = _person(provider, "eva", "pacs-admins", "radiology")
     with Browser(site.url) as elsewhere:
@@ -287,7 +267,9 @@ def test_a_role_that_changed_counts_from_the_next_login_and_ends_the_other_sessi
     }  # fmt: skip
 
 
-def test_who_lost_every_role_loses_the_sessions_too(site: Site, provider: OpenIdProvider, browser: Browser) -> None:
+def test_who_lost_every_role_loses_the_sessions_too(
+    site: OpenIdSite, provider: OpenIdProvider, browser: Browser
+) -> None:
     former = _person(provider, "former", "radiology")
     with Browser(site.url) as elsewhere:
         _sign_in(elsewhere, former)
@@ -299,7 +281,7 @@ def test_who_lost_every_role_loses_the_sessions_too(site: Site, provider: OpenId
 
 
 def test_a_local_user_and_a_person_of_the_provider_never_take_each_others_place(
-    site: Site, provider: OpenIdProvider, browser: Browser
+    site: OpenIdSite, provider: OpenIdProvider, browser: Browser
 ) -> None:
     with site.database.write() as session:
         local = User(name="nina", role="admin", password=passwords.hashed(PASSWORD), created_at=time.time())
@@ -315,7 +297,7 @@ def test_a_local_user_and_a_person_of_the_provider_never_take_each_others_place(
 
 
 def test_another_person_with_a_name_that_was_met_before_is_refused(
-    site: Site, provider: OpenIdProvider, browser: Browser
+    site: OpenIdSite, provider: OpenIdProvider, browser: Browser
 ) -> None:
     _sign_in(browser, _person(provider, "subject-1", "pacs-admins", name="karl"))
     browser.cookies.clear()
@@ -328,7 +310,7 @@ def test_another_person_with_a_name_that_was_met_before_is_refused(
 
 def test_a_provider_that_is_away_is_told_and_local_users_work(tmp_path_factory: pytest.TempPathFactory) -> None:
     with openid_provider(free_port()) as provider:
-        site = Site(tmp_path_factory.mktemp("away"), provider).start()
+        site = OpenIdSite(tmp_path_factory.mktemp("away"), provider).start()
         with Browser(site.url) as browser:
             stranger = browser.get("/", headers={"Accept": "text/html"})
     add_users(site.database)
