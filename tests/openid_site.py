@@ -21,8 +21,8 @@ label = "Sign in with the hospital's account"
 class OpenIdSite(WebProcess):
     """A web station whose people log in at a provider."""
 
-    def __init__(self, home: Path, provider: OpenIdProvider) -> None:
-        super().__init__(home)
+    def __init__(self, home: Path, provider: OpenIdProvider, more: str = "", scheme: str = "http") -> None:
+        super().__init__(home, more, scheme)
         provider.register(f"{self.url}/login/openid/back")
         self.config.write_text(self.config.read_text() + OIDC.format(provider=provider))
         (home / "client").write_text(f"{provider.client_secret}\n")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import httpx2
 import pytest
+from certificates import Authority
 from openid_provider import Claims, OpenIdProvider, keyed, new_key, openid_provider, signed, unsigned
 from openid_site import OpenIdSite
 from people import PASSWORD, Browser, add_users
@@ -306,6 +307,37 @@ def test_another_person_with_a_name_that_was_met_before_is_refused(
 
     assert answer.status_code == 409
     assert site.failures()[-1].details["subject"] == "subject-2"
+
+
+def test_w_16_guessed_answers_are_throttled_by_address(site: OpenIdSite, browser: Browser) -> None:
+    answers = [browser.get("/login/openid/back", params={"code": "guess", "state": "guess"}) for _ in range(6)]
+    with Browser(site.url, "127.0.2.2") as other:
+        beside = other.get("/login/openid/back", params={"code": "guess", "state": "guess"})
+
+    assert [answer.status_code for answer in answers] == [400] * 5 + [429]
+    assert beside.status_code == 400
+
+
+def test_w_04_under_tls_what_begins_is_kept_for_this_host_alone(
+    provider: OpenIdProvider, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = tmp_path_factory.mktemp("tls")
+    own = Authority(home / "ca").issue("node")
+    tls = f'[web.tls]\ncertificate = "{own.pem}"\nkey = "{own.key}"\nrequire_peer = false\n'
+    site = OpenIdSite(home, provider, tls, "https").start()
+
+    with Browser(site.url) as browser:
+        begun = browser.get("/login/openid")
+        entered = browser.get(_consent(begun, _person(provider, "anna", "auditors")))
+        seen = browser.get("/api/v1/audit").status_code
+    site.stop()
+
+    kept = begun.headers["set-cookie"]
+    assert kept.startswith("__Host-vb_node_login=")
+    assert "Secure" in kept.split("; ")
+    assert httpx2.URL(begun.headers["location"]).params["redirect_uri"].startswith(f"{site.url}/")
+    assert "__Host-vb_node=" in entered.headers["set-cookie"]
+    assert seen == 200
 
 
 def test_a_provider_that_is_away_is_told_and_local_users_work(tmp_path_factory: pytest.TempPathFactory) -> None:

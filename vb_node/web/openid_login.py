@@ -74,28 +74,28 @@ class OpenIdLogins:
 
     async def back(self, request: Request) -> Response:
         """Take what the provider says of a person; whatever comes of it, this attempt is over."""
-        host = f"host {host_of(request)}"
-        wait_s = self._logins.throttle.attempt(host)
-        if wait_s > 0:
-            return refuse(request, 429, "too many failed logins: wait", {"Retry-After": str(int(wait_s) + 1)})
-        answer = await run_sync(self._answer, request, host, limiter=self._hands)
+        answer = await run_sync(self._answer, request, f"host {host_of(request)}", limiter=self._hands)
         answer.delete_cookie(_cookie_name(request), secure=request.url.scheme == "https", httponly=True, samesite="lax")
         return answer
 
     def _answer(self, request: Request, host: str) -> Response:
         """Let a person in, or say why not; only a code or state that is none counts as a failed attempt."""
+        throttle = self._logins.throttle
+        wait_s = throttle.attempt(host)  # fewer wait for the provider at once than may fail
+        if wait_s > 0:
+            return refuse(request, 429, "too many failed logins: wait", {"Retry-After": str(int(wait_s) + 1)})
         secret, _, after = request.cookies.get(_cookie_name(request), "").partition(".")
         try:
             session = self._let_in(request, self._ask(request, Attempt(secret)))
         except (Later, ConfigError) as error:
-            self._logins.throttle.succeed(host)
+            throttle.succeed(host)
             return _away(request, error)
         except _Refusal as refused:
-            self._tell(request, refused)
             if refused.code != 400:
-                self._logins.throttle.succeed(host)
+                throttle.succeed(host)
+            self._tell(request, refused)
             return refuse(request, refused.code, refused.why)
-        self._logins.throttle.succeed(host)
+        throttle.succeed(host)
         answer = self._paper.page(request, None, "entered", "", after=local(unquote(after)))
         self._logins.show(answer, request, session)
         return answer
