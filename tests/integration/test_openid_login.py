@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator
 
 import httpx2
 import pytest
-from certificates import Authority
 from openid_provider import Claims, OpenIdProvider, keyed, new_key, openid_provider, signed, unsigned
-from openid_site import OpenIdSite
-from people import PASSWORD, Browser, add_users
+from openid_site import OpenIdSite, consent, person, sign_in
+from people import PASSWORD, Browser
 from processes import free_port
 
 from storage import users
@@ -49,27 +48,12 @@ def hosts() -> Iterator[str]:
     return (f"127.0.1.{number}" for number in range(1, 255))
 
 
-def _consent(begun: httpx2.Response, subject: str) -> str:
-    """Log in at the provider; give the address that it sends the browser back to."""
-    return httpx2.post(begun.headers["location"], data={"sub": subject}).headers["location"]
-
-
-def _sign_in(browser: Browser, subject: str, after: str = "/") -> httpx2.Response:
-    begun = browser.get("/login/openid", params={"next": after})
-    return browser.get(_consent(begun, subject))
-
-
-def _person(provider: OpenIdProvider, subject: str, *roles: str, name: str | None = None) -> str:
-    provider.add(subject, preferred_username=name or subject, realm_access={"roles": list(roles)})
-    return subject
-
-
 def test_a_person_with_a_role_gets_the_session_that_any_user_gets(
     site: OpenIdSite, provider: OpenIdProvider, browser: Browser
 ) -> None:
-    anna = _person(provider, "anna", "staff", "auditors")
+    anna = person(provider, "anna", "staff", "auditors")
 
-    entered = _sign_in(browser, anna, "/jobs?state=FAILED")
+    entered = sign_in(browser, anna, "/jobs?state=FAILED")
     seen = [browser.get(path).status_code for path in ("/api/v1/jobs", "/api/v1/audit", "/rules")]
 
     assert 'content="0; url=/jobs?state=FAILED"' in entered.text
@@ -84,7 +68,7 @@ def test_a_person_with_a_role_gets_the_session_that_any_user_gets(
 def test_a_session_of_such_a_person_ends_by_logout(
     site: OpenIdSite, provider: OpenIdProvider, browser: Browser
 ) -> None:
-    _sign_in(browser, _person(provider, "leaving", "radiology"))
+    sign_in(browser, person(provider, "leaving", "radiology"))
     kept = dict(browser.cookies)
 
     browser.post("/logout", headers=browser.page)
@@ -128,7 +112,7 @@ def test_an_id_token_that_says_something_else_begins_nothing(
 ) -> None:
     provider.changed = changed
 
-    _check_refused(site, browser, _sign_in(browser, _person(provider, "anna", "auditors")))
+    _check_refused(site, browser, sign_in(browser, person(provider, "anna", "auditors")))
 
 
 @pytest.mark.parametrize("sign", [unsigned, _other_key, _unknown_key, lambda _: "a.b.c", lambda _: ""])
@@ -137,7 +121,7 @@ def test_an_id_token_that_the_provider_did_not_sign_begins_nothing(
 ) -> None:
     provider.sign = sign
 
-    _check_refused(site, browser, _sign_in(browser, _person(provider, "anna", "auditors")))
+    _check_refused(site, browser, sign_in(browser, person(provider, "anna", "auditors")))
 
 
 @pytest.mark.parametrize("word", ["the client's secret", "the provider's public key"])
@@ -148,7 +132,7 @@ def test_a_secret_that_others_know_signs_nothing(
     known = {"the client's secret": provider.client_secret.encode(), "the provider's public key": public}[word]
     provider.sign = lambda claims: keyed(claims, known)
 
-    _check_refused(site, browser, _sign_in(browser, _person(provider, "anna", "auditors")))
+    _check_refused(site, browser, sign_in(browser, person(provider, "anna", "auditors")))
 
 
 def _check_refused(site: OpenIdSite, browser: Browser, answer: httpx2.Response) -> None:
@@ -163,9 +147,9 @@ def _check_refused(site: OpenIdSite, browser: Browser, answer: httpx2.Response) 
 def test_the_answer_to_another_browsers_login_is_refused(
     provider: OpenIdProvider, site: OpenIdSite, browser: Browser
 ) -> None:
-    mallory = _person(provider, "mallory", "auditors")
+    mallory = person(provider, "mallory", "auditors")
     with Browser(site.url) as other:
-        lure = _consent(other.get("/login/openid"), mallory)
+        lure = consent(other.get("/login/openid"), mallory)
 
     begun_nothing = browser.get(lure)
     browser.get("/login/openid")
@@ -178,9 +162,9 @@ def test_the_answer_to_another_browsers_login_is_refused(
 def test_a_stolen_code_is_of_no_use_in_another_login(
     provider: OpenIdProvider, site: OpenIdSite, browser: Browser
 ) -> None:
-    anna = _person(provider, "anna", "auditors")
+    anna = person(provider, "anna", "auditors")
     with Browser(site.url) as victim:
-        stolen = httpx2.URL(_consent(victim.get("/login/openid"), anna)).params["code"]
+        stolen = httpx2.URL(consent(victim.get("/login/openid"), anna)).params["code"]
 
     state = httpx2.URL(browser.get("/login/openid").headers["location"]).params["state"]
     answer = browser.get("/login/openid/back", params={"code": stolen, "state": state})
@@ -190,7 +174,7 @@ def test_a_stolen_code_is_of_no_use_in_another_login(
 
 
 def test_an_answer_counts_once(provider: OpenIdProvider, browser: Browser) -> None:
-    back = _consent(browser.get("/login/openid"), _person(provider, "anna", "auditors"))
+    back = consent(browser.get("/login/openid"), person(provider, "anna", "auditors"))
 
     answers = [browser.get(back), browser.get(back)]
 
@@ -217,7 +201,7 @@ def test_an_answer_without_a_good_code_begins_nothing(
 
 
 def test_a_person_reads_on_the_page_of_the_login_why_not(provider: OpenIdProvider, browser: Browser) -> None:
-    back = _consent(browser.get("/login/openid"), _person(provider, "visitor"))
+    back = consent(browser.get("/login/openid"), person(provider, "visitor"))
 
     sent = browser.get(back, headers={"Accept": "text/html"})
     page = browser.get(sent.headers["location"], headers={"Accept": "text/html"})
@@ -227,11 +211,11 @@ def test_a_person_reads_on_the_page_of_the_login_why_not(provider: OpenIdProvide
 
 
 def test_a_new_key_of_the_provider_is_taken_at_once(provider: OpenIdProvider, browser: Browser) -> None:
-    anna = _person(provider, "anna", "auditors")
-    _sign_in(browser, anna)
+    anna = person(provider, "anna", "auditors")
+    sign_in(browser, anna)
 
     provider.key = new_key("second")
-    entered = _sign_in(browser, anna)
+    entered = sign_in(browser, anna)
 
     assert entered.status_code == 200
 
@@ -242,7 +226,7 @@ def test_a_person_without_a_role_is_refused_by_name(
 ) -> None:
     provider.changed = {"realm_access": {"roles": roles}}
 
-    answer = _sign_in(browser, _person(provider, "visitor", "auditors"))
+    answer = sign_in(browser, person(provider, "visitor", "auditors"))
 
     assert answer.status_code == 403
     assert {"name": "oidc:visitor", "subject": "visitor"}.items() <= site.failures()[-1].details.items()
@@ -253,29 +237,28 @@ def test_a_person_without_a_role_is_refused_by_name(
 def test_a_role_that_changed_counts_from_the_next_login_and_ends_the_other_sessions(
     site: OpenIdSite, provider: OpenIdProvider, browser: Browser
 ) -> None:
-    eva = _person(provider, "eva", "pacs-admins", "radiology")
+    eva = person(provider, "eva", "pacs-admins", "radiology")
     with Browser(site.url) as elsewhere:
-        _sign_in(elsewhere, eva)
+        sign_in(elsewhere, eva)
         before = elsewhere.get("/api/v1/audit").status_code
-        _person(provider, "eva", "radiology")
-        _sign_in(browser, eva)
+        person(provider, "eva", "radiology")
+        sign_in(browser, eva)
         after = elsewhere.get("/api/v1/jobs").status_code
 
     assert (before, after) == (200, 401)
     assert [browser.get(path).status_code for path in ("/api/v1/jobs", "/api/v1/audit")] == [200, 403]
-    assert site.events(event="user changed")[-1].details == {
-        "name": "oidc:eva", "key": "role", "former": "admin", "new": "viewer",
-    }  # fmt: skip
+    told = {"name": "oidc:eva", "key": "role", "former": "admin", "new": "viewer"}
+    assert site.events(event="user changed")[-1].details == told
 
 
 def test_who_lost_every_role_loses_the_sessions_too(
     site: OpenIdSite, provider: OpenIdProvider, browser: Browser
 ) -> None:
-    former = _person(provider, "former", "radiology")
+    former = person(provider, "former", "radiology")
     with Browser(site.url) as elsewhere:
-        _sign_in(elsewhere, former)
-        _person(provider, "former")
-        refused = _sign_in(browser, former)
+        sign_in(elsewhere, former)
+        person(provider, "former")
+        refused = sign_in(browser, former)
         after = elsewhere.get("/api/v1/jobs").status_code
 
     assert (refused.status_code, after) == (403, 401)
@@ -288,7 +271,7 @@ def test_a_local_user_and_a_person_of_the_provider_never_take_each_others_place(
         local = User(name="nina", role="admin", password=passwords.hashed(PASSWORD), created_at=time.time())
         users.add(session, local, by="test")
 
-    entered = _sign_in(browser, _person(provider, "nina", "radiology"))
+    entered = sign_in(browser, person(provider, "nina", "radiology"))
     audited = browser.get("/api/v1/audit")
     with Browser(site.url, "127.0.2.1") as other:
         by_form = [other.log_in("oidc:nina", password).status_code for password in (PASSWORD, "", "None")]
@@ -300,10 +283,10 @@ def test_a_local_user_and_a_person_of_the_provider_never_take_each_others_place(
 def test_another_person_with_a_name_that_was_met_before_is_refused(
     site: OpenIdSite, provider: OpenIdProvider, browser: Browser
 ) -> None:
-    _sign_in(browser, _person(provider, "subject-1", "pacs-admins", name="karl"))
+    sign_in(browser, person(provider, "subject-1", "pacs-admins", name="karl"))
     browser.cookies.clear()
 
-    answer = _sign_in(browser, _person(provider, "subject-2", "radiology", name="karl"))
+    answer = sign_in(browser, person(provider, "subject-2", "radiology", name="karl"))
 
     assert answer.status_code == 409
     assert site.failures()[-1].details["subject"] == "subject-2"
@@ -316,42 +299,3 @@ def test_w_16_guessed_answers_are_throttled_by_address(site: OpenIdSite, browser
 
     assert [answer.status_code for answer in answers] == [400] * 5 + [429]
     assert beside.status_code == 400
-
-
-def test_w_04_under_tls_what_begins_is_kept_for_this_host_alone(
-    provider: OpenIdProvider, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    home = tmp_path_factory.mktemp("tls")
-    own = Authority(home / "ca").issue("node")
-    tls = f'[web.tls]\ncertificate = "{own.pem}"\nkey = "{own.key}"\nrequire_peer = false\n'
-    site = OpenIdSite(home, provider, tls, "https").start()
-
-    with Browser(site.url) as browser:
-        begun = browser.get("/login/openid")
-        entered = browser.get(_consent(begun, _person(provider, "anna", "auditors")))
-        seen = browser.get("/api/v1/audit").status_code
-    site.stop()
-
-    kept = begun.headers["set-cookie"]
-    assert kept.startswith("__Host-vb_node_login=")
-    assert "Secure" in kept.split("; ")
-    assert httpx2.URL(begun.headers["location"]).params["redirect_uri"].startswith(f"{site.url}/")
-    assert "__Host-vb_node=" in entered.headers["set-cookie"]
-    assert seen == 200
-
-
-def test_a_provider_that_is_away_is_told_and_local_users_work(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with openid_provider(free_port()) as provider:
-        site = OpenIdSite(tmp_path_factory.mktemp("away"), provider).start()
-        with Browser(site.url) as browser:
-            stranger = browser.get("/", headers={"Accept": "text/html"})
-    add_users(site.database)
-    with Browser(site.url) as browser:
-        asked = browser.get("/login/openid", headers={"Accept": "text/html"})
-        page = browser.get(asked.headers["location"], headers={"Accept": "text/html"})
-        local = browser.log_in("viewer")
-    site.stop()
-
-    assert stranger.headers["location"].startswith("/login")  # nobody was added: the provider names people
-    assert "The provider cannot be asked now" in page.text
-    assert local.status_code == 303
