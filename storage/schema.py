@@ -304,16 +304,23 @@ class Station(Table):
 
 
 class User(Table):
-    """Who may use pages and API: a person by ``password`` (its argon2id hash), a program by ``token`` (its SHA-256)."""
+    """Who may use pages and API: a person by ``password`` (its argon2id hash), a program by ``token`` (its SHA-256).
+
+    A person of an OpenID provider is known by its ``issuer`` and the ``subject`` there, and by nothing else. Who is
+    disabled, since ``disabled_at``, is let in by none of them.
+    """
 
     __tablename__ = "users"
-    __table_args__ = (_one_of("role", ROLES),)
+    __table_args__ = (_one_of("role", ROLES), Index("users_by_subject", "issuer", "subject", unique=True))
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     role: Mapped[str] = mapped_column(String(16))
     password: Mapped[str | None] = mapped_column(String(200), default=None)
     token: Mapped[str | None] = mapped_column(Digest, unique=True, default=None)
     created_at: Mapped[float]
+    issuer: Mapped[str | None] = mapped_column(String(500), default=None)
+    subject: Mapped[str | None] = mapped_column(String(255), default=None)
+    disabled_at: Mapped[float | None] = mapped_column(default=None)
 
 
 class Login(Table):

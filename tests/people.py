@@ -68,7 +68,7 @@ class Browser(httpx2.Client):
     """What a person uses: it keeps cookies; ``host`` is its own address."""
 
     def __init__(self, url: str, host: str = "127.0.0.1") -> None:
-        self.origin = url
+        self.origin, self.host = url, host
         super().__init__(base_url=url, timeout=30, transport=httpx2.HTTPTransport(local_address=host, verify=False))
 
     def log_in(self, name: str, password: str = PASSWORD, **fields: str) -> httpx2.Response:

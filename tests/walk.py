@@ -1,6 +1,5 @@
 """People at the pages of a node: a real Chromium, a user of each role, pictures of what they see."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chromium import walk_through
 from places import ROOT
-from processes import HOST, Node, tool
+from processes import HOST, Node
 
-VIEWER = ROOT / "tests" / "viewer"
 PASSWORD = "correct horse battery staple"
 ROLES = ("viewer", "operator", "auditor", "admin")
 
@@ -26,30 +25,11 @@ class Walk:
     seen: dict[str, Any] = field(default_factory=dict)
 
     def visit(self, name: str, visits: list[dict[str, Any]], clicks: list[dict[str, str]] | None = None) -> Any:
-        request = {
-            "chromium": tool("chromium"),
-            "url": self.url,
-            "folder": str(self.folder),
-            "name": name,
-            "password": PASSWORD,
-            "visits": visits,
-            "clicks": clicks or [],
-        }
-        ended = subprocess.run(
-            [tool("node"), str(VIEWER / "pages.mjs")],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        return json.loads(ended.stdout)
+        return walk_through(self.url, self.folder, visits, clicks or [], name=name, password=PASSWORD)
 
 
 def prepare(node: Node, web_port: int, name: str) -> Walk:
     """Give each role a user, and a browser for them; the pictures go to the artefacts, into the folder ``name``."""
-    subprocess.run(["bash", str(VIEWER / "install.sh")], check=True)
     for role in ROLES:
         command = [sys.executable, "-m", "vb_node", "users", "add", f"a-{role}", "--role", role]
         environment = os.environ | {"VBNODE_CONFIG": str(node.config)}

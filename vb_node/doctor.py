@@ -29,8 +29,9 @@ from storage.database import Database, has_wal_reset_fault
 from vb_node.config import DestinationSettings, Settings
 from vb_node.dicom.viewers import PROFILES
 from vb_node.dimse import contexts, scu
-from vb_node.errors import NodeError
+from vb_node.errors import ConfigError, Later, NodeError
 from vb_node.models.pins import PRETRAINED, read_pins
+from vb_node.openid.provider import Provider
 from vb_node.pipeline.application import installed
 from vb_node.runtime import retain
 from vb_node.runtime.destinations import open_destination, peer_of, timeouts_of
@@ -82,7 +83,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def examine_configuration(settings: Settings) -> Iterator[Finding]:
     """Make the checks whose outcome another configuration changes."""
-    yield from _try(settings, _routes, _certificates, _destinations)
+    yield from _try(settings, _routes, _certificates, _destinations, _provider)
 
 
 def _try(settings: Settings, *checks: Check) -> Iterator[Finding]:
@@ -160,6 +161,8 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
     files = {one.name: one.tls.certificate for one in settings.destinations if one.tls and one.tls.certificate}
     if settings.receive.tls is not None:
         files["the listener"] = settings.receive.tls.certificate
+    if settings.web is not None and settings.web.tls is not None:
+        files["the web station"] = settings.web.tls.certificate
     for name, file in files.items():
         try:
             ends = x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
@@ -205,6 +208,20 @@ def _ask_ae(about: str, one: DestinationSettings, settings: Settings) -> Iterato
         remedy = "" if is_taken else f"let {peer.ae_title} accept it, or choose another viewer_profile"
         found = "accepted" if is_taken else "not accepted"
         yield Finding(f"{about}, {UID(uid).name}", GOOD if is_taken else DOUBTFUL, found, remedy)
+
+
+def _provider(settings: Settings) -> Iterator[Finding]:
+    """Ask the OpenID provider for its discovery document and its keys."""
+    if settings.web is None or settings.web.oidc is None:
+        return
+    about = "OpenID provider"
+    try:
+        Provider(settings.web.oidc).probe()
+        yield Finding(about, GOOD, f"{settings.web.oidc.issuer} answers as expected")
+    except Later as error:
+        yield Finding(about, DOUBTFUL, str(error), "only users of this node itself can sign in until it answers")
+    except ConfigError as error:
+        yield Finding(about, WRONG, str(error), "mend [web.oidc], or the provider")
 
 
 def _device(settings: Settings) -> Iterator[Finding]:

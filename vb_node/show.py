@@ -17,6 +17,8 @@ from storage.schema import Delivery, Event, Job
 
 console = Console()
 console_for_people = Console(stderr=True)
+FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+"""What a spreadsheet takes for the beginning of a formula."""
 
 
 def progress() -> Progress:
@@ -187,9 +189,9 @@ def write_csv(stream: TextIO, records: Sequence[Mapping[str, object]], columns: 
 
 
 def _cell(value: object) -> str:
-    """Write a CSV cell that a spreadsheet does not take for a formula."""
+    """Write a CSV cell that a spreadsheet does not take for a formula, wide letters of East Asia included (W-11)."""
     text = _printable(value)
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+    return f"'{text}" if text.lstrip()[:1] in FORMULA else text
 
 
 def _printable(value: object) -> str:

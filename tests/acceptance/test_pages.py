@@ -12,6 +12,7 @@ from processes import Node, free_port, is_ready, storescp, wait_until
 from walk import Walk, prepare, send
 
 PAGES = ["/", "/jobs", "/jobs/1", "/destinations", "/rules", "/rules?since=2020-01-01", "/upload", "/system"]
+PAGES += ["/account", "/account?said=wrong", "/login", "/login?failed=403"]
 PAGES += ["/audit", "/audit?accession=A123", "/audit?question=6&accession=A123"]
 TOML = """\
 [node]

@@ -154,6 +154,35 @@ def test_w_05_a_wildcard_is_a_letter_like_any_other(web: WebProcess, database: D
     assert [job["id"] for job in found["jobs"]] == [wanted]
 
 
+PAGES = {
+    "/jobs": ("state", "accession", "patient_id", "study", "before"),
+    "/jobs/1": ("slice",),
+    "/audit": ("accession", "patient_id", "sop", "job", "event", "user", "since", "until", "question", "format"),
+    "/rules": ("since",),
+    "/account": ("said",),
+    "/login": ("next", "failed"),
+}
+
+
+@pytest.mark.parametrize(
+    "word", [*INJECTIONS, *NASTY, "-1", "1e999", str(2**63), "9" * 5000], ids=lambda one: ascii(one)[:20]
+)
+def test_w_05_every_word_that_a_page_is_asked_for_is_only_a_word(
+    web: WebProcess, database: Database, word: str
+) -> None:
+    add_job(database)
+
+    with Browser(web.url) as browser:
+        browser.log_in("admin")
+        asked = [(path, name) for path, names in PAGES.items() for name in names]
+        answers = {(path, name): browser.get(path, params={name: word}) for path, name in asked}
+
+    assert {asked: answer.status_code for asked, answer in answers.items() if answer.status_code >= 500} == {}
+    assert [
+        asked for asked, answer in answers.items() if "<img src=x" in answer.text or "alert(1)</s" in answer.text
+    ] == []
+
+
 @pytest.mark.parametrize(
     "asked",
     [

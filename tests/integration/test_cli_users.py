@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from storage import audit, users
 from storage.database import Database
+from vb_node.cli import app
 from vb_node.web.passwords import is_password
 from vb_node.web.users import digest_of
 
@@ -57,6 +59,41 @@ def test_the_ledger_keeps_no_password(home: Path) -> None:
     assert anna is not None
     assert PASSWORD not in str(anna.password)
     assert is_password(PASSWORD, anna.password)
+
+
+def test_role_password_and_token_are_changed_and_a_user_is_disabled_and_enabled(home: Path) -> None:
+    _said(home, "add", "anna", "--role", "operator", said=f"{PASSWORD}\n")
+    former = _said(home, "add", "grafana", "--role", "viewer", "--token").strip()
+
+    _said(home, "role", "anna", "auditor")
+    _said(home, "password", "anna", said=f"another {PASSWORD}\n")
+    token = _said(home, "token", "grafana").strip()
+    for word, name in (("disable", "anna"), ("disable", "grafana"), ("enable", "anna")):
+        _said(home, word, name)
+    listed = {one["name"]: one for one in json.loads(_said(home, "list", "--json"))}
+
+    assert listed["anna"]["role"] == "auditor"
+    assert [bool(listed[name]["disabled"]) for name in ("anna", "grafana")] == [False, True]
+    with Database(f"sqlite:///{home / 'data' / 'ledger.db'}").read() as session:
+        anna, grafana = users.get(session, "anna"), users.get(session, "grafana")
+    assert anna is not None
+    assert grafana is not None
+    assert is_password(f"another {PASSWORD}", anna.password)
+    assert grafana.token == digest_of(token) != digest_of(former)
+
+
+def _said(home: Path, *words: str, said: str = "") -> str:
+    """Run a command in this process; give what it prints."""
+    ended = CliRunner().invoke(app, ["users", *words, "--config", str(home / "node.toml")], input=said)
+    assert ended.exit_code == 0, ended.output
+    return ended.stdout
+
+
+def test_what_cannot_be_changed_is_told(home: Path) -> None:
+    ended = _run(home, "role", "nobody", "viewer")
+
+    assert ended.returncode == 1
+    assert "there is no user nobody" in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
-"""The API against its own description: whatever fits /openapi.json, or just does not, is answered as it says."""
+"""The API against its own description: whatever fits /openapi.json, or just does not, is answered as it says.
 
+``VB_NODE_LONG=1`` asks forty times as often, anew each time.
+"""
+
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +21,8 @@ from web_process import WebProcess
 
 DESTINATION = '\n[[destinations]]\nname = "pacs"\nae_title = "PACS"\n'
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES = 25
+IS_LONG = bool(os.environ.get("VB_NODE_LONG"))
+EXAMPLES = 1000 if IS_LONG else 25
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +44,9 @@ def test_no_request_makes_the_api_fail_or_answer_what_it_does_not_describe(
 
     for operation in asked:
 
-        @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=EXAMPLES, deadline=None, derandomize=not IS_LONG, suppress_health_check=list(HealthCheck)
+        )
         @given(case=operation.as_strategy(generation_mode=mode))
         def ask(case: schemathesis.Case) -> None:
             case.call_and_validate(headers={"Authorization": f"Bearer {TOKENS['admin']}"}, checks=CHECKS)

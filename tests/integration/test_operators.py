@@ -13,12 +13,14 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from certificates import Authority
 from factories import write
 from processes import HOST, free_port, storescp
 from pydicom.uid import SegmentationStorage, generate_uid
 from pynetdicom import AE, evt
 from stations import House, series_of
 
+from vb_node import config, doctor
 from vb_node.pipeline.application import installed
 
 T1CE = {"SeriesDescription": "AX T1 +C", "ContrastBolusAgent": "Gd", "AccessionNumber": "A123"}
@@ -124,6 +126,17 @@ def test_the_doctor_ends_with_1_where_something_is_wrong_and_says_what_to_do(hom
     assert ended.returncode == 1
     assert wrong["about"] == "destination pacs"
     assert "check host and port" in str(wrong["found"])
+
+
+@pytest.mark.parametrize(("days", "state"), [(-1, "wrong"), (10, "doubtful"), (40, "good")])
+def test_the_doctor_looks_at_the_certificate_of_the_web_station(tmp_path: Path, days: int, state: str) -> None:
+    shown = Authority(tmp_path).issue("node", days)
+    tls = {"certificate": str(shown.pem), "key": str(shown.key), "require_peer": False}
+    settings = config.build({"node": {"data": str(tmp_path)}, "web": {"tls": tls}})
+
+    found = {one.about: one.state for one in doctor.examine_configuration(settings)}
+
+    assert found["certificate of the web station"] == state
 
 
 def test_a_ledger_that_is_none_is_a_finding_and_the_other_checks_go_on(home: Path) -> None:

@@ -190,8 +190,27 @@ def test_a_request_to_a_study_takes_instances_of_that_study_only(web: WebProcess
         ({"Content-Type": 'multipart/related; type="application/dicom"; boundary=other'}, 400),
     ],
 )
-def test_another_body_is_refused(web: WebProcess, headers: dict[str, str], status: int) -> None:
+def test_another_body_is_refused_and_told(web: WebProcess, headers: dict[str, str], status: int) -> None:
+    told = len(web.events(event="instance refused"))
+
     assert web.post([instance()], headers).status_code == status
+
+    wait_until(lambda: len(web.events(event="instance refused")) == told + 1, 5, "the refusal is in the audit trail")
+    refused = web.events(event="instance refused")[-1]
+    assert (refused.peer, refused.outcome, refused.details["host"]) == ("ROUTER", "refused", "127.0.0.1")
+
+
+@pytest.mark.parametrize("changed", [{"SOPClassUID": UID("1.2.840.10008.1.1")}, {"Rows": 3}], ids=["class", "content"])
+def test_an_instance_that_is_refused_before_or_by_the_receiver_is_told_once(
+    web: WebProcess, changed: dict[str, object]
+) -> None:
+    dataset = _changed(instance(), **changed)
+
+    web.post([dataset])
+    web.post([instance()])
+
+    wait_until(lambda: web.events(sop_instance_uid=dataset.SOPInstanceUID), 5, "the refusal is in the audit trail")
+    assert [line.event for line in web.events(sop_instance_uid=dataset.SOPInstanceUID)] == ["instance refused"]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def test_the_example_names_every_key() -> None:
     sections |= {"retention": config.RetentionSettings, "web": config.WebSettings, "web.peers": config.WebPeerSettings}
     sections |= {"virtual_biopsy.vlm": config.VlmSettings, "audit": config.AuditSettings}
     sections |= {"alerts": config.AlertsSettings, "mail": config.MailSettings, "webhook": config.WebhookSettings}
+    sections |= {"web.oidc": config.OidcSettings}
 
     keys = {key for section in sections.values() for key in section.model_fields} - {"tls", "peers"}  # tables
     missing = [key for key in keys if f"{key} =" not in config.EXAMPLE and f".{key}]" not in config.EXAMPLE]
@@ -51,7 +52,11 @@ def test_the_web_section_of_the_example_holds_when_it_is_uncommented(tmp_path: P
     assert settings.web.peers[0].token_file == Path("/run/secrets/router")
     assert settings.web.hosts == ("node.hospital.example",)
     assert settings.web.metrics_token_file == Path("/run/secrets/metrics")
-    beside = {"tls": None, "peers": (), "hosts": (), "metrics_token_file": None}
+    assert settings.web.oidc is not None
+    assert settings.web.oidc.roles == {"radiology-admins": "admin", "radiology": "operator"}
+    assert settings.web.oidc.ca_file == tmp_path / "hospital-ca.pem"
+    assert settings.web.oidc.label == config.OidcSettings.model_fields["label"].default
+    beside = {"tls": None, "peers": (), "hosts": (), "metrics_token_file": None, "oidc": None}
     assert settings.web.model_copy(update=beside) == config.WebSettings()
 
 

@@ -12,7 +12,7 @@ FLOORS = (
     ("doctor", "ask", "rules"),
     ("show",),
     ("runtime", "applications", "training", "simulate"),
-    ("pipeline", "changes", "tell"),
+    ("pipeline", "changes", "tell", "openid"),
     ("dicom", "dimse", "dicomweb", "models"),
     ("config", "log"),
     ("types",),

@@ -1,7 +1,7 @@
 // Walk through the node's pages as people do, and say what is seen: a request comes as JSON on stdin, the answer goes to
 // stdout.
 //
-// request: { chromium, url, folder, name, password, visits: [{ path, scheme, width, script, until }], clicks: [{ path, button, files, drop }] }
+// request: { chromium, url, folder, name, password, subject, visits: [{ path, scheme, width, script, until }], clicks: [{ path, button, files, drop }] }
 // A visit waits until the page says the words of `until`, if there are any.
 // answer:  { pages: [{ path, scheme, width, title, text, buttons, violations, overflow }], clicked: [text], errors, foreign }
 import { readFileSync } from 'node:fs';
@@ -29,6 +29,12 @@ async function open({ scheme = 'light', width = 1280, script = true }) {
   context.on('weberror', error => answer.errors.push(error.error().message));
   context.on('request', sent => /^https?:/.test(sent.url()) && !sent.url().startsWith(`${request.url}/`) && answer.foreign.push(sent.url()));
   const page = await context.newPage();
+  if (request.subject) {
+    await page.goto(`${request.url}/login?next=/account`);
+    await page.click('main a.button');
+    await page.fill('input[name=sub]', request.subject);
+    await Promise.all([page.waitForURL(`${request.url}/account`), page.click('button:has-text("Authorize")')]);
+  }
   if (request.name) {
     await page.goto(`${request.url}/login`);
     await page.fill('input[name=name]', request.name);

@@ -9,6 +9,7 @@ from vb_node.cli.options import DEFAULT_CONFIG, AsJson, Config, ledger
 
 app = typer.Typer(help="Users of pages and API. Example: vb-node users add anna --role operator", no_args_is_help=True)
 
+Role = Literal["viewer", "operator", "admin", "auditor"]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="1 to 64 letters, digits or . _ @ -")]
 
 
@@ -16,7 +17,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="1 to 64 letters, digi
 def users_add(
     name: Name,
     role: Annotated[
-        Literal["viewer", "operator", "admin", "auditor"],
+        Role,
         typer.Option(help="viewer sees; operator retries and cancels too; auditor reads the audit trail; admin all."),
     ],
     config: Config = DEFAULT_CONFIG,
@@ -42,10 +43,7 @@ def users_add(
     if token:
         user.token = digest_of(secret)
     else:
-        try:
-            user.password = passwords.hashed(_ask_password())
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
+        user.password = _new_password()
     _change(config, users.add, user)
     typer.echo(secret if token else f"user {name} is {role}")
 
@@ -63,9 +61,70 @@ def users_list(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None
     with database.read() as session:
         rows = [
             {"name": one.name, "role": one.role, "by": _by(one), "added": show.moment(one.created_at)}
+            | {"disabled": show.moment(one.disabled_at)}
             for one in users.listing(session)
         ]
     show.rows("Users", rows, as_json=as_json)
+
+
+@app.command("role")
+def users_role(
+    name: Name,
+    role: Annotated[Role, typer.Argument(metavar="ROLE", help="viewer, operator, auditor or admin")],
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Give a user another role; its sessions end.
+
+    Example: vb-node users role anna operator
+    """
+    _set(config, name, "role", role)
+    typer.echo(f"user {name} is {role}")
+
+
+@app.command("password")
+def users_password(name: Name, config: Config = DEFAULT_CONFIG) -> None:
+    """Give a person another password, asked for or read from standard input; its sessions end.
+
+    Example: vb-node users password anna
+    """
+    _set(config, name, "password", _new_password())
+    typer.echo(f"user {name} has another password")
+
+
+@app.command("token")
+def users_token(name: Name, config: Config = DEFAULT_CONFIG) -> None:
+    """Give a program another API token, printed once; the former opens nothing any more.
+
+    Example: vb-node users token grafana
+    """
+    from vb_node.web import passwords
+    from vb_node.web.users import digest_of
+
+    secret = passwords.new_secret()
+    _set(config, name, "token", digest_of(secret))
+    typer.echo(secret)
+
+
+@app.command("disable")
+def users_disable(name: Name, config: Config = DEFAULT_CONFIG) -> None:
+    """Let a user in no more, by password, token or provider; its sessions end, its name stays.
+
+    Example: vb-node users disable oidc:anna
+    """
+    import time
+
+    _set(config, name, "disabled_at", time.time())
+    typer.echo(f"user {name} is disabled")
+
+
+@app.command("enable")
+def users_enable(name: Name, config: Config = DEFAULT_CONFIG) -> None:
+    """Let a user in again who was disabled.
+
+    Example: vb-node users enable oidc:anna
+    """
+    _set(config, name, "disabled_at", None)
+    typer.echo(f"user {name} is enabled")
 
 
 @app.command("remove")
@@ -83,7 +142,15 @@ def users_remove(name: Name, config: Config = DEFAULT_CONFIG) -> None:
 
 
 def _by(user: Any) -> str:
-    return "password" if user.password else "token"
+    return "provider" if user.issuer else "password" if user.password else "token"
+
+
+def _set(config: Any, name: str, key: str, value: object) -> None:
+    import time
+
+    from storage import users
+
+    _change(config, users.change, name, key, value, now=time.time())
 
 
 def _change(config: Any, change: Any, *words: Any, **named: Any) -> None:
@@ -98,6 +165,16 @@ def _change(config: Any, change: Any, *words: Any, **named: Any) -> None:
             change(session, *words, by=getpass.getuser(), **named)
     except NotSo as error:
         raise NodeError(str(error)) from error
+
+
+def _new_password() -> str:
+    from vb_node.errors import ConfigError
+    from vb_node.web import passwords
+
+    try:
+        return passwords.hashed(_ask_password())
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _ask_password() -> str:

@@ -3,6 +3,7 @@
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -17,6 +18,9 @@ from vb_node.config.section import (
     Section,
     Url,
 )
+
+Role = Literal["viewer", "operator", "auditor", "admin"]
+Claim = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class WebPeerSettings(Section):
@@ -34,6 +38,30 @@ class WebPeerSettings(Section):
         return self
 
 
+class OidcSettings(Section):
+    """The site's OpenID provider: which claim of its ID token names a person, and which one gives the role.
+
+    ``roles`` leads from a value of ``role_claim`` to a role; of several that a person has, the first one here counts.
+    """
+
+    issuer: Annotated[Url, Field(max_length=500)]
+    client_id: Annotated[str, Field(pattern=r"^[\x21-\x39\x3b-\x7e]{1,200}$")]
+    client_secret_file: Path
+    role_claim: Claim
+    roles: Annotated[dict[str, Role], Field(min_length=1)]
+    name_claim: Claim = "preferred_username"
+    scopes: tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]{1,100}$")], ...] = ("profile",)
+    ca_file: Path | None = None
+    label: Annotated[str, Field(min_length=1, max_length=60)] = "Sign in with OpenID Connect"
+
+    @model_validator(mode="after")
+    def _is_told_by_tls(self) -> Self:
+        address = urlsplit(self.issuer)
+        if address.scheme != "https" and not _is_loopback(address.hostname or ""):
+            raise ValueError(f"issuer {self.issuer}: an https address expected, codes and tokens are secrets")
+        return self
+
+
 class WebSettings(Section):
     """The web station: pages, API, STOW-RS and health.
 
@@ -47,6 +75,7 @@ class WebSettings(Section):
     hosts: tuple[HostName, ...] = ()
     session_h: Annotated[float, Field(gt=0, le=24)] = 8.0
     metrics_token_file: Path | None = None
+    oidc: OidcSettings | None = None
     tls: ReceiveTlsSettings | None = None
     peers: tuple[WebPeerSettings, ...] = ()
 

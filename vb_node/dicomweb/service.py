@@ -1,4 +1,4 @@
-"""One exchange with a DICOMweb service: bounded in time and size, never led to another host.
+"""One exchange with a DICOMweb or other service: bounded in time and size, never led to another host.
 
 httpx2 is the client: typed, timeouts for each phase, answers as streams, and no redirect unless asked; it comes with
 transformers anyway. Its read timeout starts anew with every byte, so a timer cuts the connection of an exchange that
@@ -60,6 +60,7 @@ def exchange(
     headers: Mapping[str, str] | None = None,
     params: Mapping[str, str] | None = None,
     content: Iterator[bytes] | None = None,
+    most_bytes: int = MOST_BYTES,
 ) -> Answer:
     """Send one request and read its answer.
 
@@ -68,7 +69,7 @@ def exchange(
     Unreachable
         No connection, or a certificate that is not trusted.
     NoAnswer
-        The exchange broke, was silent or took too long, or the answer is larger than ``MOST_BYTES``.
+        The exchange broke, was silent or took too long, or the answer is larger than ``most_bytes``.
     """
     asked = {"Accept": JSON, **service.headers, **_authorization(service), **(headers or {})}
     try:
@@ -77,7 +78,7 @@ def exchange(
             with client.stream(
                 method, url, headers=asked, params=params, content=content, extensions=extensions
             ) as answer:
-                return Answer(answer.status_code, answer.headers, _read(answer, service))
+                return Answer(answer.status_code, answer.headers, _read(answer, service, most_bytes))
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
         raise Unreachable(f"{service} cannot be reached ({error}): check url, certificate and network") from error
     except httpx2.HTTPError as error:
@@ -111,12 +112,12 @@ def _authorization(service: Service) -> dict[str, str]:
         ) from error
 
 
-def _read(answer: httpx2.Response, service: Service) -> bytes:
+def _read(answer: httpx2.Response, service: Service, most_bytes: int) -> bytes:
     body = bytearray()
     for piece in answer.iter_bytes():
         body += piece
-        if len(body) > MOST_BYTES:
-            raise NoAnswer(f"{service} answered with more than {MOST_BYTES >> 20} MB: is this a DICOMweb service?")
+        if len(body) > most_bytes:
+            raise NoAnswer(f"{service} answered with more than {most_bytes >> 20} MB: check its url")
     return bytes(body)
 
 

@@ -72,7 +72,7 @@ class Receiver:
         except Refused as refused:
             if refused.status == status.OUT_OF_RESOURCES:
                 self.spend_reserve()
-            self._tell_refusal(request, refused)
+            self.tell_refusal(request.calling_ae_title, request.host, request.sop_instance_uid, refused)
             raise
 
     def _check_space(self) -> None:
@@ -162,10 +162,10 @@ class Receiver:
         """Write down that an association was rejected."""
         self._tell_no("association rejected", calling_ae_title, {"why": why, "host": host})
 
-    def _tell_refusal(self, request: StoreRequest, refused: Refused) -> None:
-        details = {"status": f"{refused.status:04X}", "why": str(refused), "host": request.host}
-        uid = request.sop_instance_uid[:64]
-        self._tell_no("instance refused", request.calling_ae_title, details, sop_instance_uid=uid)
+    def tell_refusal(self, calling_ae_title: str, host: str, sop_instance_uid: str, refused: Refused) -> None:
+        """Write down that an instance was refused, or what may have held some."""
+        details = {"status": f"{refused.status:04X}", "why": str(refused), "host": host}
+        self._tell_no("instance refused", calling_ae_title, details, sop_instance_uid=sop_instance_uid[:64])
 
     def _tell_no(self, event: str, calling_ae_title: str, details: dict[str, str], **keys: str) -> None:
         keys["peer"] = calling_ae_title[:64]

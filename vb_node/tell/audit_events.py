@@ -154,6 +154,7 @@ MESSAGES: Final = {
     "login failed": Kind(a5.USER_AUTHENTICATION, "E", _authentication, a5.LOGIN),
     "logout": Kind(a5.USER_AUTHENTICATION, "E", _authentication, a5.LOGOUT),
     "user added": Kind(a5.SECURITY_ALERT, "E", _alert, a5.USER_ATTRIBUTES_CHANGED),
+    "user changed": Kind(a5.SECURITY_ALERT, "E", _alert, a5.USER_ATTRIBUTES_CHANGED),
     "user removed": Kind(a5.SECURITY_ALERT, "E", _alert, a5.USER_ATTRIBUTES_CHANGED),
     "access refused": Kind(a5.SECURITY_ALERT, "E", _alert, a5.RESTRICTED_FUNCTION),
     "configuration change asked": Kind(a5.SECURITY_ALERT, "E", _alert, a5.SECURITY_CONFIGURATION),

@@ -52,7 +52,7 @@ class AuditPage:
         try:
             about = _about(wanted)
             if number:
-                shown["given"] = self._ask(user, int(number) if number.isdecimal() else 0, about)
+                shown["given"] = self._ask(user, int(number[:9]) if number.isdecimal() else 0, about)
             elif about:
                 shown["lines"] = self._search(user, about, wanted)
         except NodeError as error:

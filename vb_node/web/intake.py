@@ -42,12 +42,15 @@ class Intake:
 
     def keep(self, part: Part, visit: Visit) -> Outcome:
         """Store one part if it may be; say what became of it."""
-        uids = "", ""
+        uids, request = ("", ""), None
         try:
             meta = part.meta()
             uids = meta.sop_class_uid[:64], meta.sop_instance_uid[:64]
-            self._store(part, meta, visit)
+            request = self._request(part, meta, visit)
+            self._receiver.store(request)
         except Refused as refused:
+            if request is None:  # of what it refuses itself the receiver tells
+                self._receiver.tell_refusal(visit.peer, visit.host, uids[1], refused)
             return _failed(uids, visit, refused.status, str(refused))
         except OSError as error:
             if error.errno == errno.ENOSPC:
@@ -72,7 +75,7 @@ class Intake:
         if meta.transfer_syntax_uid not in syntaxes:
             raise Refused("a transfer syntax of the conformance statement expected", SYNTAX_NOT_SUPPORTED)
 
-    def _store(self, part: Part, meta: FileMeta, visit: Visit) -> None:
+    def _request(self, part: Part, meta: FileMeta, visit: Visit) -> StoreRequest:
         """Take the data set; the file meta information of the peer goes no further."""
         self._check_kind(meta)
         request = StoreRequest(
@@ -86,7 +89,7 @@ class Intake:
         )
         if visit.study_instance_uid is not None:
             _check_study(request, visit.study_instance_uid)
-        self._receiver.store(request)
+        return request
 
 
 def _check_study(request: StoreRequest, study_instance_uid: str) -> None:

@@ -25,8 +25,12 @@ STATIC = Path(__file__).parent / "static"
 A_PAGE = 50
 Thing = TypeVar("Thing")
 FAILED = {
+    "400": "The sign-in at the provider was not completed, or this browser did not begin it: try again.",
     "401": "This name and password are not known.",
+    "403": "The provider knows you, but this node has no role for you: ask those who run it.",
+    "409": "Another user of this node has your name, or you are disabled here: ask those who run it.",
     "429": "Too many attempts that failed: wait a few minutes.",
+    "503": "The provider cannot be asked now. Users of this node itself can sign in here; all others: try again later.",
 }
 
 
@@ -50,7 +54,8 @@ class Pages:
 
     def login(self, request: Request) -> Response:
         asked = request.query_params
-        shown = {"after": asked.get("next", "/"), "why": FAILED.get(asked.get("failed", ""), "")}
+        shown: dict[str, Any] = {"after": asked.get("next", "/"), "why": FAILED.get(asked.get("failed", ""), "")}
+        shown["provider"] = self._house.settings.web and self._house.settings.web.oidc
         return self._paper.page(request, None, "login", "", **shown)
 
     def overview(self, request: Request) -> Response:

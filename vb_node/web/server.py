@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from vb_node.dimse.guard import Limits
+from vb_node.web.entrance import Entrance, Tell
 from vb_node.web.guard import Guard
 
 DRAIN_S = 10
@@ -16,7 +17,10 @@ LONGEST_HEAD = 1 << 16
 
 
 class Server:
-    """Serves an application until ``shutdown``; if it ever ends by itself, ``stop`` ends its station too."""
+    """Serves an application until ``shutdown``; if it ever ends by itself, ``stop`` ends its station too.
+
+    ``tell(host, why)`` hears of each TLS handshake that failed.
+    """
 
     def __init__(
         self,
@@ -24,7 +28,8 @@ class Server:
         listening: socket.socket,
         limits: Limits,
         stop: threading.Event,
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | None,
+        tell: Tell,
     ) -> None:
         config = uvicorn.Config(
             app,
@@ -42,7 +47,7 @@ class Server:
             ssl_context_factory=None if tls is None else lambda *_: tls,
         )
         self._socket = listening
-        self._server = _Uvicorn(config, limits)
+        self._server = _Uvicorn(config, limits, tell)
         self._stop = stop
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
@@ -76,19 +81,14 @@ class Server:
 class _Uvicorn(uvicorn.Server):
     """Listens as uvicorn does, but guards each connection and gives a TLS handshake no minute."""
 
-    def __init__(self, config: uvicorn.Config, limits: Limits) -> None:
+    def __init__(self, config: uvicorn.Config, limits: Limits, tell: Tell) -> None:
         super().__init__(config)
-        self._limits = limits
+        self._limits, self._tell = limits, tell
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         def connection() -> asyncio.Protocol:
             return Guard(self.config, self.server_state, {}, limits=self._limits)
 
-        secured = self.config.ssl
-        wait_s = None if secured is None else self._limits.handshake_s
-        loop = asyncio.get_running_loop()
-        self.servers = [
-            await loop.create_server(connection, sock=one, ssl=secured, ssl_handshake_timeout=wait_s)
-            for one in sockets or ()
-        ]
+        entrances = [Entrance(one, connection, self._limits, self.config.ssl, self._tell) for one in sockets or ()]
+        self.servers = entrances  # type: ignore[assignment]  # what uvicorn asks of a server, an entrance can
         self.started = True

@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+from functools import partial
 
 from storage.database import Database
 from storage.disk import Disk
@@ -9,8 +10,10 @@ from vb_node.config import Settings, WebSettings
 from vb_node.dimse.listener import bind
 from vb_node.dimse.tls import ServerTls, TlsFiles
 from vb_node.errors import ConfigError
+from vb_node.openid.provider import Provider
 from vb_node.runtime import line, receive, supervised
 from vb_node.runtime.receive import Receiver
+from vb_node.web.account_page import AccountPage
 from vb_node.web.app import build
 from vb_node.web.audit_page import AuditPage
 from vb_node.web.destinations_page import DestinationsPage
@@ -21,6 +24,7 @@ from vb_node.web.health import Health
 from vb_node.web.intake import Intake
 from vb_node.web.login import Logins
 from vb_node.web.metrics import Metrics
+from vb_node.web.openid_login import OpenIdLogins
 from vb_node.web.pages import Pages
 from vb_node.web.paper import House, Paper
 from vb_node.web.rules_page import RulesPage
@@ -39,6 +43,7 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
     web = settings.web
     if web is None:
         raise ConfigError("a section [web] of the configuration expected: without it nothing is served by HTTP")
+    provider = None if web.oidc is None else Provider(web.oidc)
     door, tls = Door(web.peers), _tls(web)  # what is wrong with files is told before anything begins
 
     def start(receiver: Receiver, disk: Disk) -> Server:
@@ -57,11 +62,13 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
             DestinationsPage(house, paper),
             RulesPage(house, paper, Intake(receiver), most),
             UploadPage(house, paper, receiver, most),
+            AccountPage(house, paper, logins),
         )
-        answering = health, Metrics(database, settings, disk), studies, logins, *pages
+        by_openid = () if provider is None else (OpenIdLogins(provider, logins, paper),)
+        answering = health, Metrics(database, settings, disk), studies, logins, *by_openid, *pages
         app = build(database, settings, [route for one in answering for route in one.routes()])
         listening = supervised.listening() or bind((web.host, web.port))
-        return Server(Gate(app, web.hosts), listening, limits, stop, tls)
+        return Server(Gate(app, web.hosts), listening, limits, stop, tls, partial(receiver.tell_rejection, ""))
 
     line.take(database, settings, stop, NAME, start)
 

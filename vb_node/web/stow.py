@@ -22,6 +22,7 @@ from vb_node.dicomweb.multipart import Reader
 from vb_node.dicomweb.store_response import Outcome
 from vb_node.dimse import status
 from vb_node.dimse.guard import Limits
+from vb_node.errors import Refused
 from vb_node.runtime.receive import Receiver
 from vb_node.web.door import Caller, Door
 from vb_node.web.intake import Intake, Visit
@@ -59,13 +60,17 @@ class Studies:
     async def store(self, request: Request) -> Response:
         """Take a Store request and answer it; a stranger gets no further than its headers."""
         visit = await self._let_in(request)
-        reader = _reader(request, self._bounds.parts)
+        try:
+            reader = self._look(request)
+        except HTTPException as refused:
+            await self._tell_refusal(visit, refused.detail)
+            raise
         outcomes: list[Outcome] = []
         try:
             await self._take(request, visit, reader, outcomes)
             code = store_response.status(outcomes)
         except (multipart.Malformed, multipart.TooMuch) as error:
-            log.warning("request cut short", extra={"peer": visit.peer, "host": visit.host, "why": str(error)})
+            await self._tell_refusal(visit, str(error))
             outcomes.append(Outcome(failure_reason=status.PROCESSING_FAILURE))
             code = 413 if isinstance(error, multipart.TooMuch) else store_response.status(outcomes)
         except ClientDisconnect:
@@ -77,7 +82,7 @@ class Studies:
         return Response(body, code, RETRY if code == 503 else None, media_type)
 
     async def _let_in(self, request: Request) -> Visit:
-        """Say whose request this is, and refuse by its headers what need not be read."""
+        """Say whose request this is; refuse a stranger's, and everybody's while the disk is full."""
         host = request.client.host if request.client else ""
         caller = Caller(host, request.headers.get("authorization", ""), getattr(request.state, "certificate", None))
         peer = self._door.who(caller)
@@ -87,16 +92,25 @@ class Studies:
         if self._bounds.limits.is_full():
             await self._reject(peer, host, FULL)
             raise HTTPException(503, FULL, RETRY)
+        return Visit(peer, host, request.path_params.get("study"), uuid4().hex)
+
+    def _look(self, request: Request) -> Reader:
+        """Refuse by the headers what need not be read; give the reader of the body."""
         if int(request.headers.get("content-length", 0)) > self._bounds.body_bytes:
             raise HTTPException(413, f"a request of {self._bounds.body_bytes} bytes at most expected")
         study = request.path_params.get("study")
         if study is not None and (len(study) > 64 or not LEGAL_UID.fullmatch(study)):
             raise HTTPException(400, "a Study Instance UID expected")
-        return Visit(peer, host, study, uuid4().hex)
+        return _reader(request, self._bounds.parts)
 
     async def _reject(self, peer: str, host: str, why: str) -> None:
         log.warning("request rejected", extra={"peer": peer, "host": host, "why": why})
         await run_sync(self._receiver.tell_rejection, peer, host, f"STOW-RS: {why}", limiter=self._hands)
+
+    async def _tell_refusal(self, visit: Visit, why: str) -> None:
+        log.warning("request refused", extra={"peer": visit.peer, "host": visit.host, "why": why})
+        refused = Refused(f"STOW-RS: {why}", status.PROCESSING_FAILURE)
+        await run_sync(self._receiver.tell_refusal, visit.peer, visit.host, "", refused, limiter=self._hands)
 
     async def _take(self, request: Request, visit: Visit, reader: Reader, outcomes: list[Outcome]) -> None:
         """Store each part of the body as soon as it is whole."""

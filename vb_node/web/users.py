@@ -52,7 +52,7 @@ def current(request: Request, action: Action = "see") -> User:
     database: Database = request.app.state.database
     with database.read() as session:
         found = _find(session, request)
-        if found is None and not users.is_any(session):
+        if found is None and not users.is_any(session) and not _has_provider(request):
             raise HTTPException(403, FIRST)
     if found is None:
         raise _unknown(request)
@@ -103,6 +103,12 @@ def wants_page(request: Request) -> bool:
     """Say whether a person's browser asks, not a program."""
     is_page = not request.url.path.startswith(("/api/", "/metrics", "/openapi.json"))
     return is_page and "text/html" in request.headers.get("accept", "")
+
+
+def _has_provider(request: Request) -> bool:
+    """Say whether the site's OpenID provider names people: then nobody need be added first."""
+    web = request.app.state.settings.web
+    return web is not None and web.oidc is not None
 
 
 def _find(session: Session, request: Request) -> schema.User | None:

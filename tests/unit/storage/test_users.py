@@ -53,6 +53,74 @@ def test_a_token_is_a_users_until_it_is_removed_and_its_sessions_go_with_it(data
         assert users.of_login(session, DIGEST, now=13.0) is None
 
 
+@pytest.mark.parametrize(("key", "value"), [("role", "viewer"), ("token", "c" * 64), ("disabled_at", 12.0)])
+def test_a_user_who_is_changed_loses_the_sessions_but_the_one_that_is_kept(
+    database: Database, anna: str, key: users.Key, value: object
+) -> None:
+    kept = "d" * 64
+    with database.write() as session:
+        for digest in (DIGEST, kept):
+            users.begin(session, anna, digest, host="127.0.0.1", now=10.0, expires_at=20.0)
+
+    with database.write() as session:
+        users.change(session, anna, key, value, now=12.0, by="root", kept=kept)
+
+    with database.read() as session:
+        assert users.of_login(session, DIGEST, now=13.0) is None
+        assert (users.of_login(session, kept, now=13.0) is None) is (key == "disabled_at")
+
+
+def test_who_is_disabled_is_let_in_by_nothing_until_enabled(database: Database, anna: str) -> None:
+    seen = []
+    for value in (12.0, None):
+        with database.write() as session:
+            users.change(session, anna, "disabled_at", value, now=12.0, by="root")
+            users.begin(session, anna, DIGEST, host="127.0.0.1", now=12.0, expires_at=20.0)
+            seen.append((users.of_token(session, OTHER), users.of_login(session, DIGEST, now=13.0)))
+
+    assert [[one and one.name for one in pair] for pair in seen] == [[None, None], ["anna", "anna"]]
+
+
+def test_what_changes_is_told_but_no_secret(database: Database, anna: str) -> None:
+    with database.write() as session:
+        users.change(session, anna, "role", "viewer", now=12.0, by="root")
+        users.change(session, anna, "token", "c" * 64, now=12.0, by="root")
+
+    with database.read() as session:
+        told = [line.details for line in audit.search(session, since=None, until=None, limit=10, event="user changed")]
+    assert told == [
+        {"name": "anna", "key": "role", "former": "operator", "new": "viewer"},
+        {"name": "anna", "key": "token"},
+    ]
+
+
+@pytest.mark.parametrize(("name", "key"), [("nobody", "role"), ("anna", "password"), ("oidc:eva", "role")])
+def test_what_cannot_be_said_of_a_user_is_refused(database: Database, anna: str, name: str, key: users.Key) -> None:
+    eva = User(name="oidc:eva", role="viewer", issuer="https://login.example", subject="s1", created_at=1.0)
+
+    with database.write() as session:
+        assert users.meet(session, eva) is eva
+        with pytest.raises(users.NotSo, match=f"{name}"):
+            users.change(session, name, key, "admin", now=12.0, by="root")
+
+
+def test_a_person_of_a_provider_is_met_by_subject_and_disabled_by_name(database: Database) -> None:
+    with database.write() as session:
+        users.meet(session, _person("s1", "oidc:eva"))
+        again = users.meet(session, _person("s1", "oidc:married"))
+        with pytest.raises(users.NotSo, match="there is a user oidc:eva"):
+            users.meet(session, _person("s2", "oidc:eva"))
+        users.change(session, "oidc:eva", "disabled_at", 3.0, now=3.0, by="root")
+        with pytest.raises(users.NotSo, match="disabled"):
+            users.meet(session, _person("s1", "oidc:eva"))
+
+    assert again.name == "oidc:eva"
+
+
+def _person(subject: str, name: str) -> User:
+    return User(name=name, role="viewer", issuer="https://login.example", subject=subject, created_at=1.0)
+
+
 def test_whatever_happens_to_users_is_an_event(database: Database, anna: str) -> None:
     with database.write() as session:
         users.begin(session, anna, DIGEST, host="127.0.0.1", now=10.0, expires_at=20.0)
