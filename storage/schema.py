@@ -83,7 +83,7 @@ class Job(Table):
     """One run of an application over one set of instances: the shelf JOBS.
 
     ``attempts`` counts claims, also those after a worker was killed; ``errors`` and ``crash_count`` (deaths of the
-    computation) are the job's own doing, and only these end it.
+    computation) are the job's own doing, and only these end it. With ``is_shadow`` its results are compared, not sent.
     """
 
     __tablename__ = "jobs"
@@ -111,6 +111,7 @@ class Job(Table):
     supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"), default=None, index=True)
     state: Mapped[str] = mapped_column(String(16), default="SCHEDULED")
     is_held: Mapped[bool] = mapped_column(default=False)
+    is_shadow: Mapped[bool] = mapped_column(default=False)
     reason: Mapped[str | None] = mapped_column(String(64), default=None)
     detail: Mapped[str | None] = mapped_column(String(1000), default=None)
     priority: Mapped[int] = mapped_column(default=0)

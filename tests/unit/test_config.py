@@ -105,6 +105,8 @@ def test_the_password_of_the_mail_server_comes_from_the_environment_and_shows_no
         ('[assemble]\nask = "nobody"', "assemble.ask"),
         ('[work]\nengine = "magic"', "work.engine"),
         ('[virtual_biopsy]\nlocalizer = "vlm"', "needs [virtual_biopsy.vlm] with model or url"),
+        ('[[routes]]\nname = "r"\n[routes.virtual_biopsy]\nlocalizer = "network"', "needs shadow = true"),
+        ('[[routes]]\nname = "r"\nshadow = true\n[routes.virtual_biopsy]\nlocaliser = "x"', "virtual_biopsy.localiser"),
         ("[virtual_biopsy.vlm]\nbatch = 4", "either model, a local folder, or url"),
         ('[virtual_biopsy.vlm]\nmodel = "m"\nurl = "http://gpu/v1"', "either model, a local folder, or url"),
         ('[virtual_biopsy.vlm]\nurl = "http://gpu/v1"', "url needs served_model"),

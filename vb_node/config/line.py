@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from vb_node.config.application import VirtualBiopsySettings
 from vb_node.config.section import (
     AeTitle,
     DestinationTlsSettings,
@@ -86,7 +87,11 @@ class AssembleSettings(Section):
 
 
 class RouteSettings(Section):
-    """Which series go to which application, and where its results go; ``when`` is a rule of pipeline/rule.py."""
+    """Which series go to which application, and where its results go; ``when`` is a rule of pipeline/rule.py.
+
+    A shadow route computes, is compared with the live result, and sends nothing; ``virtual_biopsy`` is what it
+    computes with instead of the node's own.
+    """
 
     name: Name
     application: Name = "virtual_biopsy"
@@ -94,6 +99,13 @@ class RouteSettings(Section):
     priority: int = 0
     destinations: tuple[Name, ...] = ()
     shadow: bool = False
+    virtual_biopsy: VirtualBiopsySettings | None = None
+
+    @model_validator(mode="after")
+    def _tries_in_the_shadow(self) -> Self:
+        if self.virtual_biopsy is not None and not self.shadow:
+            raise ValueError("a route's own virtual_biopsy needs shadow = true: what is sent has the node's settings")
+        return self
 
 
 class DestinationSettings(Section):

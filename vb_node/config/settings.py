@@ -75,6 +75,11 @@ class Settings(BaseSettings):
                 )
         return self
 
+    def of_route(self, route: RouteSettings) -> Self:
+        """Give the settings that the application of a route is asked with."""
+        own = route.virtual_biopsy
+        return self if own is None else self.model_copy(update={"virtual_biopsy": own})
+
     @cached_property
     def data(self) -> Path:
         return self.node.data.resolve()
