@@ -94,6 +94,7 @@ class Job(Table):
         Index("jobs_by_series", "series_instance_uid", "state"),
         Index("jobs_by_version", "version", "finished_at"),
         Index("jobs_by_application", "application", "id"),
+        Index("jobs_in_shadow", "is_shadow", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -131,6 +132,21 @@ class Job(Table):
 
     inputs: Mapped[list["JobInput"]] = relationship(lazy="raise", order_by="JobInput.sop_instance_uid")
     results: Mapped[list["Result"]] = relationship(lazy="raise", order_by="Result.rank")
+
+
+class Comparison(Table):
+    """What a shadow route's job gave beside the live one of the same images; ``live_job_id`` is empty where none is.
+
+    ``figures`` are plain JSON without patient data, and outlive the files.
+    """
+
+    __tablename__ = "comparisons"
+
+    shadow_job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    live_job_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"), index=True)
+    compared_at: Mapped[float] = mapped_column(index=True)
+    is_disagreement: Mapped[bool] = mapped_column(index=True)
+    figures: Mapped[dict[str, Any]]
 
 
 class JobInput(Table):

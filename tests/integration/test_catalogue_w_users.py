@@ -34,6 +34,7 @@ ENDPOINTS = (
     ("GET", "/api/v1/jobs/{job}", SEE),
     ("GET", "/api/v1/destinations", SEE),
     ("GET", "/api/v1/stations", SEE),
+    ("GET", "/api/v1/comparisons", SEE),
     ("GET", "/api/v1/audit", AUDIT),
     ("GET", "/api/v1/audit/verify", AUDIT),
     ("GET", "/api/v1/questions", AUDIT),

@@ -1,5 +1,6 @@
 """``vb-node jobs``: what the shelf JOBS holds."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +48,31 @@ def jobs_show(
         deliveries = jobs.deliveries_of(session, job_id)
         log = audit.search(session, since=None, until=None, limit=10_000, job_id=job_id)
         show.job(show.whole_job(job, deliveries, log), as_json=as_json)
+
+
+@app.command("compare")
+def jobs_compare(
+    since: Annotated[datetime | None, typer.Option(help="Compared since then, UTC.")] = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Lay the jobs of shadow routes beside the live ones of the same images: how far they agree, disagreements first.
+
+    Example: vb-node jobs compare --since 2026-11-01
+    """
+    import json
+
+    from vb_node import shadow, show
+
+    _, database = ledger(config)
+    with database.read() as session:
+        summaries, pairs = shadow.listing(session, None if since is None else since.replace(tzinfo=UTC).timestamp())
+    if as_json:
+        typer.echo(json.dumps({"summaries": summaries, "pairs": pairs}, indent=2))
+        return
+    for summary in summaries:
+        show.table(f"Route {summary['route']} beside the live one", ["", ""], list(summary.items()))
+    show.rows("Pairs, live / shadow", [shadow.brief(pair) for pair in pairs], as_json=False)
 
 
 @app.command("retry")

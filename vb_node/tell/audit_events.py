@@ -175,6 +175,7 @@ LEFT_OUT: Final = {
     "series not selected": _STEP,
     "job completed": _STEP,
     "job failed": _STEP,
+    "shadow compared": _STEP,
     "delivery superseded": _STEP,
     "delivery committed": _ECHO,
     "commitment requested": _ECHO,

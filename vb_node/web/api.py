@@ -14,12 +14,12 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 
-from storage import audit, deliveries, jobs, outages, schema, stations
+from storage import audit, comparisons, deliveries, jobs, outages, schema, stations
 from storage.database import Database
-from vb_node import ask, show
+from vb_node import ask, shadow, show
 from vb_node.config import Settings
 from vb_node.errors import ConfigError, Later
-from vb_node.web.asked import LARGEST, AskedEvents, AskedJobs, AskedQuestion
+from vb_node.web.asked import LARGEST, AskedComparisons, AskedEvents, AskedJobs, AskedQuestion
 from vb_node.web.users import Action, User, current
 
 SILENT_S = 10.0
@@ -117,6 +117,17 @@ def send_again(delivery_id: Id, user: Operator, database: Ledger) -> Row:
         delivery = _found(delivery_id, deliveries.find(session, delivery_id))
         deliveries.send_again(session, delivery, now=time.time(), user=user.name)
         return show.delivery_row(delivery)
+
+
+@router.get("/comparisons")
+def list_comparisons(_user: Viewer, database: Ledger, asked: Annotated[AskedComparisons, Query()]) -> Row:
+    """List what shadow routes gave beside the live ones, newest first, with a summary of each route's newest."""
+    with database.read() as session:
+        terms = asked.span() | asked.keys()
+        found = comparisons.listing(session, before=asked.before, limit=asked.limit, **terms)
+        summaries = shadow.summaries(comparisons.listing(session, limit=shadow.MOST, **terms))
+    last = found[-1].comparison.shadow_job_id if len(found) == asked.limit else None
+    return {"comparisons": [shadow.row(one) for one in found], "summaries": summaries, "next": last}
 
 
 @router.get("/audit")

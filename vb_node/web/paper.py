@@ -20,6 +20,7 @@ PAGES: tuple[tuple[str, str, users.Action], ...] = (
     ("/jobs", "Jobs", "see"),
     ("/destinations", "Destinations", "see"),
     ("/rules", "Rules", "see"),
+    ("/shadow", "Shadow", "see"),
     ("/upload", "Upload", "operate"),
     ("/audit", "Audit", "audit"),
     ("/system", "System", "see"),

@@ -25,6 +25,7 @@ from vb_node.web.pages import Pages
 from vb_node.web.paper import House, Paper
 from vb_node.web.rules_page import RulesPage
 from vb_node.web.server import Server
+from vb_node.web.shadow_page import ShadowPage
 from vb_node.web.slices import Slices
 from vb_node.web.stow import Bounds, Studies
 from vb_node.web.upload_page import UploadPage
@@ -54,6 +55,7 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
             AuditPage(house, paper),
             DestinationsPage(house, paper),
             RulesPage(house, paper, Intake(receiver), most),
+            ShadowPage(house, paper),
             UploadPage(house, paper, receiver, most),
         )
         answering = health, Metrics(database, settings, disk), studies, logins, *pages
