@@ -149,6 +149,37 @@ class Comparison(Table):
     figures: Mapped[dict[str, Any]]
 
 
+class Drift(Table):
+    """How far a score of a route's results is from what it was, by the Kolmogorov-Smirnov test.
+
+    ``distance`` is 0-1; ``recent`` and ``reference`` count the results.
+    """
+
+    __tablename__ = "drifts"
+
+    route: Mapped[str] = mapped_column(String(64), primary_key=True)
+    score: Mapped[str] = mapped_column(String(64), primary_key=True)
+    distance: Mapped[float]
+    p_value: Mapped[float]
+    recent: Mapped[int]
+    reference: Mapped[int]
+    is_drift: Mapped[bool]
+    at: Mapped[float]
+
+
+class Described(Table):
+    """A series description that a peer sends, how often it came, and the route that took it last, if one did."""
+
+    __tablename__ = "descriptions"
+
+    peer: Mapped[str] = mapped_column(String(64), primary_key=True)
+    description: Mapped[str] = mapped_column(String(64), primary_key=True)
+    route: Mapped[str | None] = mapped_column(String(64))
+    series: Mapped[int]
+    first_at: Mapped[float]
+    last_at: Mapped[float]
+
+
 class JobInput(Table):
     """From exactly which instances a job was made."""
 

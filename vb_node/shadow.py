@@ -55,8 +55,8 @@ def row(pair: Pair) -> Row:
 def brief(row: Mapping[str, Any]) -> Row:
     """Keep what fits a line of a terminal: live and shadow side by side."""
     sides = [row[side] for side in SIDES]
-    both = {name: " / ".join(str(side[name] or "-") for side in sides) for name in ("result", "class", "volume_ml")}
-    ids = {"shadow": row["shadow_job"], "live": row["live_job"], "route": row["route"]}
+    both = {name: " / ".join(str(side[name] or "-") for side in sides) for name in ("result", "class")}
+    ids = {"shadow": row["shadow_job"], "live": row["live_job"]}
     return ids | {"differs": ", ".join(row["differs"])} | both | {"dice": row["dice"], "mm": row["centres_mm"]}
 
 

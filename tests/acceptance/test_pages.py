@@ -19,7 +19,7 @@ from processes import HOST, Node, free_port, is_ready, storescp, tool, wait_unti
 VIEWER = Path(__file__).parents[1] / "viewer"
 PASSWORD = "correct horse battery staple"
 PAGES = ["/", "/jobs", "/jobs/1", "/destinations", "/rules", "/rules?since=2020-01-01", "/upload", "/system"]
-PAGES += ["/shadow", "/audit", "/audit?accession=A123", "/audit?question=6&accession=A123"]
+PAGES += ["/shadow", "/drift", "/audit", "/audit?accession=A123", "/audit?question=6&accession=A123"]
 TOML = """\
 [node]
 ae_title = "VBNODE"

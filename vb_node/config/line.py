@@ -166,3 +166,16 @@ class RetentionSettings(Section):
     stop_at: Annotated[float, Field(gt=0, le=1)] = 0.9
     stop_free_gb: Annotated[float, Field(ge=0)] = 5.0
     reserve_mb: Annotated[int, Field(ge=1)] = 64
+
+
+class DriftSettings(Section):
+    """What counts as a change of what comes and of what is found.
+
+    The results of the last ``recent_days`` are laid beside those of ``reference_days`` before them.
+    """
+
+    recent_days: Annotated[float, Field(gt=0)] = 7.0
+    reference_days: Annotated[float, Field(gt=0)] = 60.0
+    least_count: Annotated[int, Field(ge=20)] = 50
+    chance: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    least_distance: Annotated[float, Field(ge=0, lt=1)] = 0.15

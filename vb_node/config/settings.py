@@ -11,6 +11,7 @@ from vb_node.config.application import VirtualBiopsySettings
 from vb_node.config.line import (
     AssembleSettings,
     DestinationSettings,
+    DriftSettings,
     NodeSettings,
     ReceiveSettings,
     RetentionSettings,
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
     virtual_biopsy: VirtualBiopsySettings = VirtualBiopsySettings()
     web: WebSettings | None = None
     retention: RetentionSettings = RetentionSettings()
+    drift: DriftSettings = DriftSettings()
     audit: AuditSettings | None = None
     alerts: AlertsSettings | None = None
 

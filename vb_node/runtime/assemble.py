@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from storage import arrivals, audit, jobs
+from storage import arrivals, audit, drift, jobs
 from storage.database import Database
 from storage.schema import Instance, Job, Series
 from storage.spool import Spool
@@ -82,7 +82,8 @@ class Assembler:
         return WholeStudy(series, instances, closing, evidence, conflict(study, open_study.glances))
 
     def _assemble(self, study: WholeStudy, now: float) -> None:
-        choices = self.router.choices(self._candidates(study))  # reads files: not while the ledger is held
+        candidates = self._candidates(study)
+        choices = self.router.choices(candidates)  # reads files: not while the ledger is held
         with self.database.write() as session:
             if not _is_unchanged(session, study):
                 return  # something came meanwhile: the next turn sees it
@@ -97,6 +98,7 @@ class Assembler:
                     job = _schedule(session, study, route, choice, _destinations(choices, route, choice), now) or job
                 if job is not None:
                     job_ids.setdefault((route.application.name, route.shadow), job.id)
+            _describe(session, study, candidates, choices, now)
             for route, choice in choices:
                 if choice.series_instance_uid in study.closing:
                     _tell(session, study, route, choice, job_ids.get((route.application.name, route.shadow)), now)
@@ -164,6 +166,26 @@ def _schedule(
     elif scheduled is not None:
         log.info("job scheduled", extra=ids)
     return scheduled
+
+
+def _describe(
+    session: Session,
+    study: WholeStudy,
+    candidates: Mapping[str, Candidate | Unfit],
+    choices: Sequence[tuple[Route, Choice]],
+    now: float,
+) -> None:
+    """Count what the peer calls its series, and by which route that is sent they are taken."""
+    taken = {
+        choice.series_instance_uid: route.settings.name
+        for route, choice in choices
+        if choice.is_taken and not route.settings.shadow
+    }
+    for uid in sorted(study.closing):
+        candidate, instances = candidates[uid], study.instances[uid]
+        if not isinstance(candidate, Unfit) and instances:
+            description = str(candidate.header.get("SeriesDescription") or "")
+            drift.describe(session, instances[0].peer, description, taken.get(uid), now=now)
 
 
 def _tell(session: Session, study: WholeStudy, route: Route, choice: Choice, job_id: int | None, now: float) -> None:

@@ -27,6 +27,7 @@ from vb_node.runtime.assemble import Assembler
 from vb_node.runtime.cell import Cell, in_cell
 from vb_node.runtime.compare import Comparer
 from vb_node.runtime.deliver import Deliverer
+from vb_node.runtime.drift import DriftWatch
 from vb_node.runtime.receive import Receiver
 from vb_node.runtime.work import Worker
 from vb_node.tell.alerts import Channel, Lookout, Messenger
@@ -202,7 +203,8 @@ def _work(database: Database, settings: Settings, stop: threading.Event, number:
     )
     cell.start()
     _tell_walls(database, cell)
-    beside = _turn_beside({"work compare": Comparer(database, *stores).step} if number == 1 else {}, database, stop)
+    steps = {"work compare": Comparer(database, *stores).step, "work drift": DriftWatch(database, settings.drift).step}
+    beside = _turn_beside(steps if number == 1 else {}, database, stop)
     turn(work.STATION, worker.step, stop, database.changes)
     for thread in beside:
         thread.join()

@@ -52,6 +52,7 @@ CONCERNS: Mapping[str, Callable[[Settings], Any]] = {
     "work": lambda read: (
         read.node,
         read.work,
+        read.drift,
         read.virtual_biopsy,
         [route.virtual_biopsy for route in read.routes],
         read.destinations,

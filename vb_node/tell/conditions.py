@@ -4,10 +4,11 @@ from collections.abc import Collection, Iterator
 
 from sqlalchemy.orm import Session
 
-from storage import associations, exports, jobs, overview
+from storage import associations, drift, exports, jobs, overview
 from storage.alerts import Condition, Key
 from storage.disk import Disk
 from vb_node.config import AlertsSettings, Settings
+from vb_node.tell.descriptions import changes
 from vb_node.tell.export import CURSOR
 
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -27,6 +28,7 @@ def conditions(
     found = [*_stuck(session, late), *_quarantined(session), *_ways(session, settings, alerts, late, now)]
     found += _silent(session, settings, now - HOUR_S * alerts.silent_h)
     found += _disk(disk, raised)
+    found += [*_scores(session), *_descriptions(session, settings, now)]
     if settings.audit is not None:
         found += _audit(session, late)
     return found
@@ -82,6 +84,25 @@ def _disk(disk: Disk, raised: Collection[Key]) -> Iterator[Condition]:
         yield Condition(
             "disk full", DISK, "instances are refused for want of space: free some, or set [retention] days"
         )
+
+
+def _scores(session: Session) -> Iterator[Condition]:
+    by_route: dict[str, list[str]] = {}
+    for one in drift.listing(session):
+        if one.is_drift:
+            by_route.setdefault(one.route, []).append(f"{one.score} by {one.distance:.2f}")
+    for route, scores in by_route.items():
+        detail = f"not distributed as before: {', '.join(scores)}; see the page Drift, then scanner and protocol"
+        yield Condition("scores drift", route, detail)
+
+
+def _descriptions(session: Session, settings: Settings, now: float) -> Iterator[Condition]:
+    found = changes(drift.descriptions(session), settings.drift, now)
+    for (peer, change), those in found.items():
+        taken = sum(one.route is not None for one in those)
+        said = "not seen before" if change == "new" else "that came regularly, and come no more"
+        detail = f"series descriptions {said}: {len(those)}, of which a route takes {taken}; see the page Drift"
+        yield Condition(f"descriptions {change}", peer, detail)
 
 
 def _audit(session: Session, late: float) -> Iterator[Condition]:

@@ -21,6 +21,7 @@ PAGES: tuple[tuple[str, str, users.Action], ...] = (
     ("/destinations", "Destinations", "see"),
     ("/rules", "Rules", "see"),
     ("/shadow", "Shadow", "see"),
+    ("/drift", "Drift", "see"),
     ("/upload", "Upload", "operate"),
     ("/audit", "Audit", "audit"),
     ("/system", "System", "see"),

@@ -15,6 +15,7 @@ from vb_node.web.app import build
 from vb_node.web.audit_page import AuditPage
 from vb_node.web.destinations_page import DestinationsPage
 from vb_node.web.door import Door
+from vb_node.web.drift_page import DriftPage
 from vb_node.web.files import Most
 from vb_node.web.gate import Gate
 from vb_node.web.health import Health
@@ -56,6 +57,7 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
             DestinationsPage(house, paper),
             RulesPage(house, paper, Intake(receiver), most),
             ShadowPage(house, paper),
+            DriftPage(house, paper),
             UploadPage(house, paper, receiver, most),
         )
         answering = health, Metrics(database, settings, disk), studies, logins, *pages

@@ -10,7 +10,7 @@ import pytest
 from pydicom.uid import generate_uid
 from stations import House, series_of
 
-from storage import audit, jobs, stations
+from storage import audit, drift, jobs, stations
 from storage.database import Database
 from vb_node.pipeline.application import installed
 from vb_node.runtime.receive import Receiver, data_set_of
@@ -194,6 +194,18 @@ def test_the_same_study_twice_is_one_live_and_one_shadow_job(make_house: Callabl
 
     house.assemble()
     assert len(house.jobs()) == 2
+
+
+def test_what_a_peer_calls_its_series_is_counted_with_the_route_that_takes_it(make_house: Callable[..., House]) -> None:
+    house = make_house(routes=[LIVE, TRIAL], destinations=[PACS])
+    for _ in range(2):
+        study = generate_uid()
+        house.send([*series_of(study, **T1CE), *series_of(study, SeriesDescription="AX T2 \x00SPACE")])
+        house.assemble()
+
+    with house.database.read() as session:
+        found = [(one.peer, one.description, one.route, one.series) for one in drift.descriptions(session)]
+    assert found == [("PACS", "AX T1 +C", "live", 2), ("PACS", "AX T2 SPACE", None, 2)]
 
 
 def test_two_routes_to_one_application_make_one_job(make_house: Callable[..., House]) -> None:

@@ -8,10 +8,11 @@ import pytest
 from outbox import BEGIN, Outbox
 from people import add_job
 
-from storage import associations, audit, deliveries, jobs, outages
+from storage import associations, audit, deliveries, drift, jobs, outages
 from storage.alerts import Condition, Key
 from storage.database import Database
 from storage.disk import Disk
+from storage.schema import Drift
 from vb_node.config import Settings, build
 from vb_node.tell.conditions import DAY_S, DISK, DISK_MARGIN, HOUR_S, conditions
 
@@ -49,6 +50,36 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 def test_of_a_house_in_order_nothing_is_told(house: House) -> None:
     assert house.told(BEGIN) == []
+
+
+def test_scores_that_drift_are_told_by_route(house: House) -> None:
+    rows = [("brains", "confidence", True), ("brains", "novelty", False), ("trial", "confidence", False)]
+    with house.database.write() as session:
+        figures = {"distance": 0.31, "p_value": 1e-6, "recent": 60, "reference": 400, "at": BEGIN}
+        drift.replace(session, [Drift(route=r, score=s, is_drift=so, **figures) for r, s, so in rows])
+
+    (told,) = house.told(BEGIN)
+
+    assert told.key == ("scores drift", "brains")
+    assert told.detail.startswith("not distributed as before: confidence by 0.31;")
+
+
+def test_a_protocol_that_was_renamed_is_told_by_peer_without_its_free_text(house: House) -> None:
+    def told_after(first_day: int, end_day: int) -> list[Condition]:
+        with house.database.write() as session:
+            for day in range(first_day, end_day):
+                name, route = ("T1 POST", "brains") if day < 100 else ("T1 POST Smith^John", None)
+                drift.describe(session, "MR1", name, route, now=BEGIN + day * DAY_S)
+                drift.describe(session, "MR1", "LOCALIZER", None, now=BEGIN + day * DAY_S)
+        return house.told(BEGIN + end_day * DAY_S)
+
+    before, soon, later = told_after(0, 100), told_after(100, 106), told_after(106, 112)
+
+    assert [one.key for one in (*before, *soon, *later)] == [
+        ("descriptions new", "MR1"),
+        ("descriptions vanished", "MR1"),
+    ]
+    assert not any("Smith" in one.detail for one in soon)
 
 
 def test_a_job_that_has_not_ended_in_time_is_told_until_it_has(house: House) -> None:

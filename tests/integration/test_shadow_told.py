@@ -1,6 +1,7 @@
 """What people and programs are told of shadow routes: page, API and command line over one ledger."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,7 +67,8 @@ def test_the_command_line_tells_the_same(web: WebProcess) -> None:
     command = [sys.executable, "-m", "vb_node", "jobs", "compare", "--config", str(web.home / "node.toml")]
 
     told = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
-    table = subprocess.run(command, capture_output=True, text=True, check=True)
+    wide = os.environ | {"COLUMNS": "160"}
+    table = subprocess.run(command, capture_output=True, text=True, check=True, env=wide)
 
     assert [one["shadow_job"] for one in json.loads(told.stdout)["pairs"]] == [2, 4]
-    assert "localised / not localised" in " ".join(table.stdout.split())
+    assert "localised / not localised" in table.stdout
