@@ -18,6 +18,20 @@ DISK_MARGIN = 0.02
 """Share of the disk that must be free again below the watermark: it moves all the time."""
 MOST = 10_000
 DISK = "data folder"
+KINDS = (
+    "job stuck",
+    "job quarantined",
+    "delivery parked",
+    "results late",
+    "destination down",
+    "peer silent",
+    "disk high",
+    "disk full",
+    "scores drift",
+    "descriptions new",
+    "descriptions vanished",
+    "audit repository away",
+)
 
 
 def conditions(

@@ -1,5 +1,6 @@
 """What those on duty are told of, read off real ledgers: until the moment in which it is not so any more."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from storage.database import Database
 from storage.disk import Disk
 from storage.schema import Drift
 from vb_node.config import Settings, build
-from vb_node.tell.conditions import DAY_S, DISK, DISK_MARGIN, HOUR_S, conditions
+from vb_node.tell.conditions import DAY_S, DISK, DISK_MARGIN, HOUR_S, KINDS, conditions
 
 ALERTS = {"webhook": {"url": "https://duty/x", "secret_file": "secret"}}
 
@@ -210,3 +211,13 @@ def test_no_word_of_a_patient_is_in_an_alert(house: House) -> None:
 
     assert {one.kind for one in told} == {"job stuck", "delivery parked", "destination down"}
     assert canary not in repr(told)
+
+
+def test_every_kind_that_is_told_is_known_to_the_metrics_and_explained() -> None:
+    source = Path(conditions.__code__.co_filename).read_text("utf-8")
+    explained = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
+
+    told = set(re.findall(r'Condition\(\s*"([^"]+)"', source)) | {"descriptions new", "descriptions vanished"}
+
+    assert told == set(KINDS)
+    assert [kind for kind in KINDS if f"`{kind}`" not in explained] == []
