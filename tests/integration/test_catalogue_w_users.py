@@ -20,6 +20,7 @@ name = "pacs"
 ae_title = "PACS"
 """
 CHANGES = ("/api/v1/jobs/{job}/retry", "/api/v1/jobs/{job}/cancel", "/api/v1/deliveries/{job}/send-again", "/logout")
+CHANGES += ("/api/v1/destinations/pacs/send-again", "/destinations/pacs/send-again")
 FAULTS = {
     "no token": {"X-CSRF-Token": ""},
     "wrong token": {"X-CSRF-Token": "0" * 64},
@@ -42,6 +43,7 @@ ENDPOINTS = (
     ("POST", "/api/v1/jobs/{job}/retry", OPERATE),
     ("POST", "/api/v1/jobs/{job}/cancel", OPERATE),
     ("POST", "/api/v1/deliveries/{job}/send-again", OPERATE),
+    ("POST", "/api/v1/destinations/pacs/send-again", OPERATE),
 )
 
 

@@ -86,6 +86,36 @@ def jobs_retry(job_id: Annotated[int, typer.Argument(metavar="ID")], config: Con
     _change(jobs.retry, job_id, config)
 
 
+@app.command("resume")
+def jobs_resume(
+    destination: Annotated[str, typer.Argument(metavar="DESTINATION")],
+    config: Config = DEFAULT_CONFIG,
+    is_sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Send all that is parked for a destination again, in order, with fresh patience.
+
+    Example: vb-node jobs resume pacs --yes
+    """
+    import getpass
+    import time
+
+    from storage import deliveries
+    from storage.deliveries import Queue
+    from vb_node.errors import NodeError
+
+    _, database = ledger(config)
+    with database.read() as session:
+        count = deliveries.queues(session).get((destination, "parked"), Queue(0, 0.0)).length
+    if count and not is_sure:
+        typer.confirm(f"Send {count} parked results to {destination} again?", abort=True)
+    try:
+        with database.write() as session:
+            count = deliveries.send_all_again(session, destination, now=time.time(), user=getpass.getuser())
+    except deliveries.NotParked as error:
+        raise NodeError(str(error)) from error
+    typer.echo(f"{count} results are on their way to {destination}")
+
+
 @app.command("cancel")
 def jobs_cancel(job_id: Annotated[int, typer.Argument(metavar="ID")], config: Config = DEFAULT_CONFIG) -> None:
     """Cancel a job that has not ended.

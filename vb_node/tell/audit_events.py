@@ -163,6 +163,7 @@ MESSAGES: Final = {
     "computation not confined": Kind(a5.SECURITY_ALERT, "E", _alert, a5.SECURITY_CONFIGURATION),
     "job scheduled": Kind(a5.SECURITY_ALERT, "E", _alert, a5.RESTRICTED_FUNCTION, by_hand=True),
     "job canceled": Kind(a5.SECURITY_ALERT, "E", _alert, a5.RESTRICTED_FUNCTION, by_hand=True),
+    "deliveries resumed": Kind(a5.SECURITY_ALERT, "E", _alert, a5.RESTRICTED_FUNCTION, by_hand=True),
     "delivery resumed": Kind(a5.SECURITY_ALERT, "E", _alert, a5.RESTRICTED_FUNCTION, by_hand=True),
 }
 

@@ -65,7 +65,7 @@ def _ways(session: Session, settings: Settings, alerts: AlertsSettings, late: fl
     for way in overview.ways(session, [one.name for one in settings.destinations]):
         name, parked = way.destination, way.states.get("parked", 0)
         if parked:
-            detail = f"results that wait for a person: {parked}; `vb-node jobs retry` when the destination takes them"
+            detail = f"results that wait for a person: {parked}; `vb-node jobs resume {name}` when it takes them"
             yield Condition("delivery parked", name, detail)
         if way.down_since is not None:
             if now - way.down_since >= 60 * alerts.down_min:

@@ -69,6 +69,7 @@ Operator = Annotated[User, Depends(_who_may("operate"))]
 Auditor = Annotated[User, Depends(_who_may("audit"))]
 
 Id = Annotated[int, Path(ge=1, le=LARGEST)]
+Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Row = dict[str, Any]
 Thing = TypeVar("Thing")
 
@@ -197,6 +198,13 @@ def list_destinations(_user: Viewer, database: Ledger, settings: Annotated[Setti
             for one in settings.destinations
         ]
     }
+
+
+@router.post("/destinations/{name}/send-again", responses=NOT_NOW)
+def send_all_again(name: Name, user: Operator, database: Ledger) -> Row:
+    """Put all that is parked for a destination on the shelf again, with fresh patience."""
+    with _changing(database) as session:
+        return {"resumed": deliveries.send_all_again(session, name, now=time.time(), user=user.name)}
 
 
 def _reach(outage: schema.Outage | None) -> Row:
