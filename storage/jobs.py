@@ -264,8 +264,9 @@ def counts(session: Session) -> dict[str, int]:
 
 
 def waiting_since(session: Session) -> float | None:
-    """Give when the job that waits longest was scheduled."""
-    return session.scalar(select(func.min(Job.created_at)).where(Job.state == "SCHEDULED"))
+    """Give when the job that waits longest was scheduled; a shadow route's wait for all others, and are not late."""
+    waiting = select(func.min(Job.created_at)).where(Job.state == "SCHEDULED", Job.is_shadow.is_(False))
+    return session.scalar(waiting)
 
 
 def kept_attempts(session: Session, job_ids: Collection[int]) -> set[str]:

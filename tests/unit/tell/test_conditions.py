@@ -101,6 +101,14 @@ def test_a_job_that_has_not_ended_in_time_is_told_until_it_has(house: House) -> 
     assert house.kinds(begun + 35 * 60) == []
 
 
+def test_a_shadow_job_that_waits_for_others_is_not_told(house: House) -> None:
+    add_job(house.database, is_shadow=True, route="trial")
+
+    assert ("job stuck", "job 1") not in house.kinds(time.time() + 31 * 60)
+    with house.database.read() as session:
+        assert jobs.waiting_since(session) is None
+
+
 def test_a_quarantined_job_is_told_until_it_is_retried(house: House) -> None:
     job_id, begun = add_job(house.database), time.time()
     with house.database.write() as session:
