@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from storage import audit
@@ -48,6 +48,12 @@ def settle(session: Session, found: Collection[Condition], channels: Collection[
 def pending(session: Session, channel: str, *, limit: int) -> Sequence[Notice]:
     """List what is to be told by a channel, oldest first."""
     return session.scalars(select(Notice).filter_by(channel=channel).order_by(Notice.id).limit(limit)).all()
+
+
+def undelivered(session: Session) -> tuple[int, float | None]:
+    """Count what is to be told by any channel, and give when the oldest of it was put on the shelf."""
+    count, since = session.execute(select(func.count(), func.min(Notice.at))).one()
+    return count, since
 
 
 def arrived(session: Session, notices: Iterable[Notice]) -> None:

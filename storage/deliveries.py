@@ -223,6 +223,22 @@ def send_again(session: Session, delivery: Delivery, *, now: float, user: str) -
     tell(session, delivery, "delivery resumed", now=now, user=user)
 
 
+def send_all_again(session: Session, destination: str, *, now: float, user: str) -> int:
+    """Put all that is parked for a destination on the shelf again, as ``send_again``, and give how many; one event.
+
+    Raises ``NotParked`` where nothing is.
+    """
+    parked = and_(Delivery.destination == destination, Delivery.state == "parked")
+    count = len(session.scalars(select(Delivery.id).where(parked).with_for_update()).all())
+    if not count:
+        raise NotParked(f"nothing is parked for {destination}: there is nothing to send again")
+    fresh = {"attempts": 0, "refusals": 0, "commitment_requests": 0, "due_at": now, "created_at": now}
+    session.execute(update(Delivery).where(parked).values(state="pending", **fresh))
+    event, details = "deliveries resumed", {"count": count}
+    audit.record(session, event, now=now, actor="deliver", user=user, peer=destination, details=details)
+    return count
+
+
 def _wait_s(delivery: Delivery, told: Told) -> float | None:
     """Say how long to wait for the next attempt; None: there is none."""
     if told.answer == "impossible" or (told.answer == "refused" and delivery.refusals + 1 >= MOST_REFUSALS):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from storage.schema import Cursor, Event
@@ -22,6 +22,11 @@ def waiting_since(session: Session, name: str) -> float | None:
     """Give when the line that waits longest for a reader was written."""
     query = select(Event.at).where(Event.seq > _place(session, name)).order_by(Event.seq).limit(1)
     return session.scalar(query)
+
+
+def waiting(session: Session, name: str) -> int:
+    """Count the lines that wait for a reader; numbers have no gap."""
+    return (session.scalar(select(func.max(Event.seq))) or 0) - _place(session, name)
 
 
 def advance(session: Session, name: str, seq: int) -> None:

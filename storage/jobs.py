@@ -44,11 +44,12 @@ def schedule(session: Session, job: Job, inputs: Iterable[tuple[str, str]]) -> J
     """Put a job on the shelf; give None if its key is already there.
 
     ``inputs`` are (SOP Instance UID, SHA-256). An earlier job of the same series and application is superseded: if
-    it has not begun, it is cancelled.
+    it has not begun, it is cancelled. A shadow route's supersede its own alone.
     """
     if session.scalar(select(Job.id).filter_by(key=job.key)) is not None:
         return None
-    earlier = latest(session, job.series_instance_uid, job.application)
+    shadow = job.route if job.is_shadow else None
+    earlier = latest(session, job.series_instance_uid, job.application, shadow)
     if earlier is not None:
         job.supersedes_id = earlier.id
         if earlier.state == "SCHEDULED":
@@ -67,7 +68,10 @@ def schedule(session: Session, job: Job, inputs: Iterable[tuple[str, str]]) -> J
 
 
 def claim(session: Session, owner: str, *, lease_s: float, now: float) -> tuple[Job, Lease] | None:
-    """Lease the most urgent job that waits or has lost its worker; a revision waits for its predecessor's end."""
+    """Lease the most urgent job that waits or has lost its worker; a revision waits for its predecessor's end.
+
+    A shadow route's job waits for all that are sent.
+    """
     before = aliased(Job)
     waiting = and_(Job.state == "SCHEDULED", Job.not_before <= now)
     orphaned = and_(Job.state == "IN PROGRESS", Job.lease_until < now)
@@ -76,7 +80,7 @@ def claim(session: Session, owner: str, *, lease_s: float, now: float) -> tuple[
         .outerjoin(before, Job.supersedes_id == before.id)
         .where(or_(waiting, orphaned))
         .where(or_(before.id.is_(None), before.state.not_in(("SCHEDULED", "IN PROGRESS"))))
-        .order_by(Job.priority.desc(), Job.id)
+        .order_by(Job.is_shadow, Job.priority.desc(), Job.id)
         .limit(1)
         .options(selectinload(Job.inputs))
         .with_for_update(skip_locked=True, of=Job)
@@ -209,9 +213,10 @@ def get(session: Session, job_id: int) -> Job:
     return job
 
 
-def latest(session: Session, series_instance_uid: str, application: str) -> Job | None:
-    """Give the newest job of a series and application that was not cancelled."""
-    query = select(Job).filter_by(series_instance_uid=series_instance_uid, application=application)
+def latest(session: Session, series_instance_uid: str, application: str, shadow: str | None = None) -> Job | None:
+    """Give the newest job of a series and application that was not cancelled: a live one, or one of a shadow route."""
+    of = {"is_shadow": False} if shadow is None else {"is_shadow": True, "route": shadow}
+    query = select(Job).filter_by(series_instance_uid=series_instance_uid, application=application, **of)
     return session.scalar(query.where(Job.state != "CANCELED").order_by(Job.id.desc()).limit(1))
 
 
@@ -259,8 +264,9 @@ def counts(session: Session) -> dict[str, int]:
 
 
 def waiting_since(session: Session) -> float | None:
-    """Give when the job that waits longest was scheduled."""
-    return session.scalar(select(func.min(Job.created_at)).where(Job.state == "SCHEDULED"))
+    """Give when the job that waits longest was scheduled; a shadow route's wait for all others, and are not late."""
+    waiting = select(func.min(Job.created_at)).where(Job.state == "SCHEDULED", Job.is_shadow.is_(False))
+    return session.scalar(waiting)
 
 
 def kept_attempts(session: Session, job_ids: Collection[int]) -> set[str]:

@@ -1,7 +1,8 @@
 """Which studies' files may go, and the only function that lets them go; rows and the audit trail stay.
 
 Nothing that is not delivered goes: each job of the study has ended, and each delivery is sent, or committed where its
-destination promises commitment. A parked delivery keeps its study for ever.
+destination promises commitment. A parked delivery keeps its study for ever. What a shadow route gave is compared with
+the live result first; then its files may go with those of the study, for the figures stay.
 """
 
 from collections.abc import Collection
@@ -11,7 +12,7 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from storage import audit
-from storage.schema import Delivery, Instance, Job, Result, Series
+from storage.schema import Comparison, Delivery, Instance, Job, Result, Series
 
 
 def oldest(
@@ -20,7 +21,7 @@ def oldest(
     """Name the study whose last instance came longest ago, before a time, and whose files may go.
 
     ``committing`` are the destinations that must have committed. With ``is_delivered`` a job without any delivery, as
-    one of a shadow route or one that failed without a report, keeps its study.
+    one that failed without a report or a shadow route's that nothing live stands beside, keeps its study.
     """
     study = Series.study_instance_uid
     has_files = select(Instance).where(Instance.study_instance_uid == study, Instance.deleted_at.is_(None)).exists()
@@ -29,9 +30,11 @@ def oldest(
     arrived = and_(Delivery.state == "sent", Delivery.destination.not_in(list(committing)))
     is_done = or_(arrived, Delivery.state.in_(("committed", "superseded")))
     undelivered = jobs.join(Delivery, Delivery.job_id == Job.id).where(~is_done).exists()
+    of_job = select(Comparison).where(Comparison.shadow_job_id == Job.id)
+    uncompared = jobs.where(Job.is_shadow.is_(True), Job.state != "CANCELED", ~of_job.exists()).exists()
     query = (
         select(study)
-        .where(has_files, ~under_way, ~undelivered)
+        .where(has_files, ~under_way, ~undelivered, ~uncompared)
         .group_by(study)
         .having(func.max(Series.last_arrival_at) < before, func.count(Series.closed_at) == func.count())
         .order_by(func.max(Series.last_arrival_at), study)
@@ -39,7 +42,8 @@ def oldest(
     )
     if is_delivered:
         sent = select(Delivery).where(Delivery.job_id == Job.id).exists()
-        query = query.where(~jobs.where(Job.state != "CANCELED", ~sent).exists())
+        beside = of_job.where(Comparison.live_job_id.is_not(None)).exists()
+        query = query.where(~jobs.where(Job.state != "CANCELED", ~sent, ~beside).exists())
     return session.scalar(query)
 
 

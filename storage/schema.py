@@ -83,7 +83,7 @@ class Job(Table):
     """One run of an application over one set of instances: the shelf JOBS.
 
     ``attempts`` counts claims, also those after a worker was killed; ``errors`` and ``crash_count`` (deaths of the
-    computation) are the job's own doing, and only these end it.
+    computation) are the job's own doing, and only these end it. With ``is_shadow`` its results are compared, not sent.
     """
 
     __tablename__ = "jobs"
@@ -94,6 +94,7 @@ class Job(Table):
         Index("jobs_by_series", "series_instance_uid", "state"),
         Index("jobs_by_version", "version", "finished_at"),
         Index("jobs_by_application", "application", "id"),
+        Index("jobs_in_shadow", "is_shadow", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -111,6 +112,7 @@ class Job(Table):
     supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"), default=None, index=True)
     state: Mapped[str] = mapped_column(String(16), default="SCHEDULED")
     is_held: Mapped[bool] = mapped_column(default=False)
+    is_shadow: Mapped[bool] = mapped_column(default=False)
     reason: Mapped[str | None] = mapped_column(String(64), default=None)
     detail: Mapped[str | None] = mapped_column(String(1000), default=None)
     priority: Mapped[int] = mapped_column(default=0)
@@ -130,6 +132,52 @@ class Job(Table):
 
     inputs: Mapped[list["JobInput"]] = relationship(lazy="raise", order_by="JobInput.sop_instance_uid")
     results: Mapped[list["Result"]] = relationship(lazy="raise", order_by="Result.rank")
+
+
+class Comparison(Table):
+    """What a shadow route's job gave beside the live one of the same images; ``live_job_id`` is empty where none is.
+
+    ``figures`` are plain JSON without patient data, and outlive the files.
+    """
+
+    __tablename__ = "comparisons"
+
+    shadow_job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    live_job_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"), index=True)
+    compared_at: Mapped[float] = mapped_column(index=True)
+    is_disagreement: Mapped[bool] = mapped_column(index=True)
+    figures: Mapped[dict[str, Any]]
+
+
+class Drift(Table):
+    """How far a score of a route's results is from what it was, by the Kolmogorov-Smirnov test.
+
+    ``distance`` is 0-1; ``recent`` and ``reference`` count the results.
+    """
+
+    __tablename__ = "drifts"
+
+    route: Mapped[str] = mapped_column(String(64), primary_key=True)
+    score: Mapped[str] = mapped_column(String(64), primary_key=True)
+    distance: Mapped[float]
+    p_value: Mapped[float]
+    recent: Mapped[int]
+    reference: Mapped[int]
+    is_drift: Mapped[bool]
+    at: Mapped[float]
+
+
+class Described(Table):
+    """A series description that a peer sends, how often it came, and the route that took it last, if one did."""
+
+    __tablename__ = "descriptions"
+
+    peer: Mapped[str] = mapped_column(String(64), primary_key=True)
+    description: Mapped[str] = mapped_column(String(64), primary_key=True)
+    route: Mapped[str | None] = mapped_column(String(64))
+    series: Mapped[int]
+    first_at: Mapped[float]
+    last_at: Mapped[float]
 
 
 class JobInput(Table):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -36,7 +37,11 @@ from vb_node.pipeline.application import installed
 from vb_node.runtime import retain
 from vb_node.runtime.destinations import open_destination, peer_of, timeouts_of
 from vb_node.runtime.node import open_ledger
-from vb_node.runtime.routing import Router
+from vb_node.runtime.routing import Route, Router
+from vb_node.tell.export import repository_of
+from vb_node.tell.mail import Mail
+from vb_node.tell.syslog import Repository
+from vb_node.tell.webhook import Webhook
 
 GOOD, DOUBTFUL, WRONG = "good", "doubtful", "wrong"
 SLOW_SYNC_S, SILENT_S, CERTIFICATE_DAYS = 0.1, 10.0, 30
@@ -83,7 +88,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def examine_configuration(settings: Settings) -> Iterator[Finding]:
     """Make the checks whose outcome another configuration changes."""
-    yield from _try(settings, _routes, _certificates, _destinations, _provider)
+    yield from _try(settings, _routes, _certificates, _destinations, _provider, _listeners)
 
 
 def _try(settings: Settings, *checks: Check) -> Iterator[Finding]:
@@ -148,13 +153,22 @@ def _clock(_settings: Settings) -> Iterator[Finding]:
 
 
 def _routes(settings: Settings) -> Iterator[Finding]:
-    for route in Router(settings, installed()).routes:
+    routes = Router(settings, installed()).routes
+    for route in routes:
         own = route.settings
         found = f"{own.application}, to {', '.join(own.destinations) or 'nowhere'}"
         remedy = "" if own.destinations or own.shadow else "name [[destinations]], or its results stay here"
+        if own.shadow and any(_is_alike(route, other) for other in routes):
+            found += ", as a live route does"
+            remedy = "give it another application or [routes.virtual_biopsy]: the same is compared with the same"
         yield Finding(f"route {own.name}", GOOD if not remedy else DOUBTFUL, found, remedy)
     if not settings.receive.peers:
         yield Finding("peers", DOUBTFUL, "nobody may send", "name the PACS under [[receive.peers]]")
+
+
+def _is_alike(shadow: Route, other: Route) -> bool:
+    is_live = not other.settings.shadow
+    return is_live and (shadow.application.name, shadow.plan) == (other.application.name, other.plan)
 
 
 def _certificates(settings: Settings) -> Iterator[Finding]:
@@ -192,6 +206,31 @@ def destination(one: DestinationSettings, settings: Settings) -> Iterator[Findin
             yield Finding(about, GOOD, "answers")
     except NodeError as error:
         yield Finding(about, WRONG, str(error), "results wait until it answers")
+
+
+def _listeners(settings: Settings) -> Iterator[Finding]:
+    """Ask those who are told of events and alerts whether they would listen; nothing is told."""
+    for about, remedy, open_way in _ways_out(settings):
+        try:
+            open_way().probe()
+        except NodeError as error:
+            yield Finding(about, WRONG, str(error), remedy)
+        else:
+            yield Finding(about, GOOD, "answers, and each knows the other")
+
+
+def _ways_out(settings: Settings) -> Iterator[tuple[str, str, Callable[[], Repository | Mail | Webhook]]]:
+    node, alerts = settings.node.ae_title, settings.alerts
+    if settings.audit is not None:
+        yield (
+            "audit repository",
+            "its messages wait in the ledger until it answers",
+            partial(repository_of, settings.audit),
+        )
+    if alerts is not None and alerts.mail is not None:
+        yield "mail server", "alerts wait until it takes them: [alerts.mail]", partial(Mail, alerts.mail, node)
+    if alerts is not None and alerts.webhook is not None:
+        yield "webhook", "alerts wait until it takes them: [alerts.webhook]", partial(Webhook, alerts.webhook, node)
 
 
 def _ask_ae(about: str, one: DestinationSettings, settings: Settings) -> Iterator[Finding]:

@@ -51,6 +51,7 @@ def dry_run(
 ) -> Iterator[Row]:
     """Say what each route would make of each series that came since a time, and what was made of it."""
     router, spool = Router(settings, applications), spool_of(settings)
+    shadows = {route.settings.name: route.shadow for route in router.routes}
     with database.read() as session:
         studies = arrivals.studies_since(session, since.timestamp())
     for uid in studies:
@@ -63,7 +64,7 @@ def dry_run(
         }
         for row in _rows(router, candidates):
             with database.read() as session:
-                yield row | {"until now": _made(session, str(row["series_instance_uid"]), str(row["application"]))}
+                yield row | {"until now": _made(session, row, shadows)}
 
 
 def _kept(session: Session, series: Series) -> list[Instance]:
@@ -71,8 +72,9 @@ def _kept(session: Session, series: Series) -> list[Instance]:
     return [one for one in found if one.deleted_at is None]
 
 
-def _made(session: Session, series_instance_uid: str, application: str) -> str:
-    job = jobs.latest(session, series_instance_uid, application)
+def _made(session: Session, row: Row, shadows: Mapping[str, str | None]) -> str:
+    shadow = shadows[str(row["route"])]
+    job = jobs.latest(session, str(row["series_instance_uid"]), str(row["application"]), shadow)
     return "no job" if job is None else f"job {job.id} {job.state}"
 
 

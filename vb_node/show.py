@@ -74,6 +74,7 @@ def job_row(job: Job) -> dict[str, object]:
         "state": job.state,
         "reason": job.reason,
         "application": job.application,
+        "is_shadow": job.is_shadow,
         "series_instance_uid": job.series_instance_uid,
         "study_instance_uid": job.study_instance_uid,
         "step": job.step,

@@ -13,7 +13,7 @@ from walk import Walk, prepare, send
 
 PAGES = ["/", "/jobs", "/jobs/1", "/destinations", "/rules", "/rules?since=2020-01-01", "/upload", "/system"]
 PAGES += ["/account", "/account?said=wrong", "/login", "/login?failed=403"]
-PAGES += ["/audit", "/audit?accession=A123", "/audit?question=6&accession=A123"]
+PAGES += ["/shadow", "/drift", "/audit", "/audit?accession=A123", "/audit?question=6&accession=A123"]
 TOML = """\
 [node]
 ae_title = "VBNODE"

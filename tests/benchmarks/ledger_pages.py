@@ -84,6 +84,7 @@ def paths() -> list[str]:
     pages = ["/", "/jobs", "/jobs?state=FAILED", "/jobs?patient_id=P{n}", "/jobs?accession=none", "/jobs?before={n}"]
     pages += ["/jobs/{n}", "/destinations", "/rules", "/upload", "/system", "/audit", "/audit?accession=A{n}"]
     pages += ["/audit?peer=MR1", "/audit?user=admin", "/audit?question=6&accession=A{n}", "/audit?question=9"]
+    pages += ["/shadow", "/drift"]
     return pages + [JOBS + query for query in lists] + [AUDIT + query for query in events] + others
 
 

@@ -20,6 +20,7 @@ name = "pacs"
 ae_title = "PACS"
 """
 CHANGES = ("/api/v1/jobs/{job}/retry", "/api/v1/jobs/{job}/cancel", "/api/v1/deliveries/{job}/send-again", "/logout")
+CHANGES += ("/api/v1/destinations/pacs/send-again", "/destinations/pacs/send-again")
 FAULTS = {
     "no token": {"X-CSRF-Token": ""},
     "wrong token": {"X-CSRF-Token": "0" * 64},
@@ -34,6 +35,7 @@ ENDPOINTS = (
     ("GET", "/api/v1/jobs/{job}", SEE),
     ("GET", "/api/v1/destinations", SEE),
     ("GET", "/api/v1/stations", SEE),
+    ("GET", "/api/v1/comparisons", SEE),
     ("GET", "/api/v1/audit", AUDIT),
     ("GET", "/api/v1/audit/verify", AUDIT),
     ("GET", "/api/v1/questions", AUDIT),
@@ -41,6 +43,7 @@ ENDPOINTS = (
     ("POST", "/api/v1/jobs/{job}/retry", OPERATE),
     ("POST", "/api/v1/jobs/{job}/cancel", OPERATE),
     ("POST", "/api/v1/deliveries/{job}/send-again", OPERATE),
+    ("POST", "/api/v1/destinations/pacs/send-again", OPERATE),
 )
 
 

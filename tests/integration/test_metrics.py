@@ -16,8 +16,10 @@ from processes import wait_until
 from prometheus_client.parser import text_string_to_metric_families
 from web_process import WebProcess
 
-from storage import deliveries, jobs
+from storage import alerts, comparisons, deliveries, drift, jobs
+from storage.alerts import Condition
 from storage.deliveries import Told
+from storage.schema import Drift
 
 DESTINATION = '\n[[destinations]]\nname = "pacs"\nae_title = "PACS"\n'
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -101,6 +103,32 @@ def test_the_seconds_of_each_step_of_a_completed_job_are_told(web: WebProcess) -
     assert found["vbnode_step_seconds_sum", "virtual_biopsy localise"] == 2.5
     assert found["vbnode_step_seconds_count", "virtual_biopsy localise"] == 1
     assert found["vbnode_jobs_ended_total", "COMPLETED"] == 1
+
+
+def test_alerts_their_messages_shadow_pairs_and_drift_are_told(web: WebProcess) -> None:
+    long_ago = time.time() - 1000
+    pair = [add_job(web.database, route=route, is_shadow=route == "trial") for route in ("live", "trial")]
+    figures = {"distance": 0.3, "p_value": 1e-6, "recent": 60, "reference": 400, "at": long_ago}
+    with web.database.write() as session:
+        alerts.settle(session, [Condition("job stuck", "job 1", "")], ["mail"], now=long_ago)
+        live, trial = (jobs.get(session, job_id) for job_id in pair)
+        comparisons.record(session, trial, live, {}, is_disagreement=True, now=long_ago)
+        drift.replace(session, [Drift(route="virtual-biopsy", score="confidence", is_drift=True, **figures)])
+        for day in range(110):
+            name = "T1" if day < 105 else "T1 NEW"
+            drift.describe(session, "ROUTER", name, None, now=time.time() + (day - 110) * 86400)
+
+    found = _samples(web)
+
+    assert (found["vbnode_alerts", "job stuck"], found["vbnode_alerts", "disk full"]) == (1, 0)
+    assert found["vbnode_queue_length", "notices"] == 1
+    assert found["vbnode_queue_oldest_seconds", "notices"] >= 1000
+    assert found["vbnode_shadow_pairs", "no other"] == 1
+    assert (
+        found["vbnode_drift_distance", "virtual-biopsy confidence"],
+        found["vbnode_drift", "virtual-biopsy confidence"],
+    ) == (0.3, 1)
+    assert found["vbnode_descriptions_changed", "new ROUTER"] == 1
 
 
 def test_only_the_token_is_let_in_where_there_is_one(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from zipfile import ZipFile
 import pytest
 from certificates import Authority
 from factories import write
+from people import add_job
 from processes import HOST, free_port, storescp
 from pydicom.uid import SegmentationStorage, generate_uid
 from pynetdicom import AE, evt
@@ -147,6 +148,19 @@ def test_a_ledger_that_is_none_is_a_finding_and_the_other_checks_go_on(home: Pat
 
     assert found["ledger"]["state"] == "wrong"
     assert "clock" in found
+
+
+def test_all_that_is_parked_is_sent_again_by_command_when_one_is_sure(home: Path, house: House) -> None:
+    add_job(house.database)
+
+    unsure = _run(home, "jobs", "resume", "pacs")
+    sure = _run(home, "jobs", "resume", "pacs", "--yes")
+    again = _run(home, "jobs", "resume", "pacs", "--yes")
+
+    assert [ended.returncode for ended in (unsure, sure, again)] == [1, 0, 1]
+    assert "Send 1 parked results to pacs again?" in unsure.stdout
+    assert "1 results are on their way to pacs" in sure.stdout
+    assert "nothing is parked for pacs" in again.stderr
 
 
 def test_rules_say_which_route_takes_a_file_and_why_the_other_does_not(home: Path) -> None:

@@ -12,11 +12,12 @@ from people import ROLES, Browser, add_job, add_users, program
 from processes import wait_until
 from pydicom import Dataset, dcmwrite
 from pydicom.uid import generate_uid
+from sqlalchemy import update
 from stations import series_of
 from web_process import WebProcess
 
 from storage import audit, deliveries
-from storage.schema import Event
+from storage.schema import Delivery, Event
 
 
 class Site(WebProcess):
@@ -260,3 +261,36 @@ def test_a_parked_delivery_is_sent_again_from_the_page_once(site: Site) -> None:
     assert f"Send delivery {parked.id} again" in before.text
     assert answers == [303, 409]
     assert site.told("delivery resumed")[-1].user == "operator"
+
+
+def test_all_that_is_parked_for_a_destination_is_sent_again_after_a_page_has_asked(site: Site) -> None:
+    job_ids = [add_job(site.database) for _ in range(2)]
+    with site.database.write() as session:
+        session.execute(update(Delivery).where(Delivery.job_id.in_(job_ids)).values(destination="folder"))
+
+    with site.browser("operator") as browser:
+        link = browser.get("/destinations")
+        asked = [browser.get("/destinations/folder/send-again").text for _ in range(2)]
+        field = {"csrf_token": browser.csrf["X-CSRF-Token"]}
+        answers = [
+            browser.post("/destinations/folder/send-again", data=field, headers={"Origin": site.url}).status_code
+            for _ in range(2)
+        ]
+    with site.browser("viewer") as browser:
+        refused = browser.get("/destinations/folder/send-again").status_code
+
+    assert 'href="/destinations/folder/send-again"' in link.text
+    assert all("<button>Send all 2 again</button>" in page for page in asked)
+    assert (answers, refused) == ([303, 409], 403)
+    (event,) = site.told("deliveries resumed")
+    assert (event.user, event.peer, event.details) == ("operator", "folder", {"count": 2})
+
+
+def test_what_is_parked_for_a_destination_that_is_gone_has_no_button(site: Site) -> None:
+    add_job(site.database)
+
+    with site.browser("operator") as browser:
+        page = browser.get("/destinations/pacs/send-again")
+
+    assert "pacs is not in the configuration" in page.text
+    assert "<button>Send all" not in page.text

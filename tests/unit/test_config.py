@@ -21,6 +21,7 @@ def test_the_example_is_a_valid_configuration_of_defaults(tmp_path: Path) -> Non
     assert settings.assemble == config.AssembleSettings()
     assert settings.work == config.WorkSettings()
     assert settings.retention == config.RetentionSettings()
+    assert settings.drift == config.DriftSettings()
     assert settings.virtual_biopsy == config.VirtualBiopsySettings()
     assert settings.receive.model_copy(update={"peers": ()}) == config.ReceiveSettings()
 
@@ -30,6 +31,7 @@ def test_the_example_names_every_key() -> None:
     sections |= {"virtual_biopsy": config.VirtualBiopsySettings, "routes": config.RouteSettings}
     sections |= {"peers": config.PeerSettings, "receive.tls": config.ReceiveTlsSettings}
     sections |= {"destinations.tls": config.DestinationTlsSettings}
+    sections |= {"drift": config.DriftSettings}
     sections |= {"retention": config.RetentionSettings, "web": config.WebSettings, "web.peers": config.WebPeerSettings}
     sections |= {"virtual_biopsy.vlm": config.VlmSettings, "audit": config.AuditSettings}
     sections |= {"alerts": config.AlertsSettings, "mail": config.MailSettings, "webhook": config.WebhookSettings}
@@ -110,6 +112,8 @@ def test_the_password_of_the_mail_server_comes_from_the_environment_and_shows_no
         ('[assemble]\nask = "nobody"', "assemble.ask"),
         ('[work]\nengine = "magic"', "work.engine"),
         ('[virtual_biopsy]\nlocalizer = "vlm"', "needs [virtual_biopsy.vlm] with model or url"),
+        ('[[routes]]\nname = "r"\n[routes.virtual_biopsy]\nlocalizer = "network"', "needs shadow = true"),
+        ('[[routes]]\nname = "r"\nshadow = true\n[routes.virtual_biopsy]\nlocaliser = "x"', "virtual_biopsy.localiser"),
         ("[virtual_biopsy.vlm]\nbatch = 4", "either model, a local folder, or url"),
         ('[virtual_biopsy.vlm]\nmodel = "m"\nurl = "http://gpu/v1"', "either model, a local folder, or url"),
         ('[virtual_biopsy.vlm]\nurl = "http://gpu/v1"', "url needs served_model"),

@@ -1,5 +1,6 @@
 """``vb-node jobs``: what the shelf JOBS holds."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +50,31 @@ def jobs_show(
         show.job(show.whole_job(job, deliveries, log), as_json=as_json)
 
 
+@app.command("compare")
+def jobs_compare(
+    since: Annotated[datetime | None, typer.Option(help="Compared since then, UTC.")] = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Lay the jobs of shadow routes beside the live ones of the same images: how far they agree, disagreements first.
+
+    Example: vb-node jobs compare --since 2026-11-01
+    """
+    import json
+
+    from vb_node import shadow, show
+
+    _, database = ledger(config)
+    with database.read() as session:
+        summaries, pairs = shadow.listing(session, None if since is None else since.replace(tzinfo=UTC).timestamp())
+    if as_json:
+        typer.echo(json.dumps({"summaries": summaries, "pairs": pairs}, indent=2))
+        return
+    for summary in summaries:
+        show.table(f"Route {summary['route']} beside the live one", ["", ""], list(summary.items()))
+    show.rows("Pairs, live / shadow", [shadow.brief(pair) for pair in pairs], as_json=False)
+
+
 @app.command("retry")
 def jobs_retry(job_id: Annotated[int, typer.Argument(metavar="ID")], config: Config = DEFAULT_CONFIG) -> None:
     """Put a FAILED or CANCELED job on the shelf again; parked deliveries of a job resume.
@@ -58,6 +84,36 @@ def jobs_retry(job_id: Annotated[int, typer.Argument(metavar="ID")], config: Con
     from storage import jobs
 
     _change(jobs.retry, job_id, config)
+
+
+@app.command("resume")
+def jobs_resume(
+    destination: Annotated[str, typer.Argument(metavar="DESTINATION")],
+    config: Config = DEFAULT_CONFIG,
+    is_sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Send all that is parked for a destination again, in order, with fresh patience.
+
+    Example: vb-node jobs resume pacs --yes
+    """
+    import getpass
+    import time
+
+    from storage import deliveries
+    from storage.deliveries import Queue
+    from vb_node.errors import NodeError
+
+    _, database = ledger(config)
+    with database.read() as session:
+        count = deliveries.queues(session).get((destination, "parked"), Queue(0, 0.0)).length
+    if count and not is_sure:
+        typer.confirm(f"Send {count} parked results to {destination} again?", abort=True)
+    try:
+        with database.write() as session:
+            count = deliveries.send_all_again(session, destination, now=time.time(), user=getpass.getuser())
+    except deliveries.NotParked as error:
+        raise NodeError(str(error)) from error
+    typer.echo(f"{count} results are on their way to {destination}")
 
 
 @app.command("cancel")

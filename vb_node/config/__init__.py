@@ -9,6 +9,7 @@ from vb_node.config.file import EXAMPLE, build, load, read
 from vb_node.config.line import (
     AssembleSettings,
     DestinationSettings,
+    DriftSettings,
     NodeSettings,
     PeerSettings,
     ReceiveSettings,
@@ -34,6 +35,7 @@ __all__ = [
     "AuditSettings",
     "DestinationSettings",
     "DestinationTlsSettings",
+    "DriftSettings",
     "EXAMPLE",
     "MailSettings",
     "NodeSettings",

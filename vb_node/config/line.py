@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from vb_node.config.application import VirtualBiopsySettings
 from vb_node.config.section import (
     AeTitle,
     DestinationTlsSettings,
@@ -86,7 +87,11 @@ class AssembleSettings(Section):
 
 
 class RouteSettings(Section):
-    """Which series go to which application, and where its results go; ``when`` is a rule of pipeline/rule.py."""
+    """Which series go to which application, and where its results go; ``when`` is a rule of pipeline/rule.py.
+
+    A shadow route computes, is compared with the live result, and sends nothing; ``virtual_biopsy`` is what it
+    computes with instead of the node's own.
+    """
 
     name: Name
     application: Name = "virtual_biopsy"
@@ -94,6 +99,13 @@ class RouteSettings(Section):
     priority: int = 0
     destinations: tuple[Name, ...] = ()
     shadow: bool = False
+    virtual_biopsy: VirtualBiopsySettings | None = None
+
+    @model_validator(mode="after")
+    def _tries_in_the_shadow(self) -> Self:
+        if self.virtual_biopsy is not None and not self.shadow:
+            raise ValueError("a route's own virtual_biopsy needs shadow = true: what is sent has the node's settings")
+        return self
 
 
 class DestinationSettings(Section):
@@ -154,3 +166,16 @@ class RetentionSettings(Section):
     stop_at: Annotated[float, Field(gt=0, le=1)] = 0.9
     stop_free_gb: Annotated[float, Field(ge=0)] = 5.0
     reserve_mb: Annotated[int, Field(ge=1)] = 64
+
+
+class DriftSettings(Section):
+    """What counts as a change of what comes and of what is found.
+
+    The results of the last ``recent_days`` are laid beside those of ``reference_days`` before them.
+    """
+
+    recent_days: Annotated[float, Field(gt=0)] = 7.0
+    reference_days: Annotated[float, Field(gt=0)] = 60.0
+    least_count: Annotated[int, Field(ge=20)] = 50
+    chance: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    least_distance: Annotated[float, Field(ge=0, lt=1)] = 0.15

@@ -11,6 +11,7 @@ from vb_node.config.application import VirtualBiopsySettings
 from vb_node.config.line import (
     AssembleSettings,
     DestinationSettings,
+    DriftSettings,
     NodeSettings,
     ReceiveSettings,
     RetentionSettings,
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
     virtual_biopsy: VirtualBiopsySettings = VirtualBiopsySettings()
     web: WebSettings | None = None
     retention: RetentionSettings = RetentionSettings()
+    drift: DriftSettings = DriftSettings()
     audit: AuditSettings | None = None
     alerts: AlertsSettings | None = None
 
@@ -74,6 +76,11 @@ class Settings(BaseSettings):
                     f"route {route.name!r} sends to {sorted(unknown)}; [[destinations]] names {sorted(known)}"
                 )
         return self
+
+    def of_route(self, route: RouteSettings) -> Self:
+        """Give the settings that the application of a route is asked with."""
+        own = route.virtual_biopsy
+        return self if own is None else self.model_copy(update={"virtual_biopsy": own})
 
     @cached_property
     def data(self) -> Path:

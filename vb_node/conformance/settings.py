@@ -18,7 +18,11 @@ KEY = re.compile(r"(?:# )?(\w+) = .*?\s#\s(.+)")
 def every_key() -> str:
     """List every key of the configuration file with its default, and with what the example file says of it."""
     said = _said()
-    rows = [(code(name), _default(field), said.get(name, "")) for name, field in _fields(Settings, "")]
+    # what a route sets of its own is said where the node's own is
+    rows = [
+        (code(name), _default(field), said.get(name, said.get(name.removeprefix("routes."), "")))
+        for name, field in _fields(Settings, "")
+    ]
     return table(["Key", "Default", "Meaning"], rows)
 
 

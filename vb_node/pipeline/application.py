@@ -99,8 +99,10 @@ class Furnished(Protocol):
 
 
 def furniture(applications: Iterable[object], settings: Settings) -> tuple[Path, ...]:
-    """Give all that the applications read beside their cases."""
-    return tuple(path for one in applications if isinstance(one, Furnished) for path in one.reads(settings))
+    """Give all that the applications read beside their cases, by the node's settings and by those of its routes."""
+    told = [settings, *(settings.of_route(route) for route in settings.routes if route.virtual_biopsy is not None)]
+    furnished = [one for one in applications if isinstance(one, Furnished)]
+    return tuple(dict.fromkeys(path for each in told for one in furnished for path in one.reads(each)))
 
 
 def installed() -> dict[str, Application]:

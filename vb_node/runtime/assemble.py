@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from storage import arrivals, audit, jobs
+from storage import arrivals, audit, drift, jobs
 from storage.database import Database
 from storage.schema import Instance, Job, Series
 from storage.spool import Spool
@@ -82,24 +82,26 @@ class Assembler:
         return WholeStudy(series, instances, closing, evidence, conflict(study, open_study.glances))
 
     def _assemble(self, study: WholeStudy, now: float) -> None:
-        choices = self.router.choices(self._candidates(study))  # reads files: not while the ledger is held
+        candidates = self._candidates(study)
+        choices = self.router.choices(candidates)  # reads files: not while the ledger is held
         with self.database.write() as session:
             if not _is_unchanged(session, study):
                 return  # something came meanwhile: the next turn sees it
             for uid in sorted(study.closing):
                 arrivals.close(session, session.get_one(Series, uid), study.evidence, now=now)
-            job_ids: dict[str, int] = {}
+            job_ids: dict[tuple[str, str | None], int] = {}
             for route, choice in choices:
                 if not choice.is_taken:
                     continue
-                job = jobs.latest(session, choice.series_instance_uid, route.application.name)
+                job = jobs.latest(session, choice.series_instance_uid, route.application.name, route.shadow)
                 if job is None or choice.series_instance_uid in study.closing:
                     job = _schedule(session, study, route, choice, _destinations(choices, route, choice), now) or job
                 if job is not None:
-                    job_ids.setdefault(route.application.name, job.id)
+                    job_ids.setdefault((route.application.name, route.shadow), job.id)
+            _describe(session, study, candidates, choices, now)
             for route, choice in choices:
                 if choice.series_instance_uid in study.closing:
-                    _tell(session, study, route, choice, job_ids.get(route.application.name), now)
+                    _tell(session, study, route, choice, job_ids.get((route.application.name, route.shadow)), now)
 
     def _candidates(self, study: WholeStudy) -> dict[str, Candidate | Unfit]:
         return {uid: candidate_of(self.spool, instances) for uid, instances in study.instances.items()}
@@ -120,6 +122,8 @@ def _is_unchanged(session: Session, study: WholeStudy) -> bool:
 
 def _destinations(choices: Sequence[tuple[Route, Choice]], route: Route, choice: Choice) -> list[str]:
     """Gather where all routes that take a series for one application send its results; a shadow route sends nothing."""
+    if route.settings.shadow:
+        return []
     alike = [
         other.settings
         for other, chosen in choices
@@ -136,15 +140,17 @@ def _schedule(
 ) -> Job | None:
     """Put the job of a series on the shelf.
 
-    Two routes that take one series for one application make one key: the second finds it there.
+    Two routes that take one series for one application make one key, and the second finds it there; a shadow route
+    makes its own.
     """
     uid = choice.series_instance_uid
     inputs = [(instance.sop_instance_uid, instance.sha256) for instance in study.instances[uid]]
     job = Job(
-        key=job_key(uid, inputs, route.application, route.plan),
+        key=job_key(uid, inputs, route.application, route.plan, route.shadow),
         application=route.application.name,
         version=route.application.version,
         route=route.settings.name,
+        is_shadow=route.settings.shadow,
         plan=route.plan,
         destinations=destinations,
         closed_by=study.series[uid].closed_by or study.evidence,
@@ -162,6 +168,26 @@ def _schedule(
     return scheduled
 
 
+def _describe(
+    session: Session,
+    study: WholeStudy,
+    candidates: Mapping[str, Candidate | Unfit],
+    choices: Sequence[tuple[Route, Choice]],
+    now: float,
+) -> None:
+    """Count what the peer calls its series, and by which route that is sent they are taken."""
+    taken = {
+        choice.series_instance_uid: route.settings.name
+        for route, choice in choices
+        if choice.is_taken and not route.settings.shadow
+    }
+    for uid in sorted(study.closing):
+        candidate, instances = candidates[uid], study.instances[uid]
+        if not isinstance(candidate, Unfit) and instances:
+            description = str(candidate.header.get("SeriesDescription") or "")
+            drift.describe(session, instances[0].peer, description, taken.get(uid), now=now)
+
+
 def _tell(session: Session, study: WholeStudy, route: Route, choice: Choice, job_id: int | None, now: float) -> None:
     """Write the reason for taking or leaving a series to the log of the job that its study has become."""
     event = "series selected" if choice.is_taken else "series not selected"
@@ -173,13 +199,23 @@ def _tell(session: Session, study: WholeStudy, route: Route, choice: Choice, job
 
 
 def job_key(
-    series_instance_uid: str, inputs: Sequence[tuple[str, str]], application: Application, plan: Mapping[str, Any]
+    series_instance_uid: str,
+    inputs: Sequence[tuple[str, str]],
+    application: Application,
+    plan: Mapping[str, Any],
+    shadow: str | None = None,
 ) -> str:
-    """Digest all that makes a result: the instances and their content, the application, its weights and settings."""
+    """Digest all that makes a result: the instances and their content, the application, its weights and settings.
+
+    With the name of a shadow route it is another than the key of what is sent, so that both stand side by side and a
+    route that leaves the shadow computes, and sends, anew.
+    """
     words = [series_instance_uid, sorted(inputs), application.name, application.version, plan]
+    words += [] if shadow is None else [shadow]
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
 
-def lineage_key(series_instance_uid: str, application: str) -> str:
+def lineage_key(series_instance_uid: str, application: str, shadow: str | None = None) -> str:
     """Digest what all revisions of a series' result share."""
-    return hashlib.sha256(json.dumps([series_instance_uid, application]).encode()).hexdigest()
+    words = [series_instance_uid, application, *([] if shadow is None else [shadow])]
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()

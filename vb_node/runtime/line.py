@@ -25,7 +25,9 @@ from vb_node.pipeline.application import furniture, installed
 from vb_node.runtime import assemble, commit, deliver, destinations, leftovers, receive, retain, supervised, work
 from vb_node.runtime.assemble import Assembler
 from vb_node.runtime.cell import Cell, in_cell
+from vb_node.runtime.compare import Comparer
 from vb_node.runtime.deliver import Deliverer
+from vb_node.runtime.drift import DriftWatch
 from vb_node.runtime.receive import Receiver
 from vb_node.runtime.work import Worker
 from vb_node.tell.alerts import Channel, Lookout, Messenger
@@ -188,10 +190,10 @@ def _work(database: Database, settings: Settings, stop: threading.Event, number:
     names, cells = installed(), settings.data / "cells"
     read = furniture(names.values(), settings)
     cell, alone = Cell(cells, settings.work, read), Cell(cells, settings.work, read, share=0.5, is_kept=False)
+    stores = spool_of(settings), results_of(settings)
     worker = Worker(
         database,
-        spool_of(settings),
-        results_of(settings),
+        *stores,
         in_cell(names, cell),
         settings.work,
         settings.node.ae_title,
@@ -201,7 +203,11 @@ def _work(database: Database, settings: Settings, stop: threading.Event, number:
     )
     cell.start()
     _tell_walls(database, cell)
+    steps = {"work compare": Comparer(database, *stores).step, "work drift": DriftWatch(database, settings.drift).step}
+    beside = _turn_beside(steps if number == 1 else {}, database, stop)
     turn(work.STATION, worker.step, stop, database.changes)
+    for thread in beside:
+        thread.join()
     cell.end()
 
 

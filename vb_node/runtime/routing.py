@@ -24,6 +24,11 @@ class Route:
     application: Application
     plan: dict[str, Any]
 
+    @property
+    def shadow(self) -> str | None:
+        """Name it, if it is one whose jobs stand beside those that are sent."""
+        return self.settings.name if self.settings.shadow else None
+
 
 class Router:
     """The routes of a configuration, the most urgent first; raises ``ConfigError`` for a rule that is none."""
@@ -51,7 +56,7 @@ def _choices(route: Route, study: Mapping[str, Candidate | Unfit]) -> list[Choic
 
 
 def _route(route: RouteSettings, application: Application, settings: Settings) -> Route:
-    return Route(route, rule.parse(route.when), application, application.plan(settings))
+    return Route(route, rule.parse(route.when), application, application.plan(settings.of_route(route)))
 
 
 def candidate_of(spool: Spool, instances: Sequence[Instance]) -> Candidate | Unfit:

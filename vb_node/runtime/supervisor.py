@@ -49,7 +49,14 @@ Address = tuple[str, int]
 CONCERNS: Mapping[str, Callable[[Settings], Any]] = {
     "receive": lambda read: (read.node, read.receive, read.retention, any(to.commitment for to in read.destinations)),
     "assemble": lambda read: (read.node, read.assemble, read.routes, read.destinations, read.virtual_biopsy),
-    "work": lambda read: (read.node, read.work, read.virtual_biopsy, read.destinations),
+    "work": lambda read: (
+        read.node,
+        read.work,
+        read.drift,
+        read.virtual_biopsy,
+        [route.virtual_biopsy for route in read.routes],
+        read.destinations,
+    ),
     "deliver": lambda read: (read.node, read.destinations),
 }
 

@@ -153,7 +153,7 @@ class Worker:
             paths=tuple(self.spool.path_of(item.sop_instance_uid, item.sha256) for item in job.inputs),
             plan=job.plan,
             job_key=job.key,
-            lineage_key=lineage_key(job.series_instance_uid, job.application),
+            lineage_key=lineage_key(job.series_instance_uid, job.application, job.route if job.is_shadow else None),
             created=datetime.fromtimestamp(job.created_at, UTC).astimezone(),
             device=self.settings.device,
             progress=progress,

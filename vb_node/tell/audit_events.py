@@ -164,6 +164,7 @@ MESSAGES: Final = {
     "computation not confined": Kind(a5.SECURITY_ALERT, "E", _alert, a5.SECURITY_CONFIGURATION),
     "job scheduled": Kind(a5.SECURITY_ALERT, "E", _alert, a5.RESTRICTED_FUNCTION, by_hand=True),
     "job canceled": Kind(a5.SECURITY_ALERT, "E", _alert, a5.RESTRICTED_FUNCTION, by_hand=True),
+    "deliveries resumed": Kind(a5.SECURITY_ALERT, "E", _alert, a5.RESTRICTED_FUNCTION, by_hand=True),
     "delivery resumed": Kind(a5.SECURITY_ALERT, "E", _alert, a5.RESTRICTED_FUNCTION, by_hand=True),
 }
 
@@ -176,6 +177,7 @@ LEFT_OUT: Final = {
     "series not selected": _STEP,
     "job completed": _STEP,
     "job failed": _STEP,
+    "shadow compared": _STEP,
     "delivery superseded": _STEP,
     "delivery committed": _ECHO,
     "commitment requested": _ECHO,

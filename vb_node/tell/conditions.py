@@ -4,10 +4,11 @@ from collections.abc import Collection, Iterator
 
 from sqlalchemy.orm import Session
 
-from storage import associations, exports, jobs, overview
+from storage import associations, drift, exports, jobs, overview
 from storage.alerts import Condition, Key
 from storage.disk import Disk
 from vb_node.config import AlertsSettings, Settings
+from vb_node.tell.descriptions import changes
 from vb_node.tell.export import CURSOR
 
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -17,6 +18,20 @@ DISK_MARGIN = 0.02
 """Share of the disk that must be free again below the watermark: it moves all the time."""
 MOST = 10_000
 DISK = "data folder"
+KINDS = (
+    "job stuck",
+    "job quarantined",
+    "delivery parked",
+    "results late",
+    "destination down",
+    "peer silent",
+    "disk high",
+    "disk full",
+    "scores drift",
+    "descriptions new",
+    "descriptions vanished",
+    "audit repository away",
+)
 
 
 def conditions(
@@ -27,6 +42,7 @@ def conditions(
     found = [*_stuck(session, late), *_quarantined(session), *_ways(session, settings, alerts, late, now)]
     found += _silent(session, settings, now - HOUR_S * alerts.silent_h)
     found += _disk(disk, raised)
+    found += [*_scores(session), *_descriptions(session, settings, now)]
     if settings.audit is not None:
         found += _audit(session, late)
     return found
@@ -34,7 +50,8 @@ def conditions(
 
 def _stuck(session: Session, late: float) -> Iterator[Condition]:
     for state in ("SCHEDULED", "IN PROGRESS"):
-        for job in jobs.listing(session, state=state, until=late, limit=MOST):
+        # a shadow job may wait as long as others come
+        for job in jobs.listing(session, state=state, until=late, limit=MOST, is_shadow=False):
             detail = f"{state} and not ended in time: does the worker run? `vb-node jobs show {job.id}`"
             yield Condition("job stuck", f"job {job.id}", detail)
 
@@ -49,7 +66,7 @@ def _ways(session: Session, settings: Settings, alerts: AlertsSettings, late: fl
     for way in overview.ways(session, [one.name for one in settings.destinations]):
         name, parked = way.destination, way.states.get("parked", 0)
         if parked:
-            detail = f"results that wait for a person: {parked}; `vb-node jobs retry` when the destination takes them"
+            detail = f"results that wait for a person: {parked}; `vb-node jobs resume {name}` when it takes them"
             yield Condition("delivery parked", name, detail)
         if way.down_since is not None:
             if now - way.down_since >= 60 * alerts.down_min:
@@ -82,6 +99,25 @@ def _disk(disk: Disk, raised: Collection[Key]) -> Iterator[Condition]:
         yield Condition(
             "disk full", DISK, "instances are refused for want of space: free some, or set [retention] days"
         )
+
+
+def _scores(session: Session) -> Iterator[Condition]:
+    by_route: dict[str, list[str]] = {}
+    for one in drift.listing(session):
+        if one.is_drift:
+            by_route.setdefault(one.route, []).append(f"{one.score} by {one.distance:.2f}")
+    for route, scores in by_route.items():
+        detail = f"not distributed as before: {', '.join(scores)}; see the page Drift, then scanner and protocol"
+        yield Condition("scores drift", route, detail)
+
+
+def _descriptions(session: Session, settings: Settings, now: float) -> Iterator[Condition]:
+    found = changes(drift.descriptions(session), settings.drift, now)
+    for (peer, change), those in found.items():
+        taken = sum(one.route is not None for one in those)
+        said = "not seen before" if change == "new" else "that came regularly, and come no more"
+        detail = f"series descriptions {said}: {len(those)}, of which a route takes {taken}; see the page Drift"
+        yield Condition(f"descriptions {change}", peer, detail)
 
 
 def _audit(session: Session, late: float) -> Iterator[Condition]:

@@ -19,14 +19,19 @@ KNOWN = {*MESSAGES, *LEFT_OUT}
 LINES, PAUSE_S, RETRY_S = 500, 2.0, 15.0
 
 
+def repository_of(audit: AuditSettings) -> Repository:
+    """Give the repository of a configuration; raise ``ConfigError``."""
+    tls = ClientTls(TlsFiles(audit.tls.certificate, audit.tls.key, audit.tls.ca), audit.tls.check_host, "audit.tls")
+    tls.context()  # a wrong file is a matter of configuration, told at the start
+    return Repository(audit.host, audit.port, tls, audit.close_notify)
+
+
 class AuditExport:
     """Hands the audit trail to a repository, each line at least once, in order."""
 
     def __init__(self, database: Database, settings: Settings, audit: AuditSettings) -> None:
         self.database = database
-        tls = ClientTls(TlsFiles(audit.tls.certificate, audit.tls.key, audit.tls.ca), audit.tls.check_host, "audit.tls")
-        tls.context()  # a wrong file is a matter of configuration, told at the start
-        self.repository = Repository(audit.host, audit.port, tls, audit.close_notify)
+        self.repository = repository_of(audit)
         source = audit.source or settings.node.ae_title
         places = {one.name: place_of(one) for one in settings.destinations}
         self.around = Around(source, settings.node.ae_title, audit.site, places=places)

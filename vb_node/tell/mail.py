@@ -3,7 +3,8 @@
 import logging
 import smtplib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -29,6 +30,19 @@ class Mail:
 
     def send(self, notices: Sequence[Notice]) -> None:
         """Send one mail of all; raise ``Later``."""
+        with self._logged_in() as server:
+            refused = server.send_message(self._message(notices))
+        if refused:
+            log.warning("some were not told", extra={"refused": len(refused), "of": len(self.settings.to)})
+
+    def probe(self) -> None:
+        """Do all that comes before a mail, and send none; raise ``Later``."""
+        with self._logged_in() as server:
+            server.noop()
+
+    @contextmanager
+    def _logged_in(self) -> Iterator[smtplib.SMTP]:
+        """Connect by TLS, and log in where there is a user; raise ``Later`` for what goes wrong until it is left."""
         try:
             with self._connect() as server:
                 if self.settings.security == "starttls":
@@ -36,11 +50,9 @@ class Mail:
                 password = self._password()
                 if self.settings.user is not None and password is not None:
                     server.login(self.settings.user, password)
-                refused = server.send_message(self._message(notices))
+                yield server
         except (smtplib.SMTPException, OSError, ConfigError) as error:
             raise Later(f"{self.settings.host}:{self.settings.port} did not take the mail ({error})") from error
-        if refused:
-            log.warning("some were not told", extra={"refused": len(refused), "of": len(self.settings.to)})
 
     def _connect(self) -> smtplib.SMTP:
         host, port = self.settings.host, self.settings.port

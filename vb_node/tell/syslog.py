@@ -60,6 +60,10 @@ class Repository:
         with self._connect() as plain:
             self._hand_over(self._secure(plain), frames)
 
+    def probe(self) -> None:
+        """Shake hands and part in order, so that a refusal of our certificate is heard of; raise as ``send``."""
+        self.send(())
+
     def _connect(self) -> socket.socket:
         try:
             return socket.create_connection((self.host, self.port), PATIENCE_S)

@@ -2,15 +2,17 @@
 
 import hmac
 import json
+import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from storage.schema import Notice
 from vb_node.config import WebhookSettings
 from vb_node.dicomweb.service import Service, exchange, trust
-from vb_node.errors import ConfigError, Later
+from vb_node.errors import ConfigError, Later, Unreachable
 
 PATIENCE_S, LONGEST_S, SHORTEST_SECRET = 10.0, 20.0, 16
 SIGNATURE = "X-VbNode-Signature"
@@ -40,6 +42,19 @@ class Webhook:
         answer = exchange(self.service, "POST", path, longest_s=LONGEST_S, headers=headers, content=iter([body]))
         if not 200 <= answer.status < 300:
             raise Later(f"{self.service} answered {answer.status}, expected 200 to 299")
+
+    def probe(self) -> None:
+        """Connect, by TLS where the URL says so, and ask nothing; raise ``Unreachable``."""
+        url = urlsplit(self.settings.url)
+        port = url.port or (443 if url.scheme == "https" else 80)
+        try:
+            with socket.create_connection((url.hostname or "", port), PATIENCE_S) as plain:
+                if url.scheme == "https":
+                    self.service.tls.wrap_socket(plain, server_hostname=url.hostname).close()
+        except OSError as error:
+            raise Unreachable(
+                f"{self.service} cannot be reached ({error}): check url, certificate and network"
+            ) from error
 
     def _secret(self) -> bytes:
         file: Path = self.settings.secret_file

@@ -14,12 +14,12 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 
-from storage import audit, deliveries, jobs, outages, schema, stations
+from storage import audit, comparisons, deliveries, jobs, outages, schema, stations
 from storage.database import Database
-from vb_node import ask, show
+from vb_node import ask, shadow, show
 from vb_node.config import Settings
 from vb_node.errors import ConfigError, Later
-from vb_node.web.asked import LARGEST, AskedEvents, AskedJobs, AskedQuestion
+from vb_node.web.asked import LARGEST, AskedComparisons, AskedEvents, AskedJobs, AskedQuestion
 from vb_node.web.users import Action, User, current
 
 SILENT_S = 10.0
@@ -69,6 +69,7 @@ Operator = Annotated[User, Depends(_who_may("operate"))]
 Auditor = Annotated[User, Depends(_who_may("audit"))]
 
 Id = Annotated[int, Path(ge=1, le=LARGEST)]
+Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Row = dict[str, Any]
 Thing = TypeVar("Thing")
 
@@ -117,6 +118,17 @@ def send_again(delivery_id: Id, user: Operator, database: Ledger) -> Row:
         delivery = _found(delivery_id, deliveries.find(session, delivery_id))
         deliveries.send_again(session, delivery, now=time.time(), user=user.name)
         return show.delivery_row(delivery)
+
+
+@router.get("/comparisons")
+def list_comparisons(_user: Viewer, database: Ledger, asked: Annotated[AskedComparisons, Query()]) -> Row:
+    """List what shadow routes gave beside the live ones, newest first, with a summary of each route's newest."""
+    with database.read() as session:
+        terms = asked.span() | asked.keys()
+        found = comparisons.listing(session, before=asked.before, limit=asked.limit, **terms)
+        summaries = shadow.summaries(comparisons.listing(session, limit=shadow.MOST, **terms))
+    last = found[-1].comparison.shadow_job_id if len(found) == asked.limit else None
+    return {"comparisons": [shadow.row(one) for one in found], "summaries": summaries, "next": last}
 
 
 @router.get("/audit")
@@ -186,6 +198,13 @@ def list_destinations(_user: Viewer, database: Ledger, settings: Annotated[Setti
             for one in settings.destinations
         ]
     }
+
+
+@router.post("/destinations/{name}/send-again", responses=NOT_NOW)
+def send_all_again(name: Name, user: Operator, database: Ledger) -> Row:
+    """Put all that is parked for a destination on the shelf again, with fresh patience."""
+    with _changing(database) as session:
+        return {"resumed": deliveries.send_all_again(session, name, now=time.time(), user=user.name)}
 
 
 def _reach(outage: schema.Outage | None) -> Row:

@@ -16,22 +16,27 @@ Moment = Annotated[
 ]
 
 
-class Asked(BaseModel):
-    """What both lists share: a span of time, and exact values of columns."""
+class Span(BaseModel):
+    """What all lists share: a span of time."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     since: Moment = None
     until: Moment = None
-    accession_number: Word = Field(None, alias="accession")
-    patient_id: Word = None
-    study_instance_uid: Word = Field(None, alias="study")
-    series_instance_uid: Word = Field(None, alias="series")
 
     def span(self) -> dict[str, float | None]:
         """Give first and last as seconds since 1970."""
         moments = {"since": self.since, "until": self.until}
         return {name: None if moment is None else moment.timestamp() for name, moment in moments.items()}
+
+
+class Asked(Span):
+    """What most lists share: exact values of columns too."""
+
+    accession_number: Word = Field(None, alias="accession")
+    patient_id: Word = None
+    study_instance_uid: Word = Field(None, alias="study")
+    series_instance_uid: Word = Field(None, alias="series")
 
     def keys(self) -> dict[str, Any]:
         """Give the columns that are asked for and their values."""
@@ -45,6 +50,19 @@ class AskedJobs(Asked):
     application: Word = None
     before: Number | None = Field(None, description="The `next` of the page before.")
     limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class AskedComparisons(Span):
+    """Which comparisons; ``since`` and ``until`` are about when they were made."""
+
+    route: Word = None
+    is_disagreement: bool | None = None
+    before: Number | None = Field(None, description="The `next` of the page before.")
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+    def keys(self) -> dict[str, Any]:
+        """Give what else is asked for."""
+        return self.model_dump(include={"route", "is_disagreement"})
 
 
 class AskedEvents(Asked):

@@ -28,6 +28,8 @@ class DestinationsPage:
         return [
             Route("/destinations", self.show),
             Route("/destinations/{name}/probe", self.probe, methods=["POST"]),
+            Route("/destinations/{name}/send-again", self.ask_for_all),
+            Route("/destinations/{name}/send-again", self.send_all_again, methods=["POST"]),
             Route("/deliveries/{delivery_id:int}/send-again", self.send_again, methods=["POST"]),
         ]
 
@@ -58,6 +60,30 @@ class DestinationsPage:
                 if delivery is None:
                     raise HTTPException(404, f"there is no delivery {delivery_id}")
                 deliveries.send_again(session, delivery, now=time.time(), user=user.name)
+        except deliveries.NotParked as error:
+            raise HTTPException(409, str(error)) from error
+        return RedirectResponse("/destinations", 303)
+
+    def ask_for_all(self, request: Request) -> Response:
+        """Ask whether all that is parked for a destination is to go, with the count."""
+        user, name = users.current(request, "operate"), request.path_params["name"]
+        with self._house.database.read() as session:
+            found = [one for one in overview.ways(session, []) if one.destination == name]
+        parked = found[0].states.get("parked", 0) if found else 0
+        is_known = name in {one.name for one in self._house.settings.destinations}
+        shown = {
+            "destination": name,
+            "parked": parked,
+            "is_known": is_known,
+            "is_down": bool(found and found[0].down_since),
+        }
+        return self._paper.page(request, user, "send_again", "/destinations", **shown)
+
+    def send_all_again(self, request: Request) -> Response:
+        user, name = users.current(request, "operate"), request.path_params["name"]
+        try:
+            with self._house.database.write() as session:
+                deliveries.send_all_again(session, name, now=time.time(), user=user.name)
         except deliveries.NotParked as error:
             raise HTTPException(409, str(error)) from error
         return RedirectResponse("/destinations", 303)

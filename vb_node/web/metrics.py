@@ -7,6 +7,7 @@ this program, never of a peer or a data set (RELIABILITY D8): what has no such w
 import hmac
 import threading
 import time
+from collections import Counter as Counted
 from collections.abc import Collection
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,10 +20,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from storage import arrivals, associations, deliveries, jobs, outages, stations, tally
+from storage import (
+    alerts,
+    arrivals,
+    associations,
+    comparisons,
+    deliveries,
+    drift,
+    exports,
+    jobs,
+    outages,
+    stations,
+    tally,
+)
 from storage.database import Database
 from storage.disk import Disk
 from vb_node.config import Settings
+from vb_node.tell.conditions import KINDS
+from vb_node.tell.descriptions import changes
+from vb_node.tell.export import CURSOR
 from vb_node.web.users import bearer_of, host_of
 
 OTHER = "other"
@@ -60,6 +76,17 @@ class Families:
         self.used = Gauge("vbnode_disk_used_ratio", "Share of the data folder's disk in use.", registry=here)
         self.free = Gauge("vbnode_disk_free_bytes", "Free on the data folder's disk.", registry=here)
         self.full = Gauge("vbnode_disk_full", "1 while instances are refused for want of space.", registry=here)
+        self.alerts = Gauge("vbnode_alerts", "Alerts that are raised.", ["kind"], registry=here)
+        self.pairs = Gauge(
+            "vbnode_shadow_pairs", "Shadow results compared with live ones.", ["route", "agreement"], registry=here
+        )
+        self.distance = Gauge(
+            "vbnode_drift_distance", "Kolmogorov-Smirnov distance to before, 0-1.", ["route", "score"], registry=here
+        )
+        self.drift = Gauge("vbnode_drift", "1 while a score drifts.", ["route", "score"], registry=here)
+        self.described = Gauge(
+            "vbnode_descriptions_changed", "Series descriptions new or vanished.", ["peer", "change"], registry=here
+        )
         self.heard = Gauge(
             "vbnode_station_heard_timestamp_seconds", "When a station was last heard.", ["station"], registry=here
         )
@@ -75,6 +102,7 @@ class Metrics:
         peers = {one.ae_title for one in settings.receive.peers}
         self._peers = peers | {one.ae_title for one in (web.peers if web is not None else ())}
         self._names = {one.name for one in settings.destinations}
+        self._routes = {one.name for one in settings.routes}
         self._lock = threading.Lock()
         self._now = Families()
         with database.read() as session:
@@ -91,6 +119,7 @@ class Metrics:
         with self._lock, self._database.read() as session:
             self._count(session)
             self._look(session, time.time())
+            self._look_at_changes(session, time.time())
             return Response(generate_latest(self._now.registry), media_type=CONTENT_TYPE_LATEST)
 
     def _count(self, session: Session) -> None:
@@ -143,6 +172,25 @@ class Metrics:
         waiting = [queue for (_, state), queue in queues.items() if state in deliveries.UNDER_WAY]
         since = min((queue.since for queue in waiting), default=None)
         self._wait("deliveries", sum(queue.length for queue in waiting), since, at)
+
+    def _look_at_changes(self, session: Session, at: float) -> None:
+        """Set what is told to others, and what changes without an error."""
+        now, raised = self._now, Counted(one.kind for one in alerts.raised(session))
+        for kind in KINDS:
+            now.alerts.labels(kind).set(raised[kind])
+        self._wait("notices", *alerts.undelivered(session), at)
+        if self._settings.audit is not None:
+            self._wait("audit", exports.waiting(session, CURSOR), exports.waiting_since(session, CURSOR), at)
+        for family in (now.pairs, now.distance, now.drift, now.described):
+            family.clear()
+        for (route, is_disagreement), count in comparisons.counts(session).items():
+            now.pairs.labels(_word(route, self._routes), "no" if is_disagreement else "yes").inc(count)
+        for one in drift.listing(session):
+            now.distance.labels(_word(one.route, self._routes), one.score).set(one.distance)
+            now.drift.labels(_word(one.route, self._routes), one.score).set(one.is_drift)
+        described = changes(drift.descriptions(session), self._settings.drift, at)
+        for (peer, change), those in described.items():
+            now.described.labels(_word(peer, self._peers), change).inc(len(those))
 
     def _wait(self, shelf: str, count: int, since: float | None, at: float) -> None:
         self._now.length.labels(shelf).set(count)

@@ -24,6 +24,8 @@ PAGES: tuple[tuple[str, str, users.Action], ...] = (
     ("/jobs", "Jobs", "see"),
     ("/destinations", "Destinations", "see"),
     ("/rules", "Rules", "see"),
+    ("/shadow", "Shadow", "see"),
+    ("/drift", "Drift", "see"),
     ("/upload", "Upload", "operate"),
     ("/audit", "Audit", "audit"),
     ("/system", "System", "see"),

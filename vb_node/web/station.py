@@ -18,6 +18,7 @@ from vb_node.web.app import build
 from vb_node.web.audit_page import AuditPage
 from vb_node.web.destinations_page import DestinationsPage
 from vb_node.web.door import Door
+from vb_node.web.drift_page import DriftPage
 from vb_node.web.files import Most
 from vb_node.web.gate import Gate
 from vb_node.web.health import Health
@@ -29,6 +30,7 @@ from vb_node.web.pages import Pages
 from vb_node.web.paper import House, Paper
 from vb_node.web.rules_page import RulesPage
 from vb_node.web.server import Server
+from vb_node.web.shadow_page import ShadowPage
 from vb_node.web.slices import Slices
 from vb_node.web.stow import Bounds, Studies
 from vb_node.web.upload_page import UploadPage
@@ -61,6 +63,8 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
             AuditPage(house, paper),
             DestinationsPage(house, paper),
             RulesPage(house, paper, Intake(receiver), most),
+            ShadowPage(house, paper),
+            DriftPage(house, paper),
             UploadPage(house, paper, receiver, most),
             AccountPage(house, paper, logins),
         )

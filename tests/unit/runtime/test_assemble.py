@@ -10,7 +10,7 @@ import pytest
 from pydicom.uid import generate_uid
 from stations import House, series_of
 
-from storage import audit, jobs, stations
+from storage import audit, drift, jobs, stations
 from storage.database import Database
 from vb_node.pipeline.application import installed
 from vb_node.runtime.receive import Receiver, data_set_of
@@ -135,6 +135,77 @@ def test_a_shadow_route_computes_and_sends_nothing(make_house: Callable[..., Hou
     house.assemble()
 
     assert house.jobs()[0].destinations == []
+
+
+LIVE = {"name": "live", "destinations": ["pacs"]}
+TRIAL = {"name": "trial", "priority": 9, "shadow": True, "virtual_biopsy": {"localizer": "network"}}
+PACS = {"name": "pacs", "ae_title": "PACS"}
+
+
+def test_a_shadow_route_with_settings_of_its_own_makes_a_job_beside_the_live_one(
+    make_house: Callable[..., House],
+) -> None:
+    house = make_house(routes=[LIVE, TRIAL], destinations=[PACS])
+    house.send(series_of(generate_uid(), **T1CE))
+
+    house.assemble()
+
+    trial, live = house.jobs()
+    assert [(job.route, job.state, job.is_shadow, job.supersedes_id) for job in (live, trial)] == [
+        ("live", "SCHEDULED", False, None),
+        ("trial", "SCHEDULED", True, None),
+    ]
+    assert (live.destinations, trial.destinations) == (["pacs"], [])
+    assert (live.plan["localizer"], trial.plan["localizer"]) == ("classical", "network")
+    assert live.key != trial.key
+
+
+def test_a_shadow_route_with_the_live_settings_has_a_job_of_its_own_too(make_house: Callable[..., House]) -> None:
+    house = make_house(routes=[LIVE, {"name": "trial", "shadow": True}], destinations=[PACS])
+    house.send(series_of(generate_uid(), **T1CE))
+
+    house.assemble()
+
+    assert [job.is_shadow for job in house.jobs()] == [False, True]
+    assert len({job.key for job in house.jobs()}) == 2
+
+
+def test_a_late_slice_revises_live_and_shadow_each_for_itself(make_house: Callable[..., House]) -> None:
+    house = make_house(routes=[LIVE, TRIAL], destinations=[PACS])
+    series = series_of(generate_uid(), **T1CE)
+    house.send(series[:-1])
+    house.assemble()
+    house.send(series[-1:])
+
+    house.assemble()
+
+    before = {job.route: job for job in house.jobs()[:2]}
+    after = {job.route: job for job in house.jobs()[2:]}
+    assert all(after[route].supersedes_id == before[route].id for route in ("live", "trial"))
+
+
+def test_the_same_study_twice_is_one_live_and_one_shadow_job(make_house: Callable[..., House]) -> None:
+    house = make_house(routes=[LIVE, TRIAL], destinations=[PACS])
+    series = series_of(generate_uid(), **T1CE)
+    house.send(series)
+    house.assemble()
+
+    house.send(series)
+
+    house.assemble()
+    assert len(house.jobs()) == 2
+
+
+def test_what_a_peer_calls_its_series_is_counted_with_the_route_that_takes_it(make_house: Callable[..., House]) -> None:
+    house = make_house(routes=[LIVE, TRIAL], destinations=[PACS])
+    for _ in range(2):
+        study = generate_uid()
+        house.send([*series_of(study, **T1CE), *series_of(study, SeriesDescription="AX T2 \x00SPACE")])
+        house.assemble()
+
+    with house.database.read() as session:
+        found = [(one.peer, one.description, one.route, one.series) for one in drift.descriptions(session)]
+    assert found == [("PACS", "AX T1 +C", "live", 2), ("PACS", "AX T2 SPACE", None, 2)]
 
 
 def test_two_routes_to_one_application_make_one_job(make_house: Callable[..., House]) -> None:

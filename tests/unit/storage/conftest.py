@@ -71,6 +71,7 @@ def schedule(database: Database, arrive: Callable[..., bool]) -> Callable[..., i
         priority: int = 0,
         now: float = 200.0,
         destinations: tuple[str, ...] = ("pacs",),
+        is_shadow: bool = False,
     ) -> int | None:
         job = Job(
             key=key,
@@ -85,6 +86,7 @@ def schedule(database: Database, arrive: Callable[..., bool]) -> Callable[..., i
             accession_number="A1",
             closed_by="quiet for 60 s",
             priority=priority,
+            is_shadow=is_shadow,
             created_at=now,
         )
         with database.write() as session:

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import select
 
-from storage import deliveries, jobs
+from storage import audit, deliveries, jobs
 from storage.database import Database
-from storage.schema import Delivery, Result
+from storage.schema import Delivery, Event, Result
 
 HOURS_72 = 72 * 3600.0
 
@@ -51,6 +52,16 @@ def _take(database: Database, now: float) -> deliveries.Lease:
     claimed = _claim(database, now)
     assert claimed is not None
     return claimed[1]
+
+
+def _states(database: Database) -> list[str]:
+    with database.read() as session:
+        return [one.state for one in session.scalars(select(Delivery).order_by(Delivery.id))]
+
+
+def _events(database: Database, event: str) -> list[Event]:
+    with database.read() as session:
+        return list(audit.search(session, since=None, until=None, limit=100, event=event))
 
 
 def test_the_report_waits_for_the_segmentation_that_it_names(pair: Database) -> None:
@@ -140,3 +151,30 @@ def test_a_destination_that_is_not_configured_is_named(pair: Database) -> None:
         lost = deliveries.without_destination(session, ["research"])
 
     assert lost == ["pacs"]
+
+
+def test_all_that_is_parked_goes_again_in_order_and_is_one_event(pair: Database) -> None:
+    for _ in range(2):
+        _settle(pair, _take(pair, 301.0), "impossible", 302.0)
+
+    with pair.write() as session:
+        count = deliveries.send_all_again(session, "pacs", now=400.0, user="olga")
+
+    (event,) = _events(pair, "deliveries resumed")
+    assert (count, event.user, event.peer, event.details) == (2, "olga", "pacs", {"count": 2})
+    first = _claim(pair, 401.0)
+    assert first is not None
+    assert (first[0].result.role, first[0].attempts, first[0].created_at) == ("SEG", 1, 400.0)
+
+
+def test_what_is_not_parked_or_goes_elsewhere_is_left_alone(pair: Database) -> None:
+    _settle(pair, _take(pair, 301.0), "impossible", 302.0)
+    _settle(pair, _take(pair, 303.0), "stored", 304.0)
+
+    with pytest.raises(deliveries.NotParked, match="nothing is parked for elsewhere"), pair.write() as session:
+        deliveries.send_all_again(session, "elsewhere", now=400.0, user="olga")
+    with pair.write() as session:
+        count = deliveries.send_all_again(session, "pacs", now=400.0, user="olga")
+
+    assert count == 1
+    assert _states(pair) == ["pending", "sent"]

@@ -37,6 +37,24 @@ def test_the_same_key_never_runs_twice(schedule: Callable[..., int | None]) -> N
     assert second is None
 
 
+def test_a_shadow_job_waits_for_all_that_are_sent(database: Database, schedule: Callable[..., int | None]) -> None:
+    schedule("shadow", priority=9, is_shadow=True)
+    live = schedule("live")
+
+    claimed = _claim(database)
+
+    assert claimed.job_id == live
+
+
+def test_a_shadow_job_supersedes_no_job_that_is_sent(database: Database, schedule: Callable[..., int | None]) -> None:
+    live, shadow = schedule("live"), schedule("shadow", is_shadow=True)
+    revised = schedule("shadow revised", is_shadow=True)
+
+    with database.read() as session:
+        found = {job.id: (job.state, job.supersedes_id) for job in jobs.listing(session)}
+    assert found == {live: ("SCHEDULED", None), shadow: ("CANCELED", None), revised: ("SCHEDULED", shadow)}
+
+
 def test_a_job_is_claimed_by_one_worker_only(database: Database, schedule: Callable[..., int | None]) -> None:
     schedule()
 

@@ -30,6 +30,26 @@ def test_a_condition_is_told_once_while_it_lasts_and_once_when_it_ends(database:
     assert _told(database, "webhook") == wanted
 
 
+def test_what_no_channel_has_taken_is_counted_with_its_age(database: Database) -> None:
+    with database.read() as session:
+        before = alerts.undelivered(session)
+
+    _settle(database, 5.0, DOWN)
+
+    with database.read() as session:
+        assert (before, alerts.undelivered(session)) == ((0, None), (2, 5.0))
+
+
+def test_a_reader_of_the_trail_lags_by_the_lines_behind_its_cursor(database: Database) -> None:
+    _settle(database, 5.0, DOWN, STUCK)
+
+    with database.write() as session:
+        exports.advance(session, "reader", 1)
+
+    with database.read() as session:
+        assert [exports.waiting(session, name) for name in ("reader", "new reader")] == [1, 2]
+
+
 def test_one_condition_does_not_hide_another(database: Database) -> None:
     _settle(database, 1.0, DOWN)
     _settle(database, 2.0, DOWN, STUCK)

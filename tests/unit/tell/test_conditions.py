@@ -1,5 +1,6 @@
 """What those on duty are told of, read off real ledgers: until the moment in which it is not so any more."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +9,13 @@ import pytest
 from outbox import BEGIN, Outbox
 from people import add_job
 
-from storage import associations, audit, deliveries, jobs, outages
+from storage import associations, audit, deliveries, drift, jobs, outages
 from storage.alerts import Condition, Key
 from storage.database import Database
 from storage.disk import Disk
+from storage.schema import Drift
 from vb_node.config import Settings, build
-from vb_node.tell.conditions import DAY_S, DISK, DISK_MARGIN, HOUR_S, conditions
+from vb_node.tell.conditions import DAY_S, DISK, DISK_MARGIN, HOUR_S, KINDS, conditions
 
 ALERTS = {"webhook": {"url": "https://duty/x", "secret_file": "secret"}}
 
@@ -51,6 +53,36 @@ def test_of_a_house_in_order_nothing_is_told(house: House) -> None:
     assert house.told(BEGIN) == []
 
 
+def test_scores_that_drift_are_told_by_route(house: House) -> None:
+    rows = [("brains", "confidence", True), ("brains", "novelty", False), ("trial", "confidence", False)]
+    with house.database.write() as session:
+        figures = {"distance": 0.31, "p_value": 1e-6, "recent": 60, "reference": 400, "at": BEGIN}
+        drift.replace(session, [Drift(route=r, score=s, is_drift=so, **figures) for r, s, so in rows])
+
+    (told,) = house.told(BEGIN)
+
+    assert told.key == ("scores drift", "brains")
+    assert told.detail.startswith("not distributed as before: confidence by 0.31;")
+
+
+def test_a_protocol_that_was_renamed_is_told_by_peer_without_its_free_text(house: House) -> None:
+    def told_after(first_day: int, end_day: int) -> list[Condition]:
+        with house.database.write() as session:
+            for day in range(first_day, end_day):
+                name, route = ("T1 POST", "brains") if day < 100 else ("T1 POST Smith^John", None)
+                drift.describe(session, "MR1", name, route, now=BEGIN + day * DAY_S)
+                drift.describe(session, "MR1", "LOCALIZER", None, now=BEGIN + day * DAY_S)
+        return house.told(BEGIN + end_day * DAY_S)
+
+    before, soon, later = told_after(0, 100), told_after(100, 106), told_after(106, 112)
+
+    assert [one.key for one in (*before, *soon, *later)] == [
+        ("descriptions new", "MR1"),
+        ("descriptions vanished", "MR1"),
+    ]
+    assert not any("Smith" in one.detail for one in soon)
+
+
 def test_a_job_that_has_not_ended_in_time_is_told_until_it_has(house: House) -> None:
     job_id, begun = add_job(house.database), time.time()
     with house.database.write() as session:
@@ -67,6 +99,14 @@ def test_a_job_that_has_not_ended_in_time_is_told_until_it_has(house: House) -> 
     assert before == []
     assert after == under_way == [("job stuck", f"job {job_id}")]
     assert house.kinds(begun + 35 * 60) == []
+
+
+def test_a_shadow_job_that_waits_for_others_is_not_told(house: House) -> None:
+    add_job(house.database, is_shadow=True, route="trial")
+
+    assert ("job stuck", "job 1") not in house.kinds(time.time() + 31 * 60)
+    with house.database.read() as session:
+        assert jobs.waiting_since(session) is None
 
 
 def test_a_quarantined_job_is_told_until_it_is_retried(house: House) -> None:
@@ -179,3 +219,13 @@ def test_no_word_of_a_patient_is_in_an_alert(house: House) -> None:
 
     assert {one.kind for one in told} == {"job stuck", "delivery parked", "destination down"}
     assert canary not in repr(told)
+
+
+def test_every_kind_that_is_told_is_known_to_the_metrics_and_explained() -> None:
+    source = Path(conditions.__code__.co_filename).read_text("utf-8")
+    explained = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
+
+    told = set(re.findall(r'Condition\(\s*"([^"]+)"', source)) | {"descriptions new", "descriptions vanished"}
+
+    assert told == set(KINDS)
+    assert [kind for kind in KINDS if f"`{kind}`" not in explained] == []
