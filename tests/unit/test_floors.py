@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = (
     ("cli", "demo", "by_hand", "conformance", "dossier", "reconfigure", "rerun", "exit_status", "__main__"),
     ("web",),
-    ("doctor", "ask", "rules"),
+    ("doctor", "ask", "rules", "evaluation"),
     ("show",),
     ("runtime", "applications", "training", "simulate"),
     ("pipeline", "changes", "tell"),
@@ -19,7 +19,7 @@ FLOORS = (
     ("errors",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-WITH_TORCH = {"models", "applications", "training"}
+WITH_TORCH = {"models", "applications", "training", "evaluation"}
 FILES = sorted([*(ROOT / "vb_node").rglob("*.py"), *(ROOT / "storage").rglob("*.py")])
 
 

@@ -9,19 +9,23 @@ from pathlib import Path
 PRETRAINED = Path(__file__).parent / "pretrained"
 PINS = "pins.json"
 LOCALIZER = "localizer.safetensors"
+# A bundle of a site's own: weights, and their pin beside them.
+MODELS, MODEL = "models", "model.safetensors"
 
 
 @dataclass(frozen=True)
 class Pin:
     """What is known of one weights file: its digest, and how it came to be.
 
-    ``command`` and ``seed`` make it again; ``figures`` are what was measured on held-out cases.
+    ``command`` and ``seed`` make it again; ``figures`` are what was measured on held-out cases;
+    ``is_synthetic`` says that it has never seen a patient.
     """
 
     sha256: str
     command: str
     seed: int
     figures: Mapping[str, float]
+    is_synthetic: bool = True
 
 
 @cache
