@@ -36,7 +36,7 @@ def _run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[st
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
 
-TRAININGS = (["train", "diagnoser"], ["train", "localizer"])
+TRAININGS = (["train", "diagnoser"], ["train", "localizer"], ["evaluate", "diagnoser"])
 
 
 @pytest.mark.parametrize("command", [*([name] for name in COMMANDS), *GROUPS, *TRAININGS], ids=" ".join)

@@ -63,11 +63,16 @@ class Calibration:
 
 def calibrate(network: DiagnoserNetwork, known: Sequence[Sample], held_out: Sequence[Sample], seed: int) -> Calibration:
     """Set everything; ``known`` are the cases that the network learned from."""
+    temperature, conformal = set_confidence(network, held_out, seed)
+    return Calibration(temperature, conformal, fit_guard(network, known, held_out, seed))
+
+
+def set_confidence(network: DiagnoserNetwork, held_out: Sequence[Sample], seed: int) -> tuple[float, Conformal]:
+    """Set temperature and conformal threshold."""
     temperature = fit_temperature(network, held_out, seed)
     batch = Batch.of(spoil(held_out, seed))
     probability = torch.softmax(infer(network, batch)[0] / temperature, dim=1)
-    guard = fit_guard(network, known, held_out, seed)
-    return Calibration(temperature, Conformal.of(probability, batch.target), guard)
+    return temperature, Conformal.of(probability, batch.target)
 
 
 def spoil(samples: Sequence[Sample], seed: int) -> list[Sample]:
