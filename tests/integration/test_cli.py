@@ -28,6 +28,8 @@ GROUPS = [
     ["rules", "dry-run"],
     ["weights", "list"],
     ["weights", "verify"],
+    ["weights", "import"],
+    ["weights", "remove"],
 ]
 
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = (
     ("cli", "demo", "by_hand", "conformance", "dossier", "reconfigure", "rerun", "exit_status", "__main__"),
     ("web",),
-    ("doctor", "ask", "rules", "evaluation"),
+    ("doctor", "ask", "rules", "evaluation", "site_weights"),
     ("show",),
     ("runtime", "applications", "training", "simulate"),
     ("pipeline", "changes", "tell"),

@@ -87,4 +87,3 @@ def write_pin(path: Path, pin: Pin) -> None:
     pins = json.loads(book.read_text("utf-8")) if book.exists() else {}
     pins[path.name] = asdict(pin)
     book.write_text(json.dumps(pins, indent=2, sort_keys=True) + "\n", "utf-8")
-    read_pins.cache_clear()
