@@ -39,9 +39,10 @@ def _run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[st
 
 
 TRAININGS = (["train", "diagnoser"], ["train", "localizer"], ["evaluate", "diagnoser"])
+EVALUATIONS = (["evaluate", "localizer"], ["evaluate", "pipeline"])
 
 
-@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), *GROUPS, *TRAININGS], ids=" ".join)
+@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), *GROUPS, *TRAININGS, *EVALUATIONS], ids=" ".join)
 def test_every_command_shows_an_example(command: list[str]) -> None:
     shown = _run(*command, "--help")
 

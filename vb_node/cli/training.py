@@ -57,7 +57,7 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
             from vb_node.evaluation.learn import train_on_cases
 
             figures = train_on_cases(data, out, seed, epochs, tell)
-    show.rows("Diagnoser", [figures], as_json=False)
+    show.table("Diagnoser, on held-out cases", ["", ""], [(name, f"{value:.3g}") for name, value in figures.items()])
     typer.echo(f"{out / 'bundle'}: install it with `vb-node weights import`")
 
 

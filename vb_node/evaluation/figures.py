@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,17 @@ from vb_node.types import Matrix
 BINS = 10
 RESAMPLES = 1000
 Counts = NDArray[np.int64]
+
+
+class OfPatients(Protocol):
+    """Something measured on cases: ``patient`` (n) says whose, ``take`` gives some of them."""
+
+    @property
+    def patient(self) -> NDArray[np.str_]: ...
+    def take(self, index: NDArray[np.intp]) -> Self: ...
+
+
+Some = TypeVar("Some", bound=OfPatients)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +42,9 @@ class Answers:
     fold: Counts
     case: NDArray[np.str_]
 
-    def take(self, index: NDArray[np.intp]) -> "Answers":
+    def take(self, index: NDArray[np.intp]) -> Self:
         """Give some of them, repeated where the index is."""
-        return Answers(*(getattr(self, field.name)[index] for field in fields(self)))
+        return type(self)(*(getattr(self, field.name)[index] for field in fields(self)))
 
     @classmethod
     def joined(cls, parts: Sequence["Answers"]) -> "Answers":
@@ -103,7 +115,7 @@ def reliability(probability: Matrix, target: Counts) -> list[tuple[float, float,
 
 
 def with_intervals(
-    answers: Answers, measured: Callable[[Answers], Mapping[str, float]], seed: int, resamples: int = RESAMPLES
+    answers: Some, measured: Callable[[Some], Mapping[str, float]], seed: int, resamples: int = RESAMPLES
 ) -> dict[str, Figure]:
     """Measure, with percentile intervals: patients are drawn with replacement, each with all of its cases."""
     rng = np.random.default_rng(seed)

@@ -12,7 +12,7 @@ from vb_node.evaluation.diagnoser import MCA, Protocol, Reader, answer_by, cross
 from vb_node.evaluation.figures import Answers, Figure, confusion_of, measure, reliability, with_intervals
 from vb_node.evaluation.learn import PREPARED, classes_of
 from vb_node.evaluation.prepare import prepare
-from vb_node.evaluation.report import Curve, Report, Sheet, number, write
+from vb_node.evaluation.report import Curve, Report, Sheet, number, shown, write
 from vb_node.models.bundle import read_bundle
 from vb_node.models.weights import Weights
 from vb_node.training.calibrate import Conformal
@@ -120,11 +120,6 @@ def _figures_sheet(measured: Measured) -> Sheet:
     return Sheet("Figures with 95 % intervals", ["", *measured], rows)
 
 
-def shown(figure: Figure) -> str:
-    """Write a figure with its interval."""
-    return f"{number(figure.value)} ({number(figure.low)} to {number(figure.high)})"
-
-
 def _folds_sheet(arms: Mapping[str, Answers], classes: Sequence[str]) -> Sheet:
     """Tell the accuracy of each fold, mean and standard deviation."""
     rows = []
@@ -159,6 +154,7 @@ def _case_rows(arm: str, answers: Answers, classes: Sequence[str]) -> list[dict[
     ]
 
 
-def rows_for_people(measured: Measured) -> list[dict[str, object]]:
-    """Give the lines that the command prints."""
-    return [{"arm": arm, **{name: number(one.value) for name, one in its.items()}} for arm, its in measured.items()]
+def rows_for_people(measured: Measured) -> list[list[str]]:
+    """Give the lines that the command prints: a figure a line, an arm a column."""
+    names = next(iter(measured.values()))
+    return [[name, *(number(figures[name].value) for figures in measured.values())] for name in names]

@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vb_node import __version__, show
+from vb_node.evaluation.figures import Figure
 
 PACKAGES = ("torch", "monai", "numpy", "scikit-learn")
 RESULTS, CASES, PAGE = "results.json", "cases.csv", "report.html"
@@ -75,6 +76,11 @@ def versions() -> dict[str, str]:
 def number(value: float) -> str:
     """Write a figure; what cannot be had is a dash."""
     return f"{value:.3f}" if math.isfinite(value) else "-"
+
+
+def shown(figure: Figure) -> str:
+    """Write a figure with its interval."""
+    return f"{number(figure.value)} ({number(figure.low)} to {number(figure.high)})"
 
 
 def _plain(value: Any) -> Any:

@@ -183,10 +183,15 @@ def _chosen_series(folder: Path) -> list[Path]:
     return [one.path for one in images[taken.series_instance_uid]]
 
 
+def case_files(case: DataCase) -> list[Path]:
+    """Give the files of a case's volume."""
+    return _chosen_series(case.image) if case.image.is_dir() else [case.image]
+
+
 def read_case(case: DataCase) -> tuple[Volume, Labels | None]:
     """Read a case's volume, and its lesion on the same grid where it has a mask."""
     is_dicom = case.image.is_dir()
-    volume = read_volume(arrange_files(_chosen_series(case.image))) if is_dicom else read_nifti(case.image)
+    volume = read_volume(arrange_files(case_files(case))) if is_dicom else read_nifti(case.image)
     if case.lesion is None:
         return volume, None
     return volume, (aligned(read_nifti(case.lesion), volume.grid).voxels > 0).astype(np.uint8)
