@@ -21,9 +21,10 @@ Seed = Annotated[int, typer.Option()]
 
 
 @app.command("diagnoser")
-def evaluate_diagnoser(
-    data: Data,
+def evaluate_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     out: Out,
+    data: Annotated[Path | None, typer.Option(help="A site's cases: a folder or a manifest; else phantoms.")] = None,
+    phantoms: Annotated[int, typer.Option(min=20, help="How many, without --data.")] = 100,
     folds: Annotated[int, typer.Option(min=2)] = 5,
     seed: Seed = 1,
     epochs: Annotated[int, typer.Option(min=1)] = 12,
@@ -35,14 +36,18 @@ def evaluate_diagnoser(
     """
     from vb_node import show
     from vb_node.evaluation.diagnoser import Protocol
+    from vb_node.evaluation.measure_diagnoser import Source, rows_for_people
     from vb_node.evaluation.measure_diagnoser import evaluate_diagnoser as evaluate
-    from vb_node.evaluation.measure_diagnoser import rows_for_people
 
     with show.progress() as bar:
         task = bar.add_task("evaluating", total=None)
         protocol = Protocol(folds, seed, epochs)
         measured = evaluate(
-            data, out, protocol, weights, lambda done, total: bar.update(task, completed=done, total=total)
+            Source(data, phantoms),
+            out,
+            protocol,
+            weights,
+            lambda done, total: bar.update(task, completed=done, total=total),
         )
     show.table("Diagnoser", ["", *measured], rows_for_people(measured))
     typer.echo(f"{out / 'report.html'}")

@@ -1,7 +1,7 @@
 """``vb-node evaluate diagnoser``, from the data set to the report."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,14 @@ from vb_node.errors import ConfigError
 from vb_node.evaluation.diagnoser import MCA, Protocol, Reader, answer_by, cross_validate
 from vb_node.evaluation.figures import Answers, Figure, confusion_of, measure, reliability, with_intervals
 from vb_node.evaluation.learn import PREPARED, classes_of
-from vb_node.evaluation.prepare import prepare
+from vb_node.evaluation.prepare import Prepared, prepare, prepare_phantoms
 from vb_node.evaluation.report import Curve, Report, Sheet, number, shown, write
 from vb_node.models.bundle import read_bundle
 from vb_node.models.weights import Weights
 from vb_node.training.calibrate import Conformal
-from vb_node.training.cases import DataSet, read_data_set
+from vb_node.training.cases import read_data_set
 from vb_node.training.phantom import Progress
+from vb_node.training.tumour import CLASSES
 
 KEPT = "kept"
 NOTES = (
@@ -29,41 +30,65 @@ NOTES = (
 Measured = Mapping[str, Mapping[str, Figure]]
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where cases come from: a data set, or ``phantoms`` generated ones."""
+
+    data: Path | None
+    phantoms: int = 0
+
+    @property
+    def words(self) -> str:
+        """Give the option that names it."""
+        return f"--phantoms {self.phantoms}" if self.data is None else f"--data {self.data.name}"
+
+
 def evaluate_diagnoser(
-    data: Path, out: Path, protocol: Protocol, weights: Path | None, progress: Progress
+    source: Source, out: Path, protocol: Protocol, weights: Path | None, progress: Progress
 ) -> dict[str, dict[str, Figure]]:
-    """Cross-validate on a data set, or test the weights of a bundle on it; write the report, give each arm's figures.
+    """Cross-validate, or test the weights of a bundle; write the report, give each arm's figures.
 
     Raises
     ------
     ConfigError
         The data set or the bundle is not as expected, or has too few patients of a class.
     """
-    found = read_data_set(data).with_tumour()
     opened = None if weights is None else read_bundle(weights)
-    classes = _classes(found, opened)
     work = 0 if opened else 2 * protocol.folds * protocol.epochs
-    count = len(found.cases)
-    prepared = prepare(found, classes, out / PREPARED, lambda done, _: progress(done, count + work))
+    prepared, classes, about = _prepared(source, opened, out, protocol.seed, lambda n, of: progress(n, of + work))
     if opened is None:
+        count = len(prepared)
         arms = cross_validate(
             prepared, len(classes), protocol, out / KEPT, lambda done, _: progress(count + done, count + work)
         )
     else:
         arms = answer_by(reader_of(opened), prepared, protocol.seed)
-    about = {"data": data.name, "data sha256": found.sha256} | _about(opened, protocol, data)
-    return write_report(out, arms, classes, about, protocol.seed)
+    return write_report(out, arms, classes, about | _about(opened, protocol, source), protocol.seed)
 
 
-def _classes(found: DataSet, opened: Weights | None) -> tuple[str, ...]:
-    classes = classes_of(set(found.classes))
+def _prepared(
+    source: Source, opened: Weights | None, out: Path, seed: int, progress: Progress
+) -> tuple[list[Prepared], tuple[str, ...], dict[str, str]]:
+    """Give the cases, the classes they count in, and what is told of them."""
+    if source.data is None:
+        classes = _classes(CLASSES, opened)
+        prepared = prepare_phantoms(source.phantoms, classes, seed, out / PREPARED, progress)
+        return prepared, classes, {"data": f"{prepared[0].case.name} to {prepared[-1].case.name}, generated"}
+    found = read_data_set(source.data).with_tumour()
+    if opened is not None and opened.metadata.get("data_sha256") == found.sha256:
+        raise ConfigError("the weights were trained on this data set: test them on other cases, or leave out --weights")
+    classes = _classes(found.classes, opened)
+    prepared = prepare(found, classes, out / PREPARED, progress)
+    return prepared, classes, {"data": source.data.name, "data sha256": found.sha256}
+
+
+def _classes(occurring: Iterable[str], opened: Weights | None) -> tuple[str, ...]:
+    classes = classes_of(set(occurring))
     if opened is None:
         return classes
     known = tuple(opened.metadata["classes"])
     if unknown := set(classes) - set(known):
         raise ConfigError(f"the weights know {', '.join(known)}; the data set has {', '.join(sorted(unknown))} too")
-    if opened.metadata.get("data_sha256") == found.sha256:
-        raise ConfigError("the weights were trained on this data set: test them on other cases, or leave out --weights")
     return known
 
 
@@ -73,9 +98,9 @@ def reader_of(weights: Weights) -> Reader:
     return Reader(Diagnoser.of(weights).network, float(weights.metadata["temperature"]), conformal)
 
 
-def _about(opened: Weights | None, protocol: Protocol, data: Path) -> dict[str, str]:
+def _about(opened: Weights | None, protocol: Protocol, source: Source) -> dict[str, str]:
     command, told = (
-        f"vb-node evaluate diagnoser --data {data.name} --seed {protocol.seed}",
+        f"vb-node evaluate diagnoser {source.words} --seed {protocol.seed}",
         {"seed": str(protocol.seed)},
     )
     if opened is not None:

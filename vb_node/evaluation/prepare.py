@@ -9,7 +9,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from vb_node import __version__
 from vb_node.applications.virtual_biopsy.localise import localise
@@ -18,9 +17,11 @@ from vb_node.errors import ConfigError, Unfit
 from vb_node.models.diagnoser import network_input
 from vb_node.pipeline.resample import mask_to_grid
 from vb_node.training.cases import DataCase, DataSet, read_case
-from vb_node.training.dataset import Sample, read_sample
+from vb_node.training.dataset import Sample, make_samples, read_sample
+from vb_node.training.diagnoser import SEEDS_PER_TRAINING
 from vb_node.training.manifest import Entry
 from vb_node.training.phantom import Progress
+from vb_node.training.tumour import CLASSES
 from vb_node.types import Grid, Labels, Prior, StandardVolume
 
 
@@ -50,6 +51,20 @@ def prepare(data: DataSet, classes: Sequence[str], keep: Path, progress: Progres
         progress(done, len(data.cases))
     if problems:
         raise ConfigError("cases that cannot be analysed; leave them out:\n" + "\n".join(problems))
+    return prepared
+
+
+def prepare_phantoms(count: int, classes: Sequence[str], seed: int, keep: Path, progress: Progress) -> list[Prepared]:
+    """Generate phantoms acquired straight on the network's grid; no training with this seed has the same."""
+    first = seed * SEEDS_PER_TRAINING + SEEDS_PER_TRAINING // 2
+    samples = make_samples(keep, count, first, 2, progress)
+    names = tuple(CLASSES)
+    prepared = []
+    for seed_of_case, sample in enumerate(samples, start=first):
+        name = f"phantom {seed_of_case}"
+        entry = Entry(name, name, names[sample.target], keep, None)
+        target = classes.index(names[sample.target])
+        prepared.append(Prepared(entry, Sample(sample.image, sample.lesion, target)))
     return prepared
 
 
@@ -83,8 +98,3 @@ def prior_of(labels: Labels, source: Grid, standard: StandardVolume) -> Prior:
 def patients(prepared: Sequence[Prepared]) -> list[str]:
     """Give the patient of each case."""
     return [one.case.patient for one in prepared]
-
-
-def targets(prepared: Sequence[Prepared]) -> torch.Tensor:
-    """Give the class of each case, (n)."""
-    return torch.tensor([one.sample.target for one in prepared])
