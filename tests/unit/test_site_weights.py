@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pydicom import Dataset
 from safetensors.torch import load, save
 from sqlalchemy import select
 
@@ -18,9 +20,11 @@ from vb_node.applications.virtual_biopsy import application
 from vb_node.applications.virtual_biopsy.application import _settings
 from vb_node.applications.virtual_biopsy.choice import without_places
 from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
+from vb_node.applications.virtual_biopsy.report import _provenance
 from vb_node.config import Settings, build
 from vb_node.errors import ConfigError
 from vb_node.models.bundle import METADATA, WEIGHTS_FILE
+from vb_node.pipeline.application import Case
 from vb_node.runtime.node import open_ledger
 from vb_node.training.dataset import Sample
 from vb_node.training.diagnoser import BUNDLE, Lesson, learn
@@ -60,6 +64,10 @@ def named(settings: Settings) -> Settings:
     return build({"node": {"data": str(settings.node.data)}, "virtual_biopsy": {"diagnoser": "ours"}})
 
 
+def _case(plan: dict[str, Any]) -> Case:
+    return Case((), plan, "job", "lineage", datetime(2026, 1, 1, tzinfo=UTC), "cpu", lambda step, share: None, "VBNODE")
+
+
 def rewrite(bundle: Path, tensors: dict[str, Any], metadata: dict[str, str] | None = None) -> None:
     """Put other tensors into a bundle, with the digest that fits them."""
     data = (bundle / WEIGHTS_FILE).read_bytes()
@@ -86,6 +94,17 @@ def test_imported_weights_are_in_the_plan_and_opened_and_the_trail_says_who(
     assert (diagnoser.classes, diagnoser.sha256) == (("Glioma", "PCNSL"), pin.sha256)
     assert (line.user, line.details) == ("anna", {"name": "ours", "sha256": pin.sha256})
     assert Path(plan["diagnoser_folder"]) in application.reads(named(settings))
+
+
+def test_a_report_by_imported_weights_does_not_say_that_they_saw_phantoms_alone(
+    bundle: Path, settings: Settings, database: Database
+) -> None:
+    site_weights.add(database, settings, bundle, "ours", user="anna")
+
+    plans = (application.plan(settings), application.plan(named(settings)))
+    synthetic = [_provenance(_case(plan), Dataset()).is_trained_on_synthetic_data for plan in plans]
+
+    assert synthetic == [True, False]
 
 
 def test_imported_weights_are_not_used_until_they_are_named(

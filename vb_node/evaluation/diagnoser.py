@@ -6,6 +6,7 @@ them; with the mask of another case; and the same backbone that sees no mask.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ from vb_node.evaluation.figures import Answers
 from vb_node.evaluation.learn import divide
 from vb_node.evaluation.prepare import Prepared, patients
 from vb_node.evaluation.split import folds
-from vb_node.models.diagnoser import DiagnoserNetwork
+from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
 from vb_node.training.calibrate import Conformal, set_confidence, spoil
 from vb_node.training.dataset import Sample
 from vb_node.training.fit import Batch, fit, infer
 from vb_node.training.phantom import Progress
 
 MCA, FAULTY, ELSEWHERE, GAP = "MCA", "MCA, faulty mask", "MCA, mask of another case", "GAP only"
+FUSIONS: tuple[Fusion, ...] = ("mca", "gap")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,22 +64,27 @@ def cross_validate(
     """Train on each fold's rest and answer what it holds out; give the answers of each arm, pooled over folds."""
     of_fold = []
     targets = [one.sample.target for one in prepared]
-    total = 2 * protocol.folds * protocol.epochs
     for fold, (rest, held_out) in enumerate(folds(targets, patients(prepared), protocol.folds, protocol.seed)):
-        known, calibration = divide([prepared[index] for index in rest], protocol.seed)
-        tested = [prepared[index] for index in held_out]
         readers = {}
-        for number, fusion in enumerate(("mca", "gap")):
-            before = (2 * fold + number) * protocol.epochs
-
-            def tell(done: int, _: int, before: int = before) -> None:
-                progress(before + done, total)
-
-            samples, held = ([one.sample for one in part] for part in (known, calibration))
-            network = fit(samples, protocol.seed, protocol.epochs, fusion, tell, keep, classes)  # type: ignore[arg-type]
-            readers[fusion] = Reader(network, *set_confidence(network, held, protocol.seed))
-        of_fold.append(dict(_arms(readers, tested, fold, protocol.seed)))
+        for number, fusion in enumerate(FUSIONS, start=len(FUSIONS) * fold):
+            tell = partial(_tell, progress, number, protocol)
+            readers[fusion] = _learn([prepared[index] for index in rest], classes, fusion, protocol, keep, tell)
+        of_fold.append(dict(_arms(readers, [prepared[index] for index in held_out], fold, protocol.seed)))
     return {arm: Answers.joined([answers[arm] for answers in of_fold]) for arm in of_fold[0]}
+
+
+def _learn(
+    rest: list[Prepared], classes: int, fusion: Fusion, protocol: Protocol, keep: Path, progress: Progress
+) -> Reader:
+    """Train one network on most of a fold's rest and calibrate it on what remains."""
+    known, calibration = ([one.sample for one in part] for part in divide(rest, protocol.seed))
+    network = fit(known, protocol.seed, protocol.epochs, fusion, progress, keep, classes)
+    return Reader(network, *set_confidence(network, calibration, protocol.seed))
+
+
+def _tell(progress: Progress, before: int, protocol: Protocol, done: int, _total: int) -> None:
+    """Tell the epochs that were done, ``before`` whole trainings among them."""
+    progress(before * protocol.epochs + done, len(FUSIONS) * protocol.folds * protocol.epochs)
 
 
 def answer_by(reader: Reader, prepared: Sequence[Prepared], seed: int) -> dict[str, Answers]:
@@ -86,7 +93,7 @@ def answer_by(reader: Reader, prepared: Sequence[Prepared], seed: int) -> dict[s
 
 
 def _arms(
-    readers: Mapping[str, Reader], tested: Sequence[Prepared], fold: int, seed: int
+    readers: Mapping[Fusion, Reader], tested: Sequence[Prepared], fold: int, seed: int
 ) -> Iterator[tuple[str, Answers]]:
     own = [one.sample for one in tested]
     yield MCA, readers["mca"].answer(tested, own, fold)
