@@ -93,9 +93,13 @@ def _classes(occurring: Iterable[str], opened: Weights | None) -> tuple[str, ...
 
 
 def reader_of(weights: Weights) -> Reader:
-    """Make finished weights read as a diagnosis reads them."""
-    conformal = Conformal(**weights.metadata["conformal"])
-    return Reader(Diagnoser.of(weights).network, float(weights.metadata["temperature"]), conformal)
+    """Make finished weights read as a diagnosis reads them; raise ``ConfigError`` where they do not fit."""
+    try:
+        diagnoser, conformal = Diagnoser.of(weights), Conformal(**weights.metadata["conformal"])
+    except (LookupError, ValueError, TypeError, RuntimeError) as error:
+        what = "the bundle's weights do not fit the network of this version: train them again"
+        raise ConfigError(f"{what} ({type(error).__name__})") from error
+    return Reader(diagnoser.network, diagnoser.temperature, conformal)
 
 
 def _about(opened: Weights | None, protocol: Protocol, source: Source) -> dict[str, str]:
