@@ -31,7 +31,7 @@ from vb_node.config import DestinationSettings, Settings
 from vb_node.dicom.viewers import PROFILES
 from vb_node.dimse import contexts, scu
 from vb_node.errors import ConfigError, Later, NodeError
-from vb_node.models.pins import PRETRAINED, read_pins
+from vb_node.models.pins import MODEL, MODELS, PRETRAINED, read_pins, read_site_pin, site_folder, site_names
 from vb_node.openid.provider import Provider
 from vb_node.pipeline.application import installed
 from vb_node.runtime import retain
@@ -83,6 +83,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from examine_configuration(settings)
     yield from _try(settings, _device)
     yield from weights()
+    yield from _try(settings, site_weights)
     yield from _packages()
 
 
@@ -278,8 +279,23 @@ def weights(folder: Path = PRETRAINED) -> list[Finding]:
     return [_weights_file(folder / name, pin.sha256) for name, pin in read_pins(folder).items()]
 
 
-def _weights_file(path: Path, sha256: str) -> Finding:
-    about, again = f"weights {path.name}", "install the package again"
+def site_weights(settings: Settings) -> Iterator[Finding]:
+    """Compare the weights that a site imported with their digests; those that are configured must be among them."""
+    named = settings.virtual_biopsy.diagnoser
+    for name in sorted({*site_names(settings.data), *([named] if named else [])}):
+        folder = site_folder(settings.data, name)
+        try:
+            sha256 = read_site_pin(folder).sha256
+        except ConfigError as error:
+            yield Finding(
+                f"weights {name}", WRONG, str(error), "import them, or name others in [virtual_biopsy] diagnoser"
+            )
+            continue
+        yield _weights_file(folder / MODELS / MODEL, sha256, f"weights {name}", "remove them and import them again")
+
+
+def _weights_file(path: Path, sha256: str, about: str = "", again: str = "install the package again") -> Finding:
+    about = about or f"weights {path.name}"
     if not path.is_file():
         return Finding(about, WRONG, "missing", again)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -17,8 +17,10 @@ from plugins.saboteur import ACTS
 from processes import TOML, Node, free_port, wait_until
 from tiny_qwen import write_tiny_qwen
 
-from vb_node.config import Settings, VirtualBiopsySettings, VlmSettings
+from vb_node.config import Settings, VirtualBiopsySettings, VlmSettings, build
 from vb_node.errors import ConfigError
+from vb_node.models.pins import DIAGNOSER, MODEL, MODELS, PRETRAINED, read_pins, site_folder
+from vb_node.models.weights import write_pin
 from vb_node.pipeline.application import furniture, installed
 
 
@@ -69,6 +71,25 @@ def test_k_06_a_model_of_the_sites_is_loaded_and_asked_without_network(tmp_path:
             laboratory.cell.end()
 
     assert answer == ACTS["ask a model"](str(model))
+
+
+def test_k_06_weights_of_the_sites_are_opened_where_they_are_named(tmp_path: Path) -> None:
+    folder = site_folder(tmp_path / "data", "ours")
+    (folder / MODELS).mkdir(parents=True)
+    (folder / MODELS / MODEL).write_bytes((PRETRAINED / DIAGNOSER).read_bytes())
+    write_pin(folder / MODELS / MODEL, read_pins()[DIAGNOSER])
+    values = {"node": {"data": str(tmp_path / "data")}, "virtual_biopsy": {"diagnoser": "ours"}}
+    with saboteur_installed():
+        furnished = Laboratory(tmp_path, furniture(installed().values(), build(values)), memory_gb=8)
+        bare = Laboratory(tmp_path, memory_gb=8)
+
+        answer = furnished.answer("open weights", str(folder))
+        with pytest.raises(ConfigError, match="ours"):
+            bare.answer("open weights", str(folder))
+        for laboratory in (furnished, bare):
+            laboratory.cell.end()
+
+    assert answer == f"{read_pins()[DIAGNOSER].sha256} {read_pins()[DIAGNOSER].seed}"
 
 
 def test_k_08_a_computation_reaches_no_socket_file(laboratory: Laboratory, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ GROUPS = [
     ["rules", "dry-run"],
     ["weights", "list"],
     ["weights", "verify"],
+    ["weights", "import"],
+    ["weights", "remove"],
 ]
 
 
@@ -36,10 +38,11 @@ def _run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[st
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
 
-TRAININGS = (["train", "diagnoser"], ["train", "localizer"])
+TRAININGS = (["train", "diagnoser"], ["train", "localizer"], ["evaluate", "diagnoser"])
+EVALUATIONS = (["evaluate", "localizer"], ["evaluate", "pipeline"])
 
 
-@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), *GROUPS, *TRAININGS], ids=" ".join)
+@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), *GROUPS, *TRAININGS, *EVALUATIONS], ids=" ".join)
 def test_every_command_shows_an_example(command: list[str]) -> None:
     shown = _run(*command, "--help")
 

@@ -85,6 +85,15 @@ def _ask_a_model(folder: str) -> str:
     return model.ask([Question(np.zeros((64, 64, 3), np.uint8), "Answer.", "Where?")])[0]
 
 
+def _open_weights(folder: str) -> str:
+    """Do no harm either: open weights of the site's."""
+    from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
+    from vb_node.models.pins import read_site_pin
+
+    pin = read_site_pin(Path(folder))  # as a plan does before every case
+    return f"{Diagnoser.load('cpu', Path(folder)).sha256} {pin.seed}"
+
+
 ACTS: dict[str, Callable[[Any], Any]] = {
     "nothing": lambda _: None,
     "connect by TCP": lambda address: _tell(lambda: _connect(socket.AF_INET, socket.SOCK_STREAM, address)),
@@ -104,6 +113,7 @@ ACTS: dict[str, Callable[[Any], Any]] = {
     "never return": _loop,
     "take memory and fail": bytearray,
     "ask a model": _ask_a_model,
+    "open weights": _open_weights,
     "close the pipe": lambda _: (os.closerange(3, 100), _loop(None)),
 }
 

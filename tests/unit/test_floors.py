@@ -9,17 +9,17 @@ ROOT = Path(__file__).parents[2]
 FLOORS = (
     ("cli", "demo", "by_hand", "conformance", "dossier", "reconfigure", "rerun", "exit_status", "__main__"),
     ("web",),
-    ("doctor", "ask", "rules", "shadow"),
+    ("doctor", "ask", "rules", "shadow", "evaluation", "site_weights"),
     ("show",),
     ("runtime", "applications", "training", "simulate"),
     ("pipeline", "changes", "tell", "openid"),
     ("dicom", "dimse", "dicomweb", "models"),
-    ("config", "log"),
+    ("config", "log", "gpu"),
     ("types",),
     ("errors",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-WITH_TORCH = {"models", "applications", "training"}
+WITH_TORCH = {"models", "applications", "training", "evaluation"}
 FILES = sorted([*(ROOT / "vb_node").rglob("*.py"), *(ROOT / "storage").rglob("*.py")])
 
 

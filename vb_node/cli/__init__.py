@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from vb_node.cli import audit, configuration, jobs, network, node, rules, training, users, weights
+from vb_node.cli import audit, configuration, evaluation, jobs, network, node, rules, training, users, weights
 from vb_node.exit_status import FAILED, WRONG_USAGE
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.add_typer(configuration.app, name="config")
 app.add_typer(users.app, name="users")
 app.add_typer(weights.app, name="weights")
 app.add_typer(training.train_app, name="train")
+app.add_typer(evaluation.app, name="evaluate")
 
 
 def run() -> None:

@@ -30,23 +30,35 @@ def phantom(
 
 
 @train_app.command("diagnoser")
-def train_diagnoser(
-    out: Annotated[Path, typer.Option(help="Where the weights go.")],
-    cases: Annotated[int, typer.Option(min=8)] = 400,
+def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
+    out: Annotated[Path, typer.Option(help="Where the weights go; a training that was stopped goes on from there.")],
+    data: Annotated[Path | None, typer.Option(help="A site's cases: a folder or a manifest; else phantoms.")] = None,
+    cases: Annotated[int, typer.Option(min=8, help="How many phantoms, without --data.")] = 400,
     seed: Annotated[int, typer.Option()] = 1,
     epochs: Annotated[int, typer.Option(min=1)] = 12,
 ) -> None:
-    """Train Adaptive-Diagnoser on generated phantoms; the defaults are those of the shipped weights.
+    """Train Adaptive-Diagnoser, on generated phantoms or a site's cases; the defaults are those of the shipped weights.
 
-    Example: vb-node train diagnoser --out weights --cases 400 --seed 1
+    Example: vb-node train diagnoser --out weights --data cases/manifest.csv --seed 1
     """
     from vb_node import show
-    from vb_node.training.fit import train_diagnoser as train
 
     with show.progress() as bar:
         task = bar.add_task("training", total=None)
-        figures = train(out, cases, seed, epochs, lambda done, total: bar.update(task, completed=done, total=total))
-    show.rows("Diagnoser", [figures], as_json=False)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        if data is None:
+            from vb_node.training.diagnoser import train_diagnoser as train
+
+            figures = train(out, cases, seed, epochs, tell)
+        else:
+            from vb_node.evaluation.learn import train_on_cases
+
+            figures = train_on_cases(data, out, seed, epochs, tell)
+    show.table("Diagnoser, on held-out cases", ["", ""], [(name, f"{value:.3g}") for name, value in figures.items()])
+    typer.echo(f"{out / 'bundle'}: install it with `vb-node weights import`")
 
 
 @train_app.command("localizer")

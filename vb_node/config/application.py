@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vb_node.config.section import Section, Url
+from vb_node.config.section import Name, Section, Url
 
 
 class VlmSettings(Section):
@@ -40,6 +40,7 @@ class VirtualBiopsySettings(Section):
 
     localizer: Literal["auto", "classical", "network", "vlm"] = "auto"
     vlm: VlmSettings | None = None
+    diagnoser: Name | None = None
     contrast_when: str = ""
     must_have_contrast: bool = True
     probability_bands: bool = True

@@ -28,24 +28,29 @@ class _Piece:
 
 
 def load_series(paths: Iterable[Path], min_slices: int = MIN_SLICES) -> tuple[Series, Volume]:
-    """Order the files of one series and read them.
+    """Order the files of one series and read them; raise ``Unfit`` as ``arrange_files``, or for pixels."""
+    series = arrange_files(paths, min_slices)
+    return series, read_volume(series)
+
+
+def arrange_files(paths: Iterable[Path], min_slices: int = MIN_SLICES) -> Series:
+    """Order the files of one series by their headers.
 
     Where planes look in different directions, the declared localizers are left out and the rest is tried again.
 
     Raises
     ------
     Unfit
-        The files do not make one volume, or a pixel cannot be read.
+        The files do not make one volume.
     """
     instances = read_instances(paths)
     try:
-        series = arrange_instances(instances, min_slices)
+        return arrange_instances(instances, min_slices)
     except MixedOrientations:
         kept = without_localizers(instances)
         if len(kept) == len(instances):
             raise
-        series = arrange_instances(kept, min_slices)
-    return series, read_volume(series)
+        return arrange_instances(kept, min_slices)
 
 
 def read_volume(series: Series) -> Volume:

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vb_node.models.mca import MaskedChannelAttention, TumorPool
+from vb_node.models.pins import DIAGNOSER
 from vb_node.types import Floats, Prior, StandardVolume
 
 NETWORK_SHAPE = (80, 96, 80)
 NETWORK_MM = 2.0
-WEIGHTS = "diagnoser.safetensors"
+WEIGHTS = DIAGNOSER
 
 Fusion = Literal["mca", "gap"]
 

@@ -1,30 +1,40 @@
-"""Which weights may be opened: ``pretrained/pins.json``. No torch here, so that a job can be planned without it."""
+"""Which weights may be opened: those of ``pretrained/pins.json``, and those that a site imported.
+
+No torch here, so that a job can be planned without it.
+"""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+
+from vb_node.errors import ConfigError
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 PINS = "pins.json"
+DIAGNOSER = "diagnoser.safetensors"
 LOCALIZER = "localizer.safetensors"
+# What a site imported, in its data folder.
+SITE = "weights"
+# A bundle of a site's own: weights, and their pin beside them.
+MODELS, MODEL = "models", "model.safetensors"
 
 
 @dataclass(frozen=True)
 class Pin:
     """What is known of one weights file: its digest, and how it came to be.
 
-    ``command`` and ``seed`` make it again; ``figures`` are what was measured on held-out cases.
+    ``command`` and ``seed`` make it again; ``figures`` are what was measured on held-out cases;
+    ``is_synthetic`` says that it has never seen a patient.
     """
 
     sha256: str
     command: str
     seed: int
     figures: Mapping[str, float]
+    is_synthetic: bool = True
 
 
-@cache
 def read_pins(folder: Path = PRETRAINED) -> Mapping[str, Pin]:
     """Read which files may be opened."""
     return {name: Pin(**pin) for name, pin in json.loads((folder / PINS).read_text("utf-8")).items()}
@@ -33,3 +43,22 @@ def read_pins(folder: Path = PRETRAINED) -> Mapping[str, Pin]:
 def digests(folder: Path = PRETRAINED) -> dict[str, str]:
     """Give the SHA-256 of each pinned file by name."""
     return {name: pin.sha256 for name, pin in read_pins(folder).items()}
+
+
+def site_folder(data: Path, name: str) -> Path:
+    """Give where weights of this name lie, if they were imported."""
+    return data / SITE / name
+
+
+def site_names(data: Path) -> list[str]:
+    """Name the weights that were imported."""
+    return sorted(path.parent.parent.name for path in (data / SITE).glob(f"[!.]*/{MODELS}/{PINS}"))
+
+
+def read_site_pin(folder: Path) -> Pin:
+    """Read what is known of imported weights; raise ``ConfigError`` where there are none."""
+    try:
+        return read_pins(folder / MODELS)[MODEL]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        what = "no such weights here: see `vb-node weights list`, or import them with `vb-node weights import`"
+        raise ConfigError(f"weights {folder.name}: {what}") from error

@@ -46,6 +46,11 @@ def open_weights(name: str, folder: Path = PRETRAINED) -> Weights:
     digest = sha256(data).hexdigest()
     if digest != pin.sha256:
         raise ConfigError(f"weights {name}: expected sha256 {pin.sha256[:12]}, found {digest[:12]}; install them again")
+    return parse_weights(name, data, digest)
+
+
+def parse_weights(name: str, data: bytes, digest: str) -> Weights:
+    """Parse a file whose digest is known; raise ``ConfigError`` for values that are no numbers."""
     tensors = load(data)
     _refuse_non_numbers(name, tensors)
     return Weights(tensors, _metadata(data), digest)
@@ -82,4 +87,3 @@ def write_pin(path: Path, pin: Pin) -> None:
     pins = json.loads(book.read_text("utf-8")) if book.exists() else {}
     pins[path.name] = asdict(pin)
     book.write_text(json.dumps(pins, indent=2, sort_keys=True) + "\n", "utf-8")
-    read_pins.cache_clear()

@@ -161,6 +161,8 @@ MESSAGES: Final = {
     "configuration applied": Kind(a5.SECURITY_ALERT, "E", _alert, a5.SECURITY_CONFIGURATION),
     "configuration refused": Kind(a5.SECURITY_ALERT, "E", _alert, a5.SECURITY_CONFIGURATION),
     "configuration taken back": Kind(a5.SECURITY_ALERT, "E", _alert, a5.SECURITY_CONFIGURATION),
+    "weights imported": Kind(a5.SECURITY_ALERT, "E", _alert, a5.SECURITY_CONFIGURATION),
+    "weights removed": Kind(a5.SECURITY_ALERT, "E", _alert, a5.SECURITY_CONFIGURATION),
     "computation not confined": Kind(a5.SECURITY_ALERT, "E", _alert, a5.SECURITY_CONFIGURATION),
     "job scheduled": Kind(a5.SECURITY_ALERT, "E", _alert, a5.RESTRICTED_FUNCTION, by_hand=True),
     "job canceled": Kind(a5.SECURITY_ALERT, "E", _alert, a5.RESTRICTED_FUNCTION, by_hand=True),

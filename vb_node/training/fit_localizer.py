@@ -18,7 +18,7 @@ from vb_node.models.lesion_network import NETWORK_MM, PATCH, WEIGHTS, build
 from vb_node.models.pins import Pin
 from vb_node.models.weights import write_pin, write_weights
 from vb_node.training.crop import WITH_LESION, Crop, make_crop
-from vb_node.training.fit import SEEDS_PER_TRAINING
+from vb_node.training.diagnoser import SEEDS_PER_TRAINING
 from vb_node.training.healthy_head import HealthyHead, make_heads, split
 from vb_node.training.phantom import Progress
 

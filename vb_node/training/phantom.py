@@ -20,6 +20,7 @@ from vb_node.training.vessels import paint_vessels
 from vb_node.types import Floats, Grid, Labels, Mask, Matrix, Volume
 
 Progress = Callable[[int, int], None]
+LESION = "lesion.nii.gz"
 Lay = Callable[[Acquisition, Pose, str, Generator], Grid]
 
 
@@ -87,7 +88,7 @@ def class_of(index: int) -> str:
 
 
 def generate(out: Path, cases: int, seed: int, kind: Literal["dicom", "nifti"], progress: Progress) -> list[Path]:
-    """Write ``cases`` phantoms into ``out``, one folder each, as DICOM studies or as NIfTI with the lesion beside.
+    """Write ``cases`` phantoms into ``out``, one folder each, as DICOM studies or as NIfTI, with the lesion beside.
 
     Returns
     -------
@@ -99,19 +100,17 @@ def generate(out: Path, cases: int, seed: int, kind: Literal["dicom", "nifti"], 
         case = make_case(seed + index, class_of(index))
         folder = out / f"phantom-{case.seed:06d}-{str(case.tumour_class).lower()}"
         folder.mkdir(parents=True, exist_ok=True)
-        write_nifti(case, folder) if kind == "nifti" else write_study(case, folder)
+        write_study(case, folder) if kind == "dicom" else _write_nifti(folder / "t1ce.nii.gz", case.volume.voxels, case)
+        _write_nifti(folder / LESION, case.labels, case)
         folders.append(folder)
         progress(index + 1, cases)
     return folders
 
 
-def write_nifti(case: PhantomCase, folder: Path) -> None:
-    """Write ``t1ce.nii.gz`` and ``lesion.nii.gz`` with RAS affines."""
-    ras_from_lps = np.diag([-1.0, -1, 1, 1])
-    for name, voxels in (("t1ce", case.volume.voxels), ("lesion", case.labels)):
-        affine = ras_from_lps @ case.volume.grid.affine_lps @ _KJI_FROM_IJK
-        image = nib.Nifti1Image(voxels.transpose(2, 1, 0), affine)
-        nib.save(image, folder / f"{name}.nii.gz")
+def _write_nifti(path: Path, voxels: Floats | Labels, case: PhantomCase) -> None:
+    """Write voxels of a case with its RAS affine."""
+    affine = np.diag([-1.0, -1, 1, 1]) @ case.volume.grid.affine_lps @ _KJI_FROM_IJK
+    nib.save(nib.Nifti1Image(voxels.transpose(2, 1, 0), affine), path)
 
 
 _KJI_FROM_IJK = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float64)

@@ -4,12 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
+from vb_node.models.bundle import INFERENCE, read_bundle
 from vb_node.models.diagnoser import WEIGHTS
+from vb_node.models.pins import read_pins
 from vb_node.models.weights import open_weights
+from vb_node.training.calibrate import Conformal, fit_temperature
 from vb_node.training.dataset import Sample
-from vb_node.training.fit import fit, fit_temperature, train_diagnoser
+from vb_node.training.diagnoser import BUNDLE, Lesson, learn, train_diagnoser
+from vb_node.training.fit import fit
 
 
 def bright_or_dark(count: int) -> list[Sample]:
@@ -45,6 +50,52 @@ def test_a_network_with_attention_learns_what_the_mask_shows() -> None:
     assert 0.5 <= fit_temperature(network, samples, 1) <= 5
 
 
+class Stopped(Exception):
+    """Somebody pressed Ctrl-C."""
+
+
+def stop_after_one(done: int, total: int) -> None:
+    if done == 1:
+        raise Stopped
+
+
+def test_a_training_that_was_stopped_goes_on_to_the_same_network(tmp_path: Path) -> None:
+    samples = bright_or_dark(4)
+    whole = fit(samples, 9, 3, "mca", lambda done, total: None)
+    heard: list[int] = []
+
+    with pytest.raises(Stopped):
+        fit(samples, 9, 3, "mca", stop_after_one, tmp_path)
+    resumed = fit(samples, 9, 3, "mca", lambda done, total: heard.append(done), tmp_path)
+
+    assert heard == [2, 3, 3]
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
+    )
+
+
+def test_another_training_does_not_go_on_from_what_was_kept(tmp_path: Path) -> None:
+    samples = bright_or_dark(4)
+    heard: list[int] = []
+    fit(samples, 9, 1, "mca", lambda done, total: None, tmp_path)
+
+    fit(samples[:3], 9, 1, "mca", lambda done, total: heard.append(done), tmp_path)
+
+    assert heard == [1, 1]
+
+
+def test_a_conformal_set_holds_the_true_class_as_often_as_it_says() -> None:
+    generator = torch.Generator().manual_seed(4)
+    probability = torch.softmax(2 * torch.randn(4000, 4, generator=generator), dim=1)
+    target = torch.multinomial(probability, 1, generator=generator)[:, 0]
+
+    conformal = Conformal.of(probability[:2000], target[:2000])
+
+    own = probability[2000:].gather(1, target[2000:, None])
+    assert float((own >= conformal.least_probability).float().mean()) == pytest.approx(0.9, abs=0.02)
+    assert Conformal.of(probability[:8], target[:8]).least_probability == 0
+
+
 @pytest.mark.timeout(300)
 def test_the_training_command_writes_weights_that_the_diagnosis_opens(tmp_path: Path) -> None:
     heard: list[tuple[int, int]] = []
@@ -57,3 +108,18 @@ def test_the_training_command_writes_weights_that_the_diagnosis_opens(tmp_path: 
     assert weights.metadata["command"] == "vb-node train diagnoser --cases 10 --seed 3 --epochs 1"
     assert figures["held_out_cases"] == 2
     assert diagnoser.classes == ("Glioma", "PCNSL", "Germinoma", "Rare")
+
+
+def test_what_was_learned_from_cases_is_a_bundle_that_monai_builds_and_we_read_as_data(tmp_path: Path) -> None:
+    samples = bright_or_dark(6)
+    lesson = Lesson(samples[2:], samples[:2], ("Glioma", "Rare"), "a few cases", "ab" * 32, "vb-node train", 3, 1)
+
+    learn(lesson, tmp_path, lambda done, total: None)
+
+    weights, bundle = open_weights(WEIGHTS, tmp_path), tmp_path / BUNDLE
+    own = {name[8:]: tensor for name, tensor in weights.tensors.items() if name.startswith("network.")}
+    built = ConfigParser(ConfigParser.load_config_file(bundle / INFERENCE)).get_parsed_content("network_def")
+    built.load_state_dict(own)
+    assert read_bundle(bundle).sha256 == weights.sha256
+    assert weights.metadata["conformal"] == {"coverage": 0.9, "least_probability": 0.0, "cases": 2}
+    assert not read_pins(tmp_path)[WEIGHTS].is_synthetic

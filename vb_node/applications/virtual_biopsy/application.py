@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydicom import Dataset
 
 from vb_node import __version__
-from vb_node.applications.virtual_biopsy.choice import files, identify
+from vb_node.applications.virtual_biopsy.choice import files, identify, identify_diagnoser
 from vb_node.config import Settings, VirtualBiopsySettings
 from vb_node.dicom.read import read_header
 from vb_node.dicom.volume import load_series
@@ -37,16 +37,17 @@ class VirtualBiopsy:
     version = __version__
 
     def __init__(self) -> None:
-        self._diagnosers: dict[str, Any] = {}
+        self._diagnosers: dict[tuple[str, ...], Any] = {}
         self._localizer: Any = None
 
     def plan(self, settings: Settings) -> dict[str, Any]:
         """Give the settings of ``[virtual_biopsy]`` and the digests of weights and prompts; raise ``ConfigError``."""
-        return _plan(settings.virtual_biopsy)
+        return _plan(settings.virtual_biopsy, _bundle(settings))
 
     def reads(self, settings: Settings) -> tuple[Path, ...]:
-        """Name what a run reads beside its case: the files of a model of the site's."""
-        return files(settings.virtual_biopsy)
+        """Name what a run reads beside its case: the files of a model and the weights of the site's."""
+        bundle = _bundle(settings)
+        return (*files(settings.virtual_biopsy), *([] if bundle is None else [bundle]))
 
     def select(self, study: Sequence[Candidate], plan: Mapping[str, Any]) -> list[Choice]:
         """Take the T1 contrast-enhanced brain series of a study, if it has one."""
@@ -68,7 +69,7 @@ class VirtualBiopsy:
         with clock.step("localise", 0.5):
             prior, said = self._localise(standard, settings, case)
         with clock.step("diagnose", 0.8):
-            diagnosis = self._diagnose(standard, prior, case.device)
+            diagnosis = self._diagnose(standard, prior, case)
         with clock.step("report", 0.9):
             report = self._report(case, series, volume, standard, prior, diagnosis)
         summary = _summary(standard, prior, diagnosis, report) | said | {"seconds": clock.seconds}
@@ -101,14 +102,15 @@ class VirtualBiopsy:
         found: tuple[Prior, dict[str, Any]] = self._localizer.localise(standard, settings, case.device, progress)
         return found
 
-    def _diagnose(self, standard: StandardVolume, prior: Prior, device: str) -> Diagnosis:
+    def _diagnose(self, standard: StandardVolume, prior: Prior, case: Case) -> Diagnosis:
         from vb_node.applications.virtual_biopsy.diagnose import Diagnoser  # late: torch
         from vb_node.models.device import choose  # late: torch
 
-        device = choose(device)
-        if device not in self._diagnosers:
-            self._diagnosers[device] = Diagnoser.load(device)
-        diagnosis: Diagnosis = self._diagnosers[device].diagnose(standard, prior)
+        device, folder = choose(case.device), _folder(case.plan)
+        key = device, str(folder), str(case.plan["weights"])
+        if key not in self._diagnosers:
+            self._diagnosers[key] = Diagnoser.load(device, folder)
+        diagnosis: Diagnosis = self._diagnosers[key].diagnose(standard, prior)
         return diagnosis
 
     def _report(
@@ -130,13 +132,22 @@ def _within(progress: Callable[[str, float], None], share: float) -> None:
     progress("localise", 0.5 + 0.3 * share)
 
 
-def _plan(settings: VirtualBiopsySettings) -> dict[str, Any]:
+def _plan(settings: VirtualBiopsySettings, bundle: Path | None) -> dict[str, Any]:
     rule.parse(settings.contrast_when)
-    localizer = identify(settings)
-    # the localizer names its own where it uses them
-    others = {name: digest for name, digest in pins.digests().items() if name != pins.LOCALIZER}
-    weights = others | localizer["weights"]
-    return settings.model_dump(mode="json") | localizer | {"weights": weights}
+    localizer, diagnoser = identify(settings), identify_diagnoser(settings, bundle)
+    weights = diagnoser["weights"] | localizer["weights"]
+    return settings.model_dump(mode="json") | diagnoser | localizer | {"weights": weights}
+
+
+def _bundle(settings: Settings) -> Path | None:
+    """Give where the site's weights lie, if some are named."""
+    name = settings.virtual_biopsy.diagnoser
+    return None if name is None else pins.site_folder(settings.data, name)
+
+
+def _folder(plan: Mapping[str, Any]) -> Path | None:
+    """Give where a plan says that the diagnoser's weights lie; None for those that are shipped."""
+    return Path(plan["diagnoser_folder"]) if "diagnoser_folder" in plan else None
 
 
 def _settings(plan: Mapping[str, Any]) -> VirtualBiopsySettings:
@@ -144,7 +155,7 @@ def _settings(plan: Mapping[str, Any]) -> VirtualBiopsySettings:
     known = {name: value for name, value in plan.items() if name in VirtualBiopsySettings.model_fields}
     try:
         settings = VirtualBiopsySettings(**known)
-        is_as_planned = _plan(settings) == plan
+        is_as_planned = _plan(settings, _folder(plan)) == plan
     except ValidationError:
         is_as_planned = False
     if not is_as_planned:

@@ -9,7 +9,7 @@ from typing import Any
 from vb_node.applications.virtual_biopsy.vlm import wording
 from vb_node.config import VirtualBiopsySettings, VlmSettings
 from vb_node.models.model_folder import digest, examine
-from vb_node.models.pins import LOCALIZER, digests
+from vb_node.models.pins import DIAGNOSER, LOCALIZER, digests, read_site_pin
 
 # Where things lie in a hospital is no part of a report.
 _PLACES = frozenset({"model", "url", "api_key_file", "ca_file"})
@@ -45,6 +45,24 @@ def identify(settings: VirtualBiopsySettings) -> dict[str, Any]:
     return {"localizer": localizer, "vlm": told, "weights": weights, "prompts": wording.digests()}
 
 
+def identify_diagnoser(settings: VirtualBiopsySettings, folder: Path | None) -> dict[str, Any]:
+    """Give the diagnoser's weights by digest; of a site's own also where they lie, and whether they saw patients.
+
+    Raises
+    ------
+    ConfigError
+        The configured weights were not imported.
+    """
+    if settings.diagnoser is None or folder is None:
+        return {"weights": {DIAGNOSER: digests()[DIAGNOSER]}}
+    pin = read_site_pin(folder)
+    return {
+        "weights": {settings.diagnoser: pin.sha256},
+        "diagnoser_folder": str(folder),
+        "is_trained_on_synthetic_data": pin.is_synthetic,
+    }
+
+
 def files(settings: VirtualBiopsySettings) -> tuple[Path, ...]:
     """Name the files and folders that the detector reads, links followed: caches keep the files elsewhere."""
     if choose(settings) != "vlm" or settings.vlm is None:
@@ -56,6 +74,7 @@ def files(settings: VirtualBiopsySettings) -> tuple[Path, ...]:
 
 def without_places(plan: dict[str, Any]) -> dict[str, Any]:
     """Leave paths and addresses out of a plan."""
+    plan = {name: value for name, value in plan.items() if name != "diagnoser_folder"}
     if not plan.get("vlm"):
         return plan
     return plan | {"vlm": {name: value for name, value in plan["vlm"].items() if name not in _PLACES}}

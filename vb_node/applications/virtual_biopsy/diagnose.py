@@ -4,13 +4,15 @@ The shipped weights have seen generated phantoms only. A patient's brain is unli
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from vb_node.models.diagnoser import WEIGHTS, DiagnoserNetwork, network_input
+from vb_node.models.diagnoser import NETWORK_SHAPE, WEIGHTS, DiagnoserNetwork, network_input
 from vb_node.models.novelty import NoveltyGuard
+from vb_node.models.pins import MODEL, MODELS
 from vb_node.models.weights import Weights, open_weights
 from vb_node.types import Diagnosis, Prior, StandardVolume
 
@@ -30,15 +32,16 @@ class Diagnoser:
     device: str
 
     @classmethod
-    def load(cls, device: str = "cpu") -> Self:
-        """Open the pinned weights.
+    def load(cls, device: str = "cpu", folder: Path | None = None) -> Self:
+        """Open the pinned weights that are shipped, or those of an imported bundle.
 
         Raises
         ------
         ConfigError
             The weights are not the pinned ones.
         """
-        return cls.of(open_weights(WEIGHTS), device)
+        opened = open_weights(WEIGHTS) if folder is None else open_weights(MODEL, folder / MODELS)
+        return cls.of(opened, device)
 
     @classmethod
     def of(cls, weights: Weights, device: str = "cpu") -> Self:
@@ -50,6 +53,15 @@ class Diagnoser:
         return cls(
             network.eval().to(device), NoveltyGuard.of(weights.tensors), classes, temperature, weights.sha256, device
         )
+
+    def rehearse(self) -> None:
+        """Run once on an empty head; raise ``ValueError`` where what comes out cannot be read."""
+        image = torch.zeros(1, 1, *NETWORK_SHAPE)
+        with torch.inference_mode():
+            logits, fused = (out.cpu() for out in self.network(image.to(self.device), image.to(self.device)))
+            novelty = self.guard.novelty(image, fused)
+        if logits.shape != (1, len(self.classes)) or novelty.shape != (1,) or not 0.01 <= self.temperature <= 100:
+            raise ValueError("one logit a class, one novelty and a temperature expected")
 
     def diagnose(self, standard: StandardVolume, prior: Prior) -> Diagnosis:
         """Give the probabilities of all classes when something was localised."""

@@ -154,6 +154,7 @@ def _provenance(case: Case, header: Dataset) -> Provenance:
         algorithm_version=__version__,
         weights=tuple(sorted(case.plan["weights"].items())),
         parameters=json.dumps(settings, sort_keys=True),
+        is_trained_on_synthetic_data=case.plan.get("is_trained_on_synthetic_data", True),
         predecessor=case.predecessor,
         series_number=str(header.get("SeriesNumber") or ""),
     )

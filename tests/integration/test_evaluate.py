@@ -1,0 +1,23 @@
+"""The evaluation commands on real files, through the real application."""
+
+import json
+from pathlib import Path
+
+from vb_node.config import Settings
+from vb_node.evaluation.pipeline import ANALYSED, SECONDS, evaluate_pipeline
+from vb_node.training.phantom import generate
+
+
+def test_a_phantom_goes_from_dicom_to_a_line_of_the_report(tmp_path: Path) -> None:
+    generate(tmp_path / "cases", 1, 12, "dicom", lambda done, total: None)
+
+    figures = evaluate_pipeline(tmp_path / "cases", tmp_path / "out", Settings(), 1, lambda done, total: None)
+
+    told = json.loads((tmp_path / "out" / "results.json").read_text())
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert figures[ANALYSED].value == 1
+    assert figures[SECONDS].value > 0
+    assert len(told["about"]["data sha256"]) == 64
+    assert "diagnoser.safetensors sha256:" in told["about"]["weights"]
+    assert "phantom-000012-glioma" in (tmp_path / "out" / "cases.csv").read_text()
+    assert "INVESTIGATIONAL" in page

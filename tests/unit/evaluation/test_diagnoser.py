@@ -1,0 +1,71 @@
+"""A cross-validation answers each case once, by a network that has not seen its patient; its report is whole."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vb_node.errors import ConfigError
+from vb_node.evaluation.diagnoser import ELSEWHERE, FAULTY, GAP, MCA, Protocol, answer_by, cross_validate
+from vb_node.evaluation.measure_diagnoser import reader_of, write_report
+from vb_node.evaluation.prepare import Prepared
+from vb_node.models.bundle import read_bundle
+from vb_node.training.dataset import Sample
+from vb_node.training.diagnoser import BUNDLE, Lesson, learn
+from vb_node.training.manifest import Entry
+
+CLASSES = ("Glioma", "PCNSL")
+
+
+def bright_or_dark(count: int) -> list[Prepared]:
+    generator = torch.Generator().manual_seed(5)
+    prepared = []
+    for index in range(count):
+        image = 0.2 * torch.randn(1, 80, 96, 80, generator=generator)
+        lesion = torch.zeros(1, 80, 96, 80)
+        lesion[:, 30:42, 30:42, 30:42] = 1
+        image[lesion > 0] += 3 if index % 2 else -3
+        entry = Entry(f"<b>{index}", f"SECRET{index}", CLASSES[index % 2], Path("x"), None)
+        prepared.append(Prepared(entry, Sample(image.half(), lesion.half(), index % 2)))
+    return prepared
+
+
+@pytest.mark.timeout(300)
+def test_each_case_is_answered_once_an_arm_and_the_report_is_whole_and_escaped(tmp_path: Path) -> None:
+    prepared = bright_or_dark(8)
+
+    arms = cross_validate(prepared, 2, Protocol(2, 3, 1), tmp_path / "kept", lambda done, total: None)
+    write_report(tmp_path, arms, CLASSES, {"data sha256": "<script>"}, 1)
+
+    assert list(arms) == [MCA, FAULTY, ELSEWHERE, GAP]
+    assert all(sorted(answers.case) == sorted(one.case.name for one in prepared) for answers in arms.values())
+    results = json.loads((tmp_path / "results.json").read_text())
+    page = (tmp_path / "report.html").read_text()
+    with (tmp_path / "cases.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert np.sum(results["figures"]["arms"][MCA]["confusion"]) == 8
+    assert len(rows) == 4 * 8
+    assert "INVESTIGATIONAL" in page
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert not any("SECRET" in (tmp_path / name).read_text() for name in ("results.json", "report.html", "cases.csv"))
+
+
+@pytest.mark.timeout(300)
+def test_finished_weights_answer_without_a_baseline(tmp_path: Path) -> None:
+    prepared = bright_or_dark(6)
+    samples = [one.sample for one in prepared]
+    learn(Lesson(samples[2:], samples[:2], CLASSES, "few", "ab" * 32, "x", 3, 1), tmp_path, lambda done, total: None)
+
+    arms = answer_by(reader_of(read_bundle(tmp_path / BUNDLE)), prepared, 1)
+
+    assert list(arms) == [MCA, FAULTY, ELSEWHERE]
+    assert arms[MCA].in_set.all()  # two cases are too few for a coverage of 90 %
+
+
+def test_more_folds_than_patients_of_a_class_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="5 patients of each"):
+        cross_validate(bright_or_dark(6), 2, Protocol(5, 1, 1), tmp_path, lambda done, total: None)

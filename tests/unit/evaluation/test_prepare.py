@@ -1,0 +1,35 @@
+"""Cases become what the network takes, with the class of their set and the mask where it lies."""
+
+from pathlib import Path
+
+import numpy as np
+
+from vb_node.evaluation.learn import classes_of
+from vb_node.evaluation.prepare import prepare_phantoms, prior_of
+from vb_node.types import Grid, StandardVolume
+
+
+def test_generated_cases_are_patients_of_their_own_and_kept(tmp_path: Path) -> None:
+    classes = classes_of({"PCNSL", "Glioma"})
+
+    first, second = prepare_phantoms(2, classes, 3, tmp_path, lambda done, total: None)
+
+    assert (first.case.tumour_class, second.case.tumour_class) == ("Glioma", "PCNSL")
+    assert (first.sample.target, second.sample.target) == (0, 1)
+    assert first.case.patient != second.case.patient
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_drawn_lesion_lies_where_it_was_drawn_on_the_grid_of_the_standardised_head() -> None:
+    source = Grid((20, 20, 20), np.diag([2.0, 2, 2, 1])[[2, 1, 0, 3]], "")
+    grid = Grid((40, 40, 40), np.eye(4)[[2, 1, 0, 3]], "")
+    voxels = np.zeros((40, 40, 40), dtype=np.float32)
+    standard = StandardVolume(voxels, grid, voxels == 0, np.eye(4))
+    labels = np.zeros((20, 20, 20), dtype=np.uint8)
+    labels[4:8, 10:14, 2:6] = 1
+
+    prior = prior_of(labels, source, standard)
+
+    centre = np.argwhere(prior.labels).mean(axis=0)
+    assert prior.state == "localised"
+    assert np.allclose(centre, [11, 23, 7], atol=0.6)

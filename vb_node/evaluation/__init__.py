@@ -1,0 +1,1 @@
+"""Learning from a site's own cases, and measuring on them: folds, figures with their intervals, reports."""

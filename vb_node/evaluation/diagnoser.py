@@ -1,0 +1,109 @@
+"""``vb-node evaluate diagnoser``: cross-validation by patient, or a test of finished weights, in several arms.
+
+Arms: the network with masked channel attention and its lesion masks as they are; with a localizer's faults drawn into
+them; with the mask of another case; and the same backbone that sees no mask.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vb_node.evaluation.figures import Answers
+from vb_node.evaluation.learn import divide
+from vb_node.evaluation.prepare import Prepared, patients
+from vb_node.evaluation.split import folds
+from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
+from vb_node.training.calibrate import Conformal, set_confidence, spoil
+from vb_node.training.dataset import Sample
+from vb_node.training.fit import Batch, fit, infer
+from vb_node.training.phantom import Progress
+
+MCA, FAULTY, ELSEWHERE, GAP = "MCA", "MCA, faulty mask", "MCA, mask of another case", "GAP only"
+FUSIONS: tuple[Fusion, ...] = ("mca", "gap")
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """A network as a diagnosis reads it."""
+
+    network: DiagnoserNetwork
+    temperature: float
+    conformal: Conformal
+
+    def answer(self, cases: Sequence[Prepared], samples: Sequence[Sample], fold: int) -> Answers:
+        """Read samples of these cases, which may have other masks than theirs."""
+        logits, _ = infer(self.network, Batch.of(samples))
+        raw, probability = (torch.softmax(logits / t, dim=1).double().numpy() for t in (1.0, self.temperature))
+        return Answers(
+            probability,
+            raw,
+            probability >= self.conformal.least_probability,
+            np.array([sample.target for sample in samples]),
+            np.array(patients(cases)),
+            np.full(len(cases), fold),
+            np.array([one.case.name for one in cases]),
+        )
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a cross-validation is run."""
+
+    folds: int
+    seed: int
+    epochs: int
+
+
+def cross_validate(
+    prepared: list[Prepared], classes: int, protocol: Protocol, keep: Path, progress: Progress
+) -> dict[str, Answers]:
+    """Train on each fold's rest and answer what it holds out; give the answers of each arm, pooled over folds."""
+    of_fold = []
+    targets = [one.sample.target for one in prepared]
+    for fold, (rest, held_out) in enumerate(folds(targets, patients(prepared), protocol.folds, protocol.seed)):
+        readers = {}
+        for number, fusion in enumerate(FUSIONS, start=len(FUSIONS) * fold):
+            tell = partial(_tell, progress, number, protocol)
+            readers[fusion] = _learn([prepared[index] for index in rest], classes, fusion, protocol, keep, tell)
+        of_fold.append(dict(_arms(readers, [prepared[index] for index in held_out], fold, protocol.seed)))
+    return {arm: Answers.joined([answers[arm] for answers in of_fold]) for arm in of_fold[0]}
+
+
+def _learn(
+    rest: list[Prepared], classes: int, fusion: Fusion, protocol: Protocol, keep: Path, progress: Progress
+) -> Reader:
+    """Train one network on most of a fold's rest and calibrate it on what remains."""
+    known, calibration = ([one.sample for one in part] for part in divide(rest, protocol.seed))
+    network = fit(known, protocol.seed, protocol.epochs, fusion, progress, keep, classes)
+    return Reader(network, *set_confidence(network, calibration, protocol.seed))
+
+
+def _tell(progress: Progress, before: int, protocol: Protocol, done: int, _total: int) -> None:
+    """Tell the epochs that were done, ``before`` whole trainings among them."""
+    progress(before * protocol.epochs + done, len(FUSIONS) * protocol.folds * protocol.epochs)
+
+
+def answer_by(reader: Reader, prepared: Sequence[Prepared], seed: int) -> dict[str, Answers]:
+    """Answer every case by finished weights; none of the cases may have been learned from."""
+    return dict(_arms({"mca": reader}, prepared, 0, seed))
+
+
+def _arms(
+    readers: Mapping[Fusion, Reader], tested: Sequence[Prepared], fold: int, seed: int
+) -> Iterator[tuple[str, Answers]]:
+    own = [one.sample for one in tested]
+    yield MCA, readers["mca"].answer(tested, own, fold)
+    yield FAULTY, readers["mca"].answer(tested, spoil(own, seed), fold)
+    yield ELSEWHERE, readers["mca"].answer(tested, _swapped(own), fold)
+    if "gap" in readers:
+        yield GAP, readers["gap"].answer(tested, own, fold)
+
+
+def _swapped(samples: Sequence[Sample]) -> list[Sample]:
+    """Give each case the mask of its neighbour."""
+    others = [*samples[1:], samples[0]]
+    return [Sample(one.image, other.lesion, one.target) for one, other in zip(samples, others, strict=True)]

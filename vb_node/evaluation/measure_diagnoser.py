@@ -1,0 +1,189 @@
+"""``vb-node evaluate diagnoser``, from the data set to the report."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
+from vb_node.errors import ConfigError
+from vb_node.evaluation.diagnoser import MCA, Protocol, Reader, answer_by, cross_validate
+from vb_node.evaluation.figures import Answers, Figure, confusion_of, measure, reliability, with_intervals
+from vb_node.evaluation.learn import PREPARED, classes_of
+from vb_node.evaluation.prepare import Prepared, prepare, prepare_phantoms
+from vb_node.evaluation.report import Curve, Report, Sheet, number, shown, write
+from vb_node.models.bundle import read_bundle
+from vb_node.models.weights import Weights
+from vb_node.training.calibrate import Conformal
+from vb_node.training.cases import read_data_set
+from vb_node.training.phantom import Progress
+from vb_node.training.tumour import CLASSES
+
+KEPT = "kept"
+NOTES = (
+    "Intervals are 95 % bootstrap intervals over patients; they know nothing of another scanner, another site or "
+    "another training seed.",
+    "Temperature and conformal threshold were set on held-out cases whose masks have a localizer's faults: look for "
+    "calibration at the arm with faulty masks.",
+)
+Measured = Mapping[str, Mapping[str, Figure]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where cases come from: a data set, or ``phantoms`` generated ones."""
+
+    data: Path | None
+    phantoms: int = 0
+
+    @property
+    def words(self) -> str:
+        """Give the option that names it."""
+        return f"--phantoms {self.phantoms}" if self.data is None else f"--data {self.data.name}"
+
+
+def evaluate_diagnoser(
+    source: Source, out: Path, protocol: Protocol, weights: Path | None, progress: Progress
+) -> dict[str, dict[str, Figure]]:
+    """Cross-validate, or test the weights of a bundle; write the report, give each arm's figures.
+
+    Raises
+    ------
+    ConfigError
+        The data set or the bundle is not as expected, or has too few patients of a class.
+    """
+    opened = None if weights is None else read_bundle(weights)
+    work = 0 if opened else 2 * protocol.folds * protocol.epochs
+    prepared, classes, about = _prepared(source, opened, out, protocol.seed, lambda n, of: progress(n, of + work))
+    if opened is None:
+        count = len(prepared)
+        arms = cross_validate(
+            prepared, len(classes), protocol, out / KEPT, lambda done, _: progress(count + done, count + work)
+        )
+    else:
+        arms = answer_by(reader_of(opened), prepared, protocol.seed)
+    return write_report(out, arms, classes, about | _about(opened, protocol, source), protocol.seed)
+
+
+def _prepared(
+    source: Source, opened: Weights | None, out: Path, seed: int, progress: Progress
+) -> tuple[list[Prepared], tuple[str, ...], dict[str, str]]:
+    """Give the cases, the classes they count in, and what is told of them."""
+    if source.data is None:
+        classes = _classes(CLASSES, opened)
+        prepared = prepare_phantoms(source.phantoms, classes, seed, out / PREPARED, progress)
+        return prepared, classes, {"data": f"{prepared[0].case.name} to {prepared[-1].case.name}, generated"}
+    found = read_data_set(source.data).with_tumour()
+    if opened is not None and opened.metadata.get("data_sha256") == found.sha256:
+        raise ConfigError("the weights were trained on this data set: test them on other cases, or leave out --weights")
+    classes = _classes(found.classes, opened)
+    prepared = prepare(found, classes, out / PREPARED, progress)
+    return prepared, classes, {"data": source.data.name, "data sha256": found.sha256}
+
+
+def _classes(occurring: Iterable[str], opened: Weights | None) -> tuple[str, ...]:
+    classes = classes_of(set(occurring))
+    if opened is None:
+        return classes
+    known = tuple(opened.metadata["classes"])
+    if unknown := set(classes) - set(known):
+        raise ConfigError(f"the weights know {', '.join(known)}; the data set has {', '.join(sorted(unknown))} too")
+    return known
+
+
+def reader_of(weights: Weights) -> Reader:
+    """Make finished weights read as a diagnosis reads them; raise ``ConfigError`` where they do not fit."""
+    try:
+        diagnoser, conformal = Diagnoser.of(weights), Conformal(**weights.metadata["conformal"])
+    except (LookupError, ValueError, TypeError, RuntimeError) as error:
+        what = "the bundle's weights do not fit the network of this version: train them again"
+        raise ConfigError(f"{what} ({type(error).__name__})") from error
+    return Reader(diagnoser.network, diagnoser.temperature, conformal)
+
+
+def _about(opened: Weights | None, protocol: Protocol, source: Source) -> dict[str, str]:
+    command, told = (
+        f"vb-node evaluate diagnoser {source.words} --seed {protocol.seed}",
+        {"seed": str(protocol.seed)},
+    )
+    if opened is not None:
+        return told | {"command": f"{command} --weights BUNDLE", "weights sha256": opened.sha256}
+    own = f" --folds {protocol.folds} --epochs {protocol.epochs}"
+    return told | {"command": command + own, "weights sha256": "none: each fold trains its own"}
+
+
+def write_report(
+    out: Path, arms: Mapping[str, Answers], classes: Sequence[str], about: Mapping[str, str], seed: int
+) -> dict[str, dict[str, Figure]]:
+    """Measure each arm and write what is left of an evaluation."""
+    measured = {arm: with_intervals(one, lambda some: measure(some, classes), seed) for arm, one in arms.items()}
+    main = arms[MCA]
+    sheets = [_figures_sheet(measured), _folds_sheet(arms, classes)]
+    sheets += [_confusion_sheet(arm, answers, classes) for arm, answers in arms.items()]
+    curves = [Curve(f"{arm}: reliability", reliability(one.probability, one.target)) for arm, one in arms.items()]
+    figures = {
+        arm: {
+            "measured": {name: asdict(figure) for name, figure in measured[arm].items()},
+            "confusion": confusion_of(answers, len(classes)).tolist(),
+            "reliability": reliability(answers.probability, answers.target),
+        }
+        for arm, answers in arms.items()
+    }
+    counted = f"{len(main.target)} cases of {len(set(main.patient.tolist()))} patients: " + ", ".join(
+        f"{int((main.target == index).sum())} {name}" for index, name in enumerate(classes)
+    )
+    cases = [row for arm, answers in arms.items() for row in _case_rows(arm, answers, classes)]
+    write(
+        out,
+        Report(
+            "Adaptive-Diagnoser, evaluated", dict(about), (counted, *NOTES), sheets, curves, cases, {"arms": figures}
+        ),
+    )
+    return measured
+
+
+def _figures_sheet(measured: Measured) -> Sheet:
+    names = next(iter(measured.values()))
+    rows = [[name, *(shown(figures[name]) for figures in measured.values())] for name in names]
+    return Sheet("Figures with 95 % intervals", ["", *measured], rows)
+
+
+def _folds_sheet(arms: Mapping[str, Answers], classes: Sequence[str]) -> Sheet:
+    """Tell the accuracy of each fold, mean and standard deviation."""
+    rows = []
+    for arm, answers in arms.items():
+        of_fold = [answers.take(np.flatnonzero(answers.fold == fold)) for fold in np.unique(answers.fold)]
+        right = np.array([measure(one, classes)["accuracy"] for one in of_fold])
+        spread = number(float(right.std(ddof=1))) if len(right) > 1 else "-"
+        rows.append([arm, ", ".join(number(float(one)) for one in right), number(float(right.mean())), spread])
+    return Sheet("Accuracy of each fold", ["", "folds", "mean", "standard deviation"], rows)
+
+
+def _confusion_sheet(arm: str, answers: Answers, classes: Sequence[str]) -> Sheet:
+    rows = confusion_of(answers, len(classes))
+    lines = [[name, *(str(count) for count in row)] for name, row in zip(classes, rows.tolist(), strict=True)]
+    return Sheet(f"{arm}: class (row) and most probable class (column)", ["", *classes], lines)
+
+
+def _case_rows(arm: str, answers: Answers, classes: Sequence[str]) -> list[dict[str, object]]:
+    return [
+        {
+            "case": str(answers.case[index]),
+            "arm": arm,
+            "fold": int(answers.fold[index]),
+            "class": classes[int(answers.target[index])],
+            "most probable": classes[int(answers.probability[index].argmax())],
+            "conformal set": " ".join(
+                name for name, is_in in zip(classes, answers.in_set[index], strict=True) if is_in
+            ),
+            **{name: round(float(p), 4) for name, p in zip(classes, answers.probability[index], strict=True)},
+        }
+        for index in range(len(answers.target))
+    ]
+
+
+def rows_for_people(measured: Measured) -> list[list[str]]:
+    """Give the lines that the command prints: a figure a line, an arm a column."""
+    names = next(iter(measured.values()))
+    return [[name, *(number(figures[name].value) for figures in measured.values())] for name in names]

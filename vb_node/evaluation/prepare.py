@@ -1,0 +1,100 @@
+"""A site's cases as the network's inputs: standardised as a job would, their lesions from the mask or the localizer.
+
+What was prepared is kept under the digest of the case, so that a command that was stopped goes on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from vb_node import __version__
+from vb_node.applications.virtual_biopsy.localise import localise
+from vb_node.applications.virtual_biopsy.process import process
+from vb_node.errors import ConfigError, Unfit
+from vb_node.models.diagnoser import network_input
+from vb_node.pipeline.resample import mask_to_grid
+from vb_node.training.cases import DataCase, DataSet, read_case
+from vb_node.training.dataset import Sample, make_samples, read_sample
+from vb_node.training.diagnoser import SEEDS_PER_TRAINING
+from vb_node.training.manifest import Entry
+from vb_node.training.phantom import Progress
+from vb_node.training.tumour import CLASSES
+from vb_node.types import Grid, Labels, Prior, StandardVolume
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One case ready for the network; ``target`` counts in the classes of its set."""
+
+    case: Entry
+    sample: Sample
+
+
+def prepare(data: DataSet, classes: Sequence[str], keep: Path, progress: Progress) -> list[Prepared]:
+    """Prepare every case with a tumour, or read what ``keep`` already holds.
+
+    Raises
+    ------
+    ConfigError
+        A case cannot be analysed; each is named with its reason.
+    """
+    keep.mkdir(parents=True, exist_ok=True)
+    prepared, problems = [], []
+    for done, case in enumerate(data.cases, start=1):
+        try:
+            prepared.append(Prepared(case, _kept(case, classes, keep)))
+        except Unfit as error:
+            problems.append(f"  {case.name}: {error.reason}: {error}")
+        progress(done, len(data.cases))
+    if problems:
+        raise ConfigError("cases that cannot be analysed; leave them out:\n" + "\n".join(problems))
+    return prepared
+
+
+def prepare_phantoms(count: int, classes: Sequence[str], seed: int, keep: Path, progress: Progress) -> list[Prepared]:
+    """Generate phantoms acquired straight on the network's grid; no training with this seed has the same."""
+    first = seed * SEEDS_PER_TRAINING + SEEDS_PER_TRAINING // 2
+    samples = make_samples(keep, count, first, 2, progress)
+    names = tuple(CLASSES)
+    prepared = []
+    for seed_of_case, sample in enumerate(samples, start=first):
+        name = f"phantom {seed_of_case}"
+        entry = Entry(name, name, names[sample.target], keep, None)
+        target = classes.index(names[sample.target])
+        prepared.append(Prepared(entry, Sample(sample.image, sample.lesion, target)))
+    return prepared
+
+
+def _kept(case: DataCase, classes: Sequence[str], keep: Path) -> Sample:
+    name = sha256(f"{case.sha256} {case.lesion is not None} {__version__}".encode()).hexdigest()[:24]
+    path = keep / f"case-{name}.npz"
+    if not path.exists():
+        image, lesion = network_input(*standardised(case))
+        part = path.with_suffix(".part.npz")
+        np.savez_compressed(part, image=image[0].half().numpy(), lesion=lesion[0].half().numpy(), target=0)
+        part.replace(path)
+    sample = read_sample(path)
+    return Sample(sample.image, sample.lesion, classes.index(str(case.tumour_class)))
+
+
+def standardised(case: DataCase) -> tuple[StandardVolume, Prior]:
+    """Give what the diagnosis would see; without a mask what the classical localizer finds, which may be nothing."""
+    volume, labels = read_case(case)
+    standard = process(volume)
+    if labels is None:
+        return standard, localise(standard)
+    return standard, prior_of(labels, volume.grid, standard)
+
+
+def prior_of(labels: Labels, source: Grid, standard: StandardVolume) -> Prior:
+    """Give a drawn lesion as a faultless localizer would."""
+    carried = mask_to_grid(labels > 0, source, standard.grid).astype(np.uint8)
+    return Prior(carried.astype(np.float32), carried, (), 1.0, "localised")
+
+
+def patients(prepared: Sequence[Prepared]) -> list[str]:
+    """Give the patient of each case."""
+    return [one.case.patient for one in prepared]

@@ -1,0 +1,38 @@
+"""Which cases are learned from and which are held out: by patient, each class in its share."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+from vb_node.errors import ConfigError
+
+Indices = list[int]
+
+
+def folds(targets: Sequence[int], patients: Sequence[str], count: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
+    """Give (rest, held out) of each fold; no patient is in both, and each case is held out once.
+
+    Raises
+    ------
+    ConfigError
+        A class has fewer patients than there are folds.
+    """
+    fewest = _fewest(targets, patients)
+    if fewest < count:
+        raise ConfigError(f"two classes and {count} patients of each expected; a class has {fewest}, or is alone")
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    for rest, held_out in splitter.split(np.zeros(len(targets)), np.asarray(targets), np.asarray(patients)):
+        yield rest.tolist(), held_out.tolist()
+
+
+def hold_out(targets: Sequence[int], patients: Sequence[str], seed: int, parts: int = 5) -> tuple[Indices, Indices]:
+    """Give (rest, held out): one part of ``parts``, or of fewer where a class has fewer patients."""
+    return next(folds(targets, patients, max(2, min(parts, _fewest(targets, patients))), seed))
+
+
+def _fewest(targets: Sequence[int], patients: Sequence[str]) -> int:
+    """Count the patients of the smallest class; 0 where there is but one class."""
+    of_class = Counter(target for target, _ in set(zip(targets, patients, strict=True)))
+    return min(of_class.values()) if len(of_class) > 1 else 0

@@ -1,0 +1,99 @@
+"""What is set on held-out cases after the training: temperature, conformal threshold, and the novelty guard.
+
+Lesion masks are spoiled as a localiser would spoil them, the same way each time: a node never has the true mask.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vb_node.models.diagnoser import DiagnoserNetwork
+from vb_node.models.novelty import NoveltyGuard
+from vb_node.training.augment import spoil_lesion
+from vb_node.training.dataset import Sample
+from vb_node.training.fit import Batch, infer
+
+COVERAGE = 0.9
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """Every class of at least ``least_probability`` is in the set, which then holds the true one in ``coverage``.
+
+    Split conformal prediction (Vovk et al., 2005; Sadinle et al., JASA 2019): it holds for cases that are
+    exchangeable with the ``cases`` it was set on, on average over such sets.
+    """
+
+    coverage: float
+    least_probability: float
+    cases: int
+
+    @classmethod
+    def of(cls, probability: Tensor, target: Tensor, coverage: float = COVERAGE) -> "Conformal":
+        """Set the threshold by probabilities (n, classes) of held-out cases and their classes (n).
+
+        With too few cases for the coverage every class is in every set.
+        """
+        cases = len(target)
+        rank = math.ceil((cases + 1) * coverage)
+        if rank > cases:
+            return cls(coverage, 0.0, cases)
+        # the rank-th smallest of 1 - p is 1 - the rank-th largest of p
+        own = probability.gather(1, target[:, None])[:, 0].sort(descending=True).values
+        return cls(coverage, float(own[rank - 1]), cases)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """All that is set on held-out cases."""
+
+    temperature: float
+    conformal: Conformal
+    guard: NoveltyGuard
+
+    def told(self) -> dict[str, Any]:
+        """Give what the diagnosis reads from the weights' metadata."""
+        return {"temperature": self.temperature, "conformal": asdict(self.conformal)}
+
+
+def calibrate(network: DiagnoserNetwork, known: Sequence[Sample], held_out: Sequence[Sample], seed: int) -> Calibration:
+    """Set everything; ``known`` are the cases that the network learned from."""
+    temperature, conformal = set_confidence(network, held_out, seed)
+    return Calibration(temperature, conformal, fit_guard(network, known, held_out, seed))
+
+
+def set_confidence(network: DiagnoserNetwork, held_out: Sequence[Sample], seed: int) -> tuple[float, Conformal]:
+    """Set temperature and conformal threshold."""
+    temperature = fit_temperature(network, held_out, seed)
+    batch = Batch.of(spoil(held_out, seed))
+    probability = torch.softmax(infer(network, batch)[0] / temperature, dim=1)
+    return temperature, Conformal.of(probability, batch.target)
+
+
+def spoil(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """Give each lesion mask the faults of a localiser, the same ones each time."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    return [Sample(s.image, spoil_lesion(s.lesion.float(), generator).half(), s.target) for s in samples]
+
+
+def fit_temperature(network: DiagnoserNetwork, samples: Sequence[Sample], seed: int) -> float:
+    """Find the temperature of least cross-entropy on held-out samples, masks spoiled (Guo et al., ICML 2017)."""
+    batch = Batch.of(spoil(samples, seed))
+    logits, _ = infer(network, batch)
+    candidates = torch.linspace(0.5, 5, 91)
+    losses = torch.stack([functional.cross_entropy(logits / t, batch.target) for t in candidates])
+    return float(candidates[losses.argmin()])
+
+
+def fit_guard(
+    network: DiagnoserNetwork, known: Sequence[Sample], held_out: Sequence[Sample], seed: int
+) -> NoveltyGuard:
+    """Fit the novelty guard; lesion masks are spoiled as a localiser's would be."""
+    batches = [Batch.of(spoil(samples, seed)) for samples in (known, held_out)]
+    known_pair, held_out_pair = ((batch.image, infer(network, batch)[1]) for batch in batches)
+    return NoveltyGuard.fit(known_pair, held_out_pair)
