@@ -195,7 +195,7 @@ def test_another_body_is_refused_and_told(web: WebProcess, headers: dict[str, st
 
     assert web.post([instance()], headers).status_code == status
 
-    wait_until(lambda: len(web.events(event="instance refused")) == told + 1, 5, "the refusal is in the audit trail")
+    wait_until(lambda: len(web.events(event="instance refused")) > told, 5, "the refusal is in the audit trail")
     refused = web.events(event="instance refused")[-1]
     assert (refused.peer, refused.outcome, refused.details["host"]) == ("ROUTER", "refused", "127.0.0.1")
 

@@ -15,6 +15,7 @@ const SERIOUS = new Set(['serious', 'critical']);
 const request = JSON.parse(readFileSync(0, 'utf8'));
 const browser = await chromium.launch({ executablePath: request.chromium, args: ['--no-first-run', '--disable-quic', '--enable-unsafe-swiftshader'] });
 const answer = { pages: [], clicked: [], errors: [], foreign: [] };
+let session; // of the user with a password, who logs in once
 try {
   for (const visit of request.visits) answer.pages.push(await look(visit));
   for (const click of request.clicks ?? []) answer.clicked.push(await press(click));
@@ -24,7 +25,7 @@ try {
 process.stdout.write(JSON.stringify(answer));
 
 async function open({ scheme = 'light', width = 1280, script = true }) {
-  const context = await browser.newContext({ colorScheme: scheme, viewport: { width, height: 900 }, javaScriptEnabled: script });
+  const context = await browser.newContext({ colorScheme: scheme, viewport: { width, height: 900 }, javaScriptEnabled: script, storageState: session });
   context.on('console', message => message.type() === 'error' && answer.errors.push(message.text()));
   context.on('weberror', error => answer.errors.push(error.error().message));
   context.on('request', sent => /^https?:/.test(sent.url()) && !sent.url().startsWith(`${request.url}/`) && answer.foreign.push(sent.url()));
@@ -35,11 +36,12 @@ async function open({ scheme = 'light', width = 1280, script = true }) {
     await page.fill('input[name=sub]', request.subject);
     await Promise.all([page.waitForURL(`${request.url}/account`), page.click('button:has-text("Authorize")')]);
   }
-  if (request.name) {
+  if (request.name && !session) {
     await page.goto(`${request.url}/login`);
     await page.fill('input[name=name]', request.name);
     await page.fill('input[name=password]', request.password);
     await Promise.all([page.waitForURL(url => !url.pathname.startsWith('/login')), page.click('main button')]);
+    session = await context.storageState();
   }
   return page;
 }
