@@ -55,6 +55,15 @@ class Pen(Generic[Entry]):
             self._waiting.append((entry, done))
             self._changed.notify_all()
 
+    def leave(self, entry: Entry) -> None:
+        """Hand in one entry that may wait as long as the ledger fails; raise ``Dry`` where too many wait already."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) < MOST_WAITING or self._is_failing)
+            if len(self._waiting) >= MOST_WAITING or self._is_closed:
+                raise Dry("the ledger cannot be written, and too much waits for it")
+            self._waiting.append((entry, lambda: None))
+            self._changed.notify_all()
+
     def settle(self) -> None:
         """Wait until what was handed in is committed; return at once while the ledger fails."""
         with self._changed:

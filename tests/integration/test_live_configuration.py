@@ -10,6 +10,7 @@ from listener_process import instance
 from pdu import ASSOCIATE_AC, ASSOCIATE_RJ, Raw, store_rq
 from processes import TOML, Node, free_port, wait_until
 
+from storage import stations
 from vb_node.reconfigure import APPLIED, REFUSED, TAKEN_BACK
 
 WITHIN_S = 60.0
@@ -156,6 +157,8 @@ def test_a_second_node_is_not_started_over_the_same_data(node: Node) -> None:
     assert second.returncode == 2
     assert "runs with the data folder" in second.stderr
     assert node.answers()
+    with node.database.read() as session:
+        assert {one.name.partition(" ")[0] for one in stations.listing(session)} >= {"receive", "work", "deliver"}
 
 
 def test_without_a_node_the_file_alone_is_replaced(tmp_path: Path) -> None:

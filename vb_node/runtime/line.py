@@ -137,8 +137,9 @@ def take(
     spool, disk = spool_of(settings), retain.disk_of(settings)
     disk.mend()
     receiver = Receiver(database, spool, disk, name)
+    since = time.time()
     with database.write() as session:
-        stations.start(session, name, now=time.time())
+        stations.start(session, name, now=since)
         associations.interrupt(session, name, now=time.time())
     spool.prepare()
     spool.sweep()
@@ -151,7 +152,7 @@ def take(
             log.info("disk has space again, or the reserve is new", extra={"free_bytes": disk.free_bytes})
         try:
             with database.write() as session:
-                stations.beat(session, name, now=now)
+                stations.hear(session, name, since=since, now=now)
         except OperationalError:
             receiver.spend_reserve()
             raise

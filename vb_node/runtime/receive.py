@@ -175,9 +175,9 @@ class Receiver:
             audit.record(session, event, now=now, actor=STATION, outcome="refused", details=details, **keys)
 
         try:
-            self._pen.write(tell)
+            self._pen.leave(tell)  # it waits for space with the others
         except Dry:
-            log.exception("refusal not recorded")  # a full disk refuses instances and cannot say so in the ledger
+            log.exception("refusal not recorded")
 
     def recover(self) -> int:
         """Rebuild the rows of files that a crash left without one, and return how many.

@@ -94,9 +94,9 @@ def supervise(file: Path) -> int:
     """Run a node until SIGTERM or SIGINT; give the exit status, or raise ``ConfigError``."""
     values = config.read(file)
     settings = config.build(values, str(file))
-    check_ledger(settings)
     installed()
     with _alone(settings):
+        check_ledger(settings)
         return Supervisor(file, values, settings).run()
 
 
@@ -290,6 +290,7 @@ def _end(children: list[Child]) -> None:
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
     """Be the only node of a data folder; raise ``ConfigError``."""
+    settings.data.mkdir(parents=True, exist_ok=True)
     with _pid_file(settings).open("a+") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

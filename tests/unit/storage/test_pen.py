@@ -97,12 +97,14 @@ def test_a_ledger_that_cannot_be_written_takes_nothing_more_and_loses_nothing(da
 
     with pytest.raises(Dry, match="disk"):
         pen.write(_start("refused", []))
+    pen.leave(_start("left", []))
     with database.write() as session:
         session.execute(text("ALTER TABLE elsewhere RENAME TO stations"))
     while not _is_there(database, "waiting"):
         pen.settle()
     pen.close()
 
+    assert _is_there(database, "left")
     assert not _is_there(database, "refused")
 
 
