@@ -9,35 +9,14 @@ import httpx2
 import numpy as np
 import pytest
 from PIL import Image
-from processes import Node, free_port, is_ready, storescp, wait_until
+from processes import TOML, Node, free_port, is_ready, storescp, wait_until
 from walk import PASSWORD, Walk, prepare, send
 
 from vb_node.demo import PHANTOM_SEED
 from vb_node.dicom.key_image import ORANGE, panel
 from vb_node.training.phantom import PhantomCase, class_of, generate, make_case
 
-TOML = """\
-[node]
-ae_title = "VBNODE"
-[receive]
-port = {port}
-[[receive.peers]]
-ae_title = "SENDER"
-[assemble]
-quiet_s = 8
-[[routes]]
-name = "brains"
-destinations = ["pacs"]
-[[destinations]]
-name = "pacs"
-ae_title = "PACS"
-port = {pacs}
-[retention]
-stop_at = 1
-stop_free_gb = 0
-[web]
-port = {web}
-"""
+WEB = "\n[web]\nport = {port}\n"
 SHOWN = "Drag to move the cross"
 NEAR_PX = 16
 
@@ -53,7 +32,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     home = tmp_path_factory.mktemp("case")
     port, pacs_port, web_port = free_port(), free_port(), free_port()
     (home / "node").mkdir()
-    node = Node(home / "node", TOML.format(port=port, pacs=pacs_port, web=web_port), port)
+    node = Node(home / "node", TOML.format(port=port, pacs_port=pacs_port, quiet_s=8) + WEB.format(port=web_port), port)
     made = prepare(node, web_port, "case")
     (study,) = generate(home / "study", 1, PHANTOM_SEED, "dicom", lambda *_: None)
     files = sorted(path for path in study.rglob("*") if path.is_file())

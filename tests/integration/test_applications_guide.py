@@ -9,30 +9,10 @@ from pathlib import Path
 import pytest
 from factories import head, mr_series, write
 from places import ROOT
-from processes import Node, free_port, storescp, storescu, wait_until
+from processes import TOML, Node, free_port, storescp, storescu, wait_until
 from pydicom import dcmread
 
-TOML = """\
-[node]
-ae_title = "VBNODE"
-[receive]
-port = {port}
-[[receive.peers]]
-ae_title = "SENDER"
-[assemble]
-quiet_s = 1
-[[routes]]
-name = "projections"
-application = "projection"
-destinations = ["pacs"]
-[[destinations]]
-name = "pacs"
-ae_title = "PACS"
-port = {pacs_port}
-[retention]
-stop_at = 1
-stop_free_gb = 0
-"""
+ROUTE = 'name = "virtual-biopsy"'
 
 
 @pytest.fixture
@@ -66,7 +46,9 @@ def test_the_guides_application_works_by_hand(site: Path, tmp_path: Path) -> Non
 def test_the_guides_application_works_in_the_cell_of_a_node(site: Path, tmp_path: Path) -> None:
     (tmp_path / "node").mkdir()
     port, pacs_port = free_port(), free_port()
-    node = Node(tmp_path / "node", TOML.format(port=port, pacs_port=pacs_port), port)
+    toml = TOML.format(port=port, pacs_port=pacs_port, quiet_s=1)
+    toml = toml.replace(ROUTE, 'name = "projections"\napplication = "projection"')
+    node = Node(tmp_path / "node", toml, port)
     paths = write(mr_series(head((20, 32, 32))), tmp_path / "in")
 
     with storescp(tmp_path / "pacs", pacs_port) as received:

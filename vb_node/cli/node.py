@@ -67,7 +67,7 @@ def serve(
     log.start()
     if only is None:
         raise typer.Exit(supervisor.supervise(config))
-    if only == supervisor.WEB:
+    if only == node.WEB:
         from vb_node.web import station
 
         raise typer.Exit(node.run_station(only, settings, station.serve))

@@ -19,7 +19,8 @@ from vb_node.runtime import line, receive, supervised
 log = logging.getLogger(__name__)
 
 BEAT_S = 4.0
-TAKING = (receive.STATION, "web")  # these beat by themselves: while they are silent, no study counts as quiet
+WEB = "web"  # the station of the floor above
+TAKING = (receive.STATION, WEB)  # these listen, and beat by themselves: while they are silent, no study counts as quiet
 
 REMEDY = (
     "keep a copy of it, then put your last backup in its place, or move it away: at the next start the instances are "

@@ -34,13 +34,11 @@ from vb_node.dimse.listener import bind
 from vb_node.errors import ConfigError
 from vb_node.pipeline.application import installed
 from vb_node.runtime import line, receive, supervised
-from vb_node.runtime.node import check_ledger
+from vb_node.runtime.node import TAKING, WEB, check_ledger
 
 log = logging.getLogger(__name__)
 
 RESTART_S, STOP_S, START_S = 1.0, 15.0, 60.0
-WEB = "web"  # the station of the floor above
-LISTENING = (receive.STATION, WEB)
 WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
 
 Address = tuple[str, int]
@@ -147,8 +145,8 @@ class Supervisor:
                     return WRONG_CONFIGURATION
                 self._children[place] = self._start(child.name, child.number)
         for child in [one for one in self._leaving if one.process.poll() is not None]:
-            self._leaving.remove(child)
-            self._forget(child)
+            if self._forget(child):
+                self._leaving.remove(child)
         return None
 
     def _start(self, name: str, number: int) -> Child:
@@ -218,10 +216,10 @@ class Supervisor:
     def _replace(self, name: str, former: list[Child], count: int) -> None:
         """Start a station anew: where it listens beside the former, who go when their peers have left."""
         others = [child for child in self._children if child.name != name]
-        if name not in LISTENING:
+        if name not in TAKING:
             self._children = others
             _end(former)
-        first = 1 + (max((child.number for child in former), default=0) if name in LISTENING else 0)
+        first = 1 + (max((child.number for child in former), default=0) if name in TAKING else 0)
         new = [self._start(name, first + number) for number in range(count)]
         try:
             for child in new:
@@ -230,7 +228,7 @@ class Supervisor:
             _end(new)
             raise
         self._children = [*others, *new]
-        if name in LISTENING:
+        if name in TAKING:
             for child in former:
                 child.process.send_signal(supervised.LEAVE)
             for child in former:
@@ -239,14 +237,20 @@ class Supervisor:
 
     def _close_others(self) -> None:
         """Close the sockets on which nobody listens any more."""
-        wanted = {_address(name, self._settings) for name in LISTENING}
+        wanted = {_address(name, self._settings) for name in TAKING}
         for address in self._sockets.keys() - wanted:
             if address is not None:
                 self._sockets.pop(address).close()
 
-    def _forget(self, child: Child) -> None:
-        with closing(Database(self._settings.database_url)) as database, database.write() as session:
-            stations.forget(session, f"{child.name} {child.number}")
+    def _forget(self, child: Child) -> bool:
+        """Take a process that has left out of the ledger; say whether that could be written."""
+        try:
+            with closing(Database(self._settings.database_url)) as database, database.write() as session:
+                stations.forget(session, f"{child.name} {child.number}")
+        except OperationalError:
+            log.exception("not in the ledger", extra={"of": "station left"})
+            return False
+        return True
 
     def _tell(self, event: str, outcome: audit.Outcome = "success", **details: Any) -> None:
         """Write an event down; a ledger that cannot be written now stops nothing."""

@@ -4,6 +4,7 @@ The volume and the prior go there as NIfTI: places and values alone, no word of 
 """
 
 import gzip
+import threading
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class VolumePage:
 
     def __init__(self, house: House, paper: Paper) -> None:
         self._house, self._paper = house, paper
+        self._one = threading.Lock()  # a volume at a time: each may take half a gigabyte
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -50,8 +52,12 @@ class VolumePage:
         user = users.current(request)
         job, stack = self._open(request)
         self._house.tell_look(user, job)
-        volume = read_volume(stack.series)
-        return _nifti(volume.voxels, volume.grid, np.int16)
+        with self._one:
+            try:
+                volume = read_volume(stack.series)
+            except NodeError as error:
+                raise HTTPException(404, str(error)) from error
+            return _nifti(volume.voxels, volume.grid, np.int16)
 
     def prior(self, request: Request) -> Response:
         users.current(request)
