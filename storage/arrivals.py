@@ -1,10 +1,10 @@
 """The shelf ARRIVALS: instances that were answered Success, by series, until a series is whole."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from storage import audit
@@ -199,6 +199,12 @@ def studies_since(session: Session, since: float) -> Sequence[str]:
     last = func.max(Series.last_arrival_at)
     query = select(Series.study_instance_uid).group_by(Series.study_instance_uid).having(last >= since).order_by(last)
     return session.scalars(query).all()
+
+
+def kept(session: Session) -> Iterable[Row[str, str]]:
+    """Give UID and SHA-256 of every instance whose file is kept, a few at a time."""
+    query = select(Instance.sop_instance_uid, Instance.sha256).where(Instance.deleted_at.is_(None))
+    return session.connection().execution_options(yield_per=audit.BATCH).execute(query)
 
 
 def instances_of_series(session: Session, series_instance_uid: str) -> Sequence[Instance]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
-_PART = ".part"
+_FILE, _PART = ".dcm", ".part"
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
 _NUMBERS = count()
 
@@ -24,12 +24,17 @@ class Spool:
         self.root = root
 
     def path_of(self, sop_instance_uid: str, sha256: str) -> Path:
-        """Name the file of an instance: digests of its UID and content, in one of 16 folders.
+        """Give the place of an instance's file, in one of 16 folders.
 
         Two contents under one UID never share a file, so the second cannot touch the first.
         """
-        name = hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:32]
-        return self.root / name[:1] / f"{name}-{sha256[:32]}.dcm"
+        name = name_of(sop_instance_uid, sha256)
+        return self.root / name[:1] / name
+
+    def files(self) -> dict[str, str]:
+        """List the files there are, path by name; as strings, for they may be a million."""
+        found = (file for folder in self.root.glob("?") for file in os.scandir(folder))
+        return {file.name: file.path for file in found if file.name.endswith(_FILE)}
 
     def prepare(self) -> None:
         """Make the folders, durably, so that no instance waits for them.
@@ -38,7 +43,7 @@ class Spool:
         """
         for number in range(16):
             (self.root / f"{number:x}").mkdir(parents=True, exist_ok=True)
-        for old in list(self.root.glob("??/*.dcm")):
+        for old in list(self.root.glob(f"??/*{_FILE}")):
             old.rename(self.root / old.name[:1] / old.name)
         _sync_folder(self.root)
 
@@ -82,7 +87,12 @@ class Spool:
         return len(parts)
 
     def __iter__(self) -> Iterator[Path]:
-        return self.root.rglob("*.dcm")
+        return map(Path, self.files().values())
+
+
+def name_of(sop_instance_uid: str, sha256: str) -> str:
+    """Name the file of an instance: digests of its UID and content."""
+    return f"{hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:32]}-{sha256[:32]}{_FILE}"
 
 
 def write_durably(path: Path, *pieces: bytes) -> None:

@@ -19,6 +19,8 @@ from web_process import WebProcess
 from storage import audit, deliveries
 from storage.schema import Delivery, Event
 
+HTML = "text/html; charset=utf-8"
+
 
 class Site(WebProcess):
     """A web station over the ledger of a node that has done its work."""
@@ -294,3 +296,23 @@ def test_what_is_parked_for_a_destination_that_is_gone_has_no_button(site: Site)
 
     assert "pacs is not in the configuration" in page.text
     assert "<button>Send all" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "said"),
+    [
+        ("/audit", 403, "a user who may audit expected; viewer is viewer"),
+        ("/jobs/987654", 404, "there is no job 987654"),
+        ("/no/such/page", 404, "Not Found"),
+    ],
+)
+def test_a_person_is_told_no_on_a_page_from_which_one_goes_on(site: Site, path: str, code: int, said: str) -> None:
+    with site.browser("viewer") as browser:
+        page = browser.get(path, headers={"Accept": "text/html"})
+        text = browser.get(path, headers={"Accept": "*/*"})
+
+    assert (page.status_code, text.status_code) == (code, code)
+    assert (page.headers["content-type"], text.headers["content-type"]) == (HTML, "text/plain; charset=utf-8")
+    assert said in page.text
+    assert said in text.text
+    assert 'href="/jobs"' in page.text

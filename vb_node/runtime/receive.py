@@ -16,7 +16,6 @@ from struct import pack
 
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -25,8 +24,7 @@ from storage.arrivals import Arrived
 from storage.database import Database
 from storage.disk import Disk
 from storage.pen import Dry, Pen
-from storage.schema import Instance
-from storage.spool import Spool
+from storage.spool import Spool, name_of
 from vb_node.dicom.admission import MISSING_UID, Header, admit
 from vb_node.dicom.structure import CANNOT_PARSE, TRUNCATED
 from vb_node.dimse import implementation, status
@@ -185,12 +183,13 @@ class Receiver:
         A file that cannot be an arrival was never answered Success and does not stop the listener: half a file goes,
         any other is set aside. One that another process of the listener may just be writing is left alone.
         """
+        files = self.spool.files()  # before the ledger is read: what comes in between is known by then
         with self.database.read() as session:
-            kept = select(Instance.sop_instance_uid, Instance.sha256).where(Instance.deleted_at.is_(None))
-            known = {self.spool.path_of(*row) for row in session.execute(kept)}
+            for uid, sha256 in arrivals.kept(session) if files else ():
+                files.pop(name_of(uid, sha256), None)
             are_others = stations.others(session, STATION, self.name, since=time.time() - ALIVE_S)
         young = time.time() - YOUNG_S if are_others else math.inf
-        lost = (path for path in self.spool if path not in known)
+        lost = map(Path, files.values())
         rebuilt = 0
         while found := list(islice(lost, REBUILT_AT_ONCE)):
             rebuilt += self._rebuild([taken for path in found if (taken := self._read(path, young)) is not None])

@@ -116,7 +116,7 @@ def _paint_patches(side: Floats, level: Floats, radius_mm: float, rng: Generator
 
 def _paint_cyst_with_nodule(side: Floats, level: Floats, radius_mm: float, rng: Generator) -> None:
     _blend(side, _within(level, 1, _softness(radius_mm)), rng.uniform(-1, -0.6))
-    place = np.unravel_index(int(rng.choice(np.flatnonzero((level > 0.5) & (level < 0.9)))), level.shape)
+    place = np.unravel_index(int(np.abs(level - rng.uniform(0.5, 0.9)).argmin()), level.shape)  # on its wall
     k, j, i = level.shape
     nodule = _ball((k, j, i), tuple(float(p) for p in place), max(0.4 * radius_mm, 3), rng)  # type: ignore[arg-type]
     _blend(side, _within(nodule, 1, 0.4) * (level < 1.1), rng.uniform(0.2, 1.2))

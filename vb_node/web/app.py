@@ -1,6 +1,7 @@
 """The one application of the web station: what answers to which path, and how errors are told (RELIABILITY W-03)."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -11,15 +12,16 @@ from starlette.routing import BaseRoute
 
 from storage.database import Database
 from vb_node.config import Settings
-from vb_node.web import api
+from vb_node.web import api, users
+from vb_node.web.paper import Paper
 
 API_VERSION = "1"
 
 
-def build(database: Database, settings: Settings, routes: Sequence[BaseRoute]) -> FastAPI:
-    """Put the API and other routes together; they find ledger and settings in ``app.state``."""
+def build(database: Database, settings: Settings, paper: Paper, routes: Sequence[BaseRoute]) -> FastAPI:
+    """Put the API and other routes together; they find ledger, settings and paper in ``app.state``."""
     app = FastAPI(title="vb-node", version=API_VERSION, docs_url=None, redoc_url=None, routes=list(routes))
-    app.state.database, app.state.settings = database, settings
+    app.state.database, app.state.settings, app.state.paper = database, settings, paper
     app.include_router(api.router)
     app.add_exception_handler(HTTPException, _tell)
     app.add_exception_handler(RequestValidationError, _tell_wrong_words)
@@ -27,11 +29,18 @@ def build(database: Database, settings: Settings, routes: Sequence[BaseRoute]) -
     return app
 
 
-async def _tell(request: Request, error: Exception) -> Response:
-    """Tell a refusal: to a program of the API as JSON, to all others as text."""
+def _tell(request: Request, error: Exception) -> Response:
+    """Tell a refusal: to a program of the API as JSON, to a person as a page, to all others as text."""
     code, why, headers = (getattr(error, name) for name in ("status_code", "detail", "headers"))
     if request.url.path.startswith("/api/"):
         return JSONResponse({"error": why}, code, headers)
+    if code >= HTTPStatus.BAD_REQUEST and users.wants_page(request):
+        paper: Paper = request.app.state.paper
+        heading = HTTPStatus(code).phrase
+        page = paper.page(request, users.known(request), "refusal", "", heading=heading, why=why)
+        page.status_code = code
+        page.headers.update(headers or {})
+        return page
     return PlainTextResponse(why, code, headers)
 
 

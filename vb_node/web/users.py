@@ -63,6 +63,14 @@ def current(request: Request, action: Action = "see") -> User:
     return user
 
 
+def known(request: Request) -> User | None:
+    """Give the user of a request, None for a stranger."""
+    database: Database = request.app.state.database
+    with database.read() as session:
+        found = _find(session, request)
+    return None if found is None else User(found.name, found.role)
+
+
 def csrf_token(request: Request) -> str:
     """Give what each form of this session carries as ``csrf_token``, or ``X-CSRF-Token``; empty for a stranger."""
     secret = cookie_of(request)
