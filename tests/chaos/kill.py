@@ -50,6 +50,7 @@ def drain(victim: Victim, senders: list[Sender], retried: set[int]) -> float:
     begun = time.monotonic()
     for sender in senders:
         sender.enough.set()
+    print("left to do after the last kill:", dict(victim.left()))
     while time.monotonic() - begun < DRAIN_S:
         victim.retry_refused(retried)
         if not any(sender.is_alive() for sender in senders) and victim.is_at_rest():

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ PLUGIN, ROOT = Path(__file__).parent / "plugin", Path(__file__).parents[2]
 QUIET_S, LEASE_S = 1.5, 3.0
 PATIENCE_S, STEP_S, MIDDLE = 7.0, 0.1, (0.1, 0.7)
 SUPERVISOR_SHARE, START_S = 0.06, 60.0
+DONE = {f"delivery {state}" for state in ("sent", "committed", "parked")} | {
+    f"job {state}" for state in ("COMPLETED", "FAILED", "CANCELED")
+}
 TOML = """\
 [receive]
 port = {port}
@@ -168,13 +172,18 @@ class Victim:
                 jobs.retry(session, number, now=time.time(), user="chaos")
             retried.add(number)
 
-    def is_at_rest(self) -> bool:
-        """Say whether every series is closed, every job ended and every delivery made."""
+    def left(self) -> Counter[str]:
+        """Count what is left to do: series that are open, jobs and deliveries by state."""
         with self.database.read() as session:
             listed = jobs.listing(session, limit=100_000)
-            sent = [delivery.state for job in listed for delivery in jobs.deliveries_of(session, job.id)]
-            is_busy = arrivals.open_series(session) or any(job.state in ("SCHEDULED", "IN PROGRESS") for job in listed)
-        return not is_busy and all(state in ("sent", "committed", "parked") for state in sent)
+            sent = [f"delivery {one.state}" for job in listed for one in jobs.deliveries_of(session, job.id)]
+            arriving = ["series open" for _ in arrivals.open_series(session)]
+        states = [*sent, *(f"job {job.state}" for job in listed), *arriving]
+        return Counter(state for state in states if state not in DONE)
+
+    def is_at_rest(self) -> bool:
+        """Say whether every series is closed, every job ended and every delivery made."""
+        return not self.left()
 
 
 def _name(station: psutil.Process) -> str:

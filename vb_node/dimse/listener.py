@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from errno import EADDRINUSE
 from weakref import WeakKeyDictionary
 
 from vb_node.dimse.guard import TICK_S, Limits, Stop, prepare
@@ -19,7 +20,7 @@ from vb_node.errors import ConfigError
 log = logging.getLogger(__name__)
 
 BACKLOG = 128
-DRAIN_S = 10.0
+DRAIN_S, STEP_S = 10.0, 0.05
 
 Serve = Callable[[socket.socket, str], None]
 
@@ -105,16 +106,30 @@ class Listener:
         self._thread.join()
 
 
-def bind(address: tuple[str, int]) -> socket.socket:
-    """Open a listening socket, which several processes may share; raise ``ConfigError``."""
+def bind(address: tuple[str, int], within_s: float = 0.0) -> socket.socket:
+    """Open a listening socket, which several processes may share; raise ``ConfigError``.
+
+    Whoever listens there now may be a process that is just ending: it is given ``within_s``.
+    """
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            return _bind(address)
+        except OSError as error:
+            if error.errno != EADDRINUSE or time.monotonic() >= deadline:
+                raise ConfigError(
+                    f"cannot listen on {address[0]}:{address[1]} ({error.strerror}): choose a free port and address"
+                ) from error
+            time.sleep(STEP_S)
+
+
+def _bind(address: tuple[str, int]) -> socket.socket:
     listening = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(BACKLOG)
-    except OSError as error:
+    except OSError:
         listening.close()
-        raise ConfigError(
-            f"cannot listen on {address[0]}:{address[1]} ({error.strerror}): choose a free port and address"
-        ) from error
+        raise
     return listening

@@ -8,7 +8,6 @@ for the calling thread and what it starts, so they come before any library that 
 import ctypes
 import os
 import resource
-import signal
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -40,7 +39,6 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 GPUS = ("nvidia*", "dri", "kfd")
 CODE = {".py", ".so", ".pth", ".dist-info", ".egg-info"}
 
-_PR_SET_PDEATHSIG = 1
 _CLONE_THREAD = 0x10000  # clone(2)
 _OWN_ONLY = ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prlimit64")
 _SHUT = (
@@ -67,13 +65,6 @@ class Bounds:
     writable: Path
     memory_bytes: int
     has_network: bool
-
-
-def die_with(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent ends, however it does (prctl(2))."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        raise SystemExit(0)
 
 
 def confine(bounds: Bounds) -> list[str]:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vb_node.runtime.confine import Bounds, confine, die_with, packages
+from vb_node.runtime.confine import Bounds, confine, packages
+from vb_node.runtime.fate import die_with
 
 if TYPE_CHECKING:
     from vb_node.pipeline.application import Application

@@ -10,9 +10,9 @@ import subprocess
 import threading
 from collections.abc import Sequence
 
-from vb_node.runtime.confine import die_with
+from vb_node.runtime.fate import SUPERVISOR
 
-SUPERVISOR, NUMBER, LISTENING, READY = "VBNODE_SUPERVISOR", "VBNODE_NUMBER", "VBNODE_LISTENING", "VBNODE_READY"
+NUMBER, LISTENING, READY = "VBNODE_NUMBER", "VBNODE_LISTENING", "VBNODE_READY"
 LEAVE = signal.SIGUSR1
 
 leaving = threading.Event()  # set: take nobody new, say so, and end when the last one has left
@@ -42,10 +42,7 @@ def tell_left() -> None:
 
 
 def obey() -> threading.Event:
-    """End with the supervisor, and hear what it says: give the event that says stop."""
-    supervisor = os.environ.get(SUPERVISOR)
-    if supervisor is not None:
-        die_with(int(supervisor))
+    """Hear what the supervisor says: give the event that says stop."""
     stop = threading.Event()
     for told in (signal.SIGTERM, signal.SIGINT):
         set_at(told, stop)

@@ -39,6 +39,7 @@ from vb_node.runtime.node import TAKING, WEB, check_ledger
 log = logging.getLogger(__name__)
 
 RESTART_S, STOP_S, START_S = 1.0, 15.0, 60.0
+BIND_S = 5.0  # for stations of a supervisor that was killed a moment ago
 WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
 
 Address = tuple[str, int]
@@ -108,7 +109,7 @@ class Supervisor:
         self._leaving: list[Child] = []
         self._sockets: dict[Address, socket.socket] = {}
         self._janitor = threading.Event()
-        self._adopt(values, settings)
+        self._adopt(values, settings, BIND_S)
 
     def run(self) -> int:
         """Run every station in a process of its own until SIGTERM or SIGINT; give the exit status."""
@@ -160,12 +161,12 @@ class Supervisor:
             os.close(write)
         return Child(name, number, self._settings, process, os.fdopen(read, "rb"))
 
-    def _adopt(self, values: dict[str, Any], settings: Settings) -> None:
+    def _adopt(self, values: dict[str, Any], settings: Settings, within_s: float = 0.0) -> None:
         """Make a configuration the one in force: its sockets, the file that stations start with, the janitor."""
         for name in _counts(settings):
             address = _address(name, settings)
             if address is not None and address not in self._sockets:
-                self._sockets[address] = bind(address)
+                self._sockets[address] = bind(address, within_s)
         self._values, self._settings = values, settings
         running = settings.data / "running.json"
         running.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """A light application for the chaos rig: two copies of a series' first instance, or a refusal, by the job's key.
 
-Every other job takes long enough for a frozen worker to lose its lease to another one.
+Every fourth job takes long enough for a frozen worker to lose its lease to another one; two workers keep up with the
+senders.
 """
 
 import time
@@ -16,7 +17,7 @@ from vb_node.pipeline.application import Candidate, Case, Outcome
 from vb_node.pipeline.select import Choice
 
 SHORT_S, LONG_S, PIECES = 0.2, 3.0, 20
-REFUSED_OF, LONG_OF = 5, 2
+REFUSED_OF, LONG_OF = 5, 4
 
 
 class Copier:

@@ -1,0 +1,22 @@
+"""With whom a process ends, whatever ends that one. Nothing slow is imported here: it is settled before all else."""
+
+import ctypes
+import os
+import signal
+
+SUPERVISOR = "VBNODE_SUPERVISOR"  # of a station's environment: the process that started it
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_supervisor() -> None:
+    """End with the supervisor, if this is a station: while one was starting, its listening socket stayed behind."""
+    supervisor = os.environ.get(SUPERVISOR)
+    if supervisor is not None:
+        die_with(int(supervisor))
+
+
+def die_with(parent: int) -> None:
+    """Ask the kernel to kill this process when its parent ends, however it does (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise SystemExit(0)
