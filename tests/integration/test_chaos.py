@@ -8,6 +8,7 @@ import pytest
 from places import ROOT
 
 RIGS = ROOT / "tests" / "chaos"
+SOAK = "0.7"
 KILLS = "25" if os.environ.get("VB_NODE_LONG") else "2"
 
 
@@ -30,6 +31,16 @@ def test_whatever_is_killed_nothing_answered_is_lost_but_an_answer_before_the_fi
     assert all(f"I{number} " in told for number in range(1, 11))
     assert control.returncode == 1, control_told
     assert "I1 answered is kept FAILS" in control_told
+
+
+def test_a_busy_node_does_not_grow_and_one_that_leaks_is_found() -> None:
+    soak, control = _begin("soak.py", "--minutes", SOAK), _begin("soak.py", "--minutes", SOAK, "--control", "leak")
+
+    told, control_told = _end(soak), _end(control)
+
+    assert soak.returncode == 0, told
+    assert control.returncode == 1, control_told
+    assert control_told.count("GROWS") == 1
 
 
 @pytest.mark.parametrize(("kind", "cases"), [("datasets", "2000"), ("associations", "200")])

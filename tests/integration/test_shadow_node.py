@@ -27,7 +27,7 @@ destinations = ["pacs"]
 name = "trial"
 shadow = true
 [routes.virtual_biopsy]
-localizer = "network"
+localizer = "classical"
 [[destinations]]
 name = "pacs"
 ae_title = "PACS"
@@ -62,7 +62,7 @@ def test_the_shadow_job_is_worked_on_after_the_live_one_with_its_own_settings(no
         ("live", "FAILED", "NoBrain"),
         ("trial", "FAILED", "NoBrain"),
     ]
-    assert (live.plan["localizer"], trial.plan["localizer"]) == ("classical", "network")
+    assert (live.plan["localizer"], trial.plan["localizer"]) == ("network", "classical")
     assert live.started_at <= trial.started_at
 
 

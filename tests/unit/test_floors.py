@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = (
-    ("cli", "demo", "by_hand", "conformance", "dossier", "reconfigure", "rerun", "exit_status", "__main__"),
+    ("cli", "demo", "by_hand", "conformance", "backup", "dossier", "reconfigure", "rerun", "exit_status", "__main__"),
     ("web",),
     ("doctor", "ask", "rules", "shadow", "evaluation", "site_weights"),
     ("show",),

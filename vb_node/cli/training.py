@@ -33,9 +33,9 @@ def phantom(
 def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     out: Annotated[Path, typer.Option(help="Where the weights go; a training that was stopped goes on from there.")],
     data: Annotated[Path | None, typer.Option(help="A site's cases: a folder or a manifest; else phantoms.")] = None,
-    cases: Annotated[int, typer.Option(min=8, help="How many phantoms, without --data.")] = 400,
+    cases: Annotated[int, typer.Option(min=8, help="How many phantoms, without --data.")] = 1200,
     seed: Annotated[int, typer.Option()] = 1,
-    epochs: Annotated[int, typer.Option(min=1)] = 12,
+    epochs: Annotated[int, typer.Option(min=1)] = 10,
 ) -> None:
     """Train Adaptive-Diagnoser, on generated phantoms or a site's cases; the defaults are those of the shipped weights.
 
@@ -66,7 +66,7 @@ def train_localizer(
     out: Annotated[Path, typer.Option(help="Where the weights go; a training that was stopped goes on from there.")],
     heads: Annotated[int, typer.Option(min=2)] = 48,
     seed: Annotated[int, typer.Option()] = 1,
-    steps: Annotated[int, typer.Option(min=1)] = 2000,
+    steps: Annotated[int, typer.Option(min=1)] = 8150,
 ) -> None:
     """Train the `network` slice detector on generated heads; the defaults are those of the shipped weights.
 

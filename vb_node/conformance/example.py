@@ -25,7 +25,8 @@ from vb_node.types import Diagnosis, Finding, Floats, Prior, Series
 VALUES = {"DA": "1970010{}", "TM": "10150{}", "AS": "03{}Y", "DS": "7{}"}
 SEX = {1: "F", 2: "M"}
 COMPRESSED = {1: "00", 2: "01"}
-DETERMINED = Diagnosis({"Glioma": 0.7, "PCNSL": 0.2, "Germinoma": 0.06, "Rare": 0.04}, True, "")
+SHARES = {"Glioma": 0.7, "PCNSL": 0.2, "Germinoma": 0.06, "Rare": 0.04}
+DETERMINED = Diagnosis(SHARES, True, "", likely=("Glioma", "PCNSL"), coverage=0.9)
 UNDETERMINED = Diagnosis({}, False, "no class stands out")
 
 

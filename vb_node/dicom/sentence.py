@@ -84,4 +84,12 @@ def _classes(findings: Sequence[Finding], diagnosis: Diagnosis, provenance: Prov
     ranked = sorted(diagnosis.probabilities.items(), key=lambda item: -item[1])
     listed = ", ".join(f"{name} {percent_of(probability):.1f} %" for name, probability in ranked)
     weights = " by weights trained on generated phantoms only" if provenance.is_trained_on_synthetic_data else ""
-    return f"class probabilities{weights}: {listed}"
+    return f"class probabilities{weights}: {listed}{_set(diagnosis)}"
+
+
+def _set(diagnosis: Diagnosis) -> str:
+    """Name the conformal set; of which cases its coverage holds is said by what the weights were trained on."""
+    if diagnosis.coverage is None:
+        return ""
+    share, classes = round(100 * diagnosis.coverage), ", ".join(diagnosis.likely)
+    return f"; the set that holds the true class in {share} % of cases held out of the training: {classes}"

@@ -16,8 +16,9 @@ from vb_node.evaluation.figures import Answers
 from vb_node.evaluation.learn import divide
 from vb_node.evaluation.prepare import Prepared, patients
 from vb_node.evaluation.split import folds
+from vb_node.models.conformal import Conformal
 from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
-from vb_node.training.calibrate import Conformal, set_confidence, spoil
+from vb_node.training.calibrate import set_confidence, spoil
 from vb_node.training.dataset import Sample
 from vb_node.training.fit import Batch, fit, infer
 from vb_node.training.phantom import Progress

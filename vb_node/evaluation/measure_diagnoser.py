@@ -15,7 +15,6 @@ from vb_node.evaluation.prepare import Prepared, prepare, prepare_phantoms
 from vb_node.evaluation.report import Curve, Report, Sheet, number, shown, write
 from vb_node.models.bundle import read_bundle
 from vb_node.models.weights import Weights
-from vb_node.training.calibrate import Conformal
 from vb_node.training.cases import read_data_set
 from vb_node.training.phantom import Progress
 from vb_node.training.tumour import CLASSES
@@ -95,11 +94,11 @@ def _classes(occurring: Iterable[str], opened: Weights | None) -> tuple[str, ...
 def reader_of(weights: Weights) -> Reader:
     """Make finished weights read as a diagnosis reads them; raise ``ConfigError`` where they do not fit."""
     try:
-        diagnoser, conformal = Diagnoser.of(weights), Conformal(**weights.metadata["conformal"])
+        diagnoser = Diagnoser.of(weights)
     except (LookupError, ValueError, TypeError, RuntimeError) as error:
         what = "the bundle's weights do not fit the network of this version: train them again"
         raise ConfigError(f"{what} ({type(error).__name__})") from error
-    return Reader(diagnoser.network, diagnoser.temperature, conformal)
+    return Reader(diagnoser.network, diagnoser.temperature, diagnoser.conformal)
 
 
 def _about(opened: Weights | None, protocol: Protocol, source: Source) -> dict[str, str]:

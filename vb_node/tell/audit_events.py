@@ -148,6 +148,7 @@ MESSAGES: Final = {
     "result deleted": Kind(a5.STUDY_DELETED, "D", _access, is_run=True),
     "job viewed": Kind(a5.INSTANCES_ACCESSED, "R", _access),
     "evidence exported": Kind(a5.EXPORT, "R", _export),
+    "backup made": Kind(a5.EXPORT, "R", _export),
     "audit log used": Kind(a5.AUDIT_LOG_USED, "R", _log_used),
     "audit trail read": Kind(a5.AUDIT_LOG_USED, "R", _log_used),
     "login": Kind(a5.USER_AUTHENTICATION, "E", _authentication, a5.LOGIN),

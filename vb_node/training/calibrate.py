@@ -3,49 +3,19 @@
 Lesion masks are spoiled as a localiser would spoil them, the same way each time: a node never has the true mask.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 
+from vb_node.models.conformal import Conformal
 from vb_node.models.diagnoser import DiagnoserNetwork
 from vb_node.models.novelty import NoveltyGuard
 from vb_node.training.augment import spoil_lesion
 from vb_node.training.dataset import Sample
 from vb_node.training.fit import Batch, infer
-
-COVERAGE = 0.9
-
-
-@dataclass(frozen=True)
-class Conformal:
-    """Every class of at least ``least_probability`` is in the set, which then holds the true one in ``coverage``.
-
-    Split conformal prediction (Vovk et al., 2005; Sadinle et al., JASA 2019): it holds for cases that are
-    exchangeable with the ``cases`` it was set on, on average over such sets.
-    """
-
-    coverage: float
-    least_probability: float
-    cases: int
-
-    @classmethod
-    def of(cls, probability: Tensor, target: Tensor, coverage: float = COVERAGE) -> "Conformal":
-        """Set the threshold by probabilities (n, classes) of held-out cases and their classes (n).
-
-        With too few cases for the coverage every class is in every set.
-        """
-        cases = len(target)
-        rank = math.ceil((cases + 1) * coverage)
-        if rank > cases:
-            return cls(coverage, 0.0, cases)
-        # the rank-th smallest of 1 - p is 1 - the rank-th largest of p
-        own = probability.gather(1, target[:, None])[:, 0].sort(descending=True).values
-        return cls(coverage, float(own[rank - 1]), cases)
 
 
 @dataclass(frozen=True, eq=False)

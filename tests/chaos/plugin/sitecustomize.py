@@ -19,6 +19,7 @@ from vb_node.dicom import uid
 
 CONTROL = "VB_CHAOS_CONTROL"
 RETRY_S, LEASE_S, BEAT_S, LATE_S = 1.0, 8.0, 2.0, 0.5
+LEAK_BYTES = 1 << 19
 
 
 def _compress_time() -> None:
@@ -86,12 +87,28 @@ def _commit_without_sync() -> None:
     database._PRAGMAS = kept
 
 
+def _leak() -> None:
+    """Keep half a megabyte and a file descriptor of each association that ends."""
+    from vb_node.runtime.receive import Receiver
+
+    kept: list[bytes] = []
+    end = Receiver.end
+
+    def leaking(*words: Any, **named: Any) -> None:
+        kept.append(os.urandom(LEAK_BYTES))
+        os.dup(0)
+        end(*words, **named)
+
+    _change(Receiver, "end", leaking)
+
+
 CONTROLS: dict[str, Callable[[], None]] = {
     "answer-before-file": _answer_before_file,
     "no-fencing": _forget_fencing,
     "random-uids": _make_random_uids,
     "write-without-fsync": _write_without_fsync,
     "commit-without-sync": _commit_without_sync,
+    "leak": _leak,
 }
 
 if "serve" in sys.orig_argv:

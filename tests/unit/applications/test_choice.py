@@ -28,7 +28,7 @@ def _plan(**values: object) -> dict[str, object]:
 
 
 def test_auto_takes_the_model_where_one_is_configured() -> None:
-    assert choose(VirtualBiopsySettings()) == "classical"
+    assert choose(VirtualBiopsySettings()) == "network"
     assert choose(VirtualBiopsySettings(vlm=URL)) == "vlm"
     assert choose(VirtualBiopsySettings(localizer="classical", vlm=URL)) == "classical"
 
@@ -42,7 +42,7 @@ def test_a_plan_names_the_model_by_digest_and_every_prompt(folder: Path) -> None
     assert plan["prompts"] == wording.digests()
 
 
-@pytest.mark.parametrize("values", [{}, {"vlm": URL}], ids=["classical", "endpoint"])
+@pytest.mark.parametrize("values", [{}, {"vlm": URL}], ids=["network", "endpoint"])
 def test_a_plan_survives_the_ledger(values: dict[str, object]) -> None:
     plan = _plan(**values)
 
@@ -56,7 +56,7 @@ def test_a_plan_names_the_network_by_digest_where_it_is_used() -> None:
 
 
 def test_a_plan_without_the_model_does_not_change_with_it() -> None:
-    assert _plan(localizer="classical", vlm=URL) == _plan()
+    assert _plan(localizer="network", vlm=URL) == _plan()
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import pytest
 from simulated_vlm import SmallHead, small_head
 from tiny_qwen import write_tiny_qwen
 
-from vb_node.applications.virtual_biopsy.choice import UNTESTED
+from vb_node.applications.virtual_biopsy.choice import SYNTHETIC, UNTESTED
 from vb_node.applications.virtual_biopsy.localise import localise
 from vb_node.applications.virtual_biopsy.localizer import Localizer
+from vb_node.applications.virtual_biopsy.network import NetworkDetector
 from vb_node.config import VirtualBiopsySettings, VlmSettings
 from vb_node.errors import ConfigError
 
@@ -26,10 +27,11 @@ def _silent(share: float) -> None:
     return
 
 
-def test_without_a_model_the_classical_detector_runs(head: SmallHead) -> None:
+def test_without_a_model_the_network_runs_and_says_what_it_has_seen(head: SmallHead) -> None:
     prior, said = Localizer().localise(head.standard, VirtualBiopsySettings(), "cpu", _silent)
 
-    assert prior.regions == localise(head.standard).regions
+    assert prior.regions == localise(head.standard, NetworkDetector.load()).regions
+    assert SYNTHETIC in prior.notes
     assert said == {}
 
 

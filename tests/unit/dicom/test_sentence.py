@@ -1,5 +1,7 @@
 """The one sentence of a report: complete, careful, and one sentence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from results import DETERMINED, NOTHING, UNDETERMINED, analysis_of, oblique, provenance, two_lesions
@@ -26,6 +28,12 @@ def test_a_lesion_is_told_with_place_volume_diameter_confidence_and_classes() ->
     assert findings[0].site in said
     assert "localisation confidence moderate (0.41, not calibrated)" in said
     assert "Glioma 71.5 %, PCNSL 20.0 %, Germinoma 5.0 %, Rare 3.5 %" in said
+
+
+def test_the_classes_that_cannot_be_excluded_are_named_with_their_coverage() -> None:
+    said = _said(ONE, replace(DETERMINED, likely=("Glioma", "PCNSL"), coverage=0.9))
+
+    assert "; the set that holds the true class in 90 % of cases held out of the training: Glioma, PCNSL" in said
 
 
 def test_several_lesions_are_counted_and_keep_the_numbers_of_their_segments() -> None:

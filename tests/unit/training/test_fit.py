@@ -11,7 +11,7 @@ from vb_node.models.bundle import INFERENCE, read_bundle
 from vb_node.models.diagnoser import WEIGHTS
 from vb_node.models.pins import read_pins
 from vb_node.models.weights import open_weights
-from vb_node.training.calibrate import Conformal, fit_temperature
+from vb_node.training.calibrate import fit_temperature
 from vb_node.training.dataset import Sample
 from vb_node.training.diagnoser import BUNDLE, Lesson, learn, train_diagnoser
 from vb_node.training.fit import fit
@@ -82,18 +82,6 @@ def test_another_training_does_not_go_on_from_what_was_kept(tmp_path: Path) -> N
     fit(samples[:3], 9, 1, "mca", lambda done, total: heard.append(done), tmp_path)
 
     assert heard == [1, 1]
-
-
-def test_a_conformal_set_holds_the_true_class_as_often_as_it_says() -> None:
-    generator = torch.Generator().manual_seed(4)
-    probability = torch.softmax(2 * torch.randn(4000, 4, generator=generator), dim=1)
-    target = torch.multinomial(probability, 1, generator=generator)[:, 0]
-
-    conformal = Conformal.of(probability[:2000], target[:2000])
-
-    own = probability[2000:].gather(1, target[2000:, None])
-    assert float((own >= conformal.least_probability).float().mean()) == pytest.approx(0.9, abs=0.02)
-    assert Conformal.of(probability[:8], target[:8]).least_probability == 0
 
 
 @pytest.mark.timeout(300)

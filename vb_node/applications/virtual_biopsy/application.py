@@ -179,6 +179,7 @@ def _summary(standard: StandardVolume, prior: Prior, diagnosis: Diagnosis, repor
         ],
         "probabilities": {name: round(value, 4) for name, value in diagnosis.probabilities.items()},
         "is_determined": diagnosis.is_determined,
+        "conformal_set": list(diagnosis.likely),
         "diagnosis_reason": diagnosis.reason,
         "novelty": diagnosis.novelty,
         "quality": {name: round(float(value), 4) for name, value in standard.quality.items()},

@@ -19,10 +19,10 @@ UNVERIFIED = "The weights of the vision-language model are behind a URL and coul
 
 
 def choose(settings: VirtualBiopsySettings) -> str:
-    """Name the detector that runs: "auto" is the vision-language model where one is configured, else "classical"."""
+    """Name the detector that runs: "auto" is the vision-language model where one is configured, else "network"."""
     if settings.localizer != "auto":
         return settings.localizer
-    return "vlm" if settings.vlm is not None else "classical"
+    return "vlm" if settings.vlm is not None else "network"
 
 
 def identify(settings: VirtualBiopsySettings) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from vb_node.models.conformal import Conformal
 from vb_node.models.diagnoser import NETWORK_SHAPE, WEIGHTS, DiagnoserNetwork, network_input
 from vb_node.models.novelty import NoveltyGuard
 from vb_node.models.pins import MODEL, MODELS
@@ -28,6 +29,7 @@ class Diagnoser:
     guard: NoveltyGuard
     classes: tuple[str, ...]
     temperature: float
+    conformal: Conformal
     sha256: str
     device: str
 
@@ -50,9 +52,8 @@ class Diagnoser:
         network = DiagnoserNetwork(len(classes))
         network.load_state_dict(_below("network.", weights.tensors))
         temperature = float(weights.metadata["temperature"])
-        return cls(
-            network.eval().to(device), NoveltyGuard.of(weights.tensors), classes, temperature, weights.sha256, device
-        )
+        guard, conformal = NoveltyGuard.of(weights.tensors), Conformal(**weights.metadata["conformal"])
+        return cls(network.eval().to(device), guard, classes, temperature, conformal, weights.sha256, device)
 
     def rehearse(self) -> None:
         """Run once on an empty head; raise ``ValueError`` where what comes out cannot be read."""
@@ -83,7 +84,12 @@ class Diagnoser:
         best, share = max(probabilities.items(), key=lambda item: item[1])
         if share < LEAST_PROBABILITY:
             return Diagnosis(probabilities, False, f"no class reaches {LEAST_PROBABILITY:.0%}", novelty)
-        return Diagnosis(probabilities, True, f"most probable class: {best}", novelty)
+        likely = self.conformal.choose(probabilities)
+        if best not in likely:
+            reason = f"no class is as probable as the true one is in {self.conformal.coverage:.0%} of held-out cases"
+            return Diagnosis(probabilities, False, reason, novelty)
+        reason = f"most probable class: {best}"
+        return Diagnosis(probabilities, True, reason, novelty, likely, self.conformal.coverage)
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
