@@ -32,7 +32,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     home = tmp_path_factory.mktemp("case")
     port, pacs_port, web_port = free_port(), free_port(), free_port()
     (home / "node").mkdir()
-    node = Node(home / "node", TOML.format(port=port, pacs_port=pacs_port, quiet_s=8) + WEB.format(port=web_port), port)
+    node = Node(home / "node", TOML.format(port=port, pacs_port=pacs_port, quiet_s=20) + WEB.format(port=web_port), port)
     made = prepare(node, web_port, "case")
     (study,) = generate(home / "study", 1, PHANTOM_SEED, "dicom", lambda *_: None)
     files = sorted(path for path in study.rglob("*") if path.is_file())

@@ -24,6 +24,7 @@ from vb_node.applications.virtual_biopsy.report import _provenance
 from vb_node.config import Settings, build
 from vb_node.errors import ConfigError
 from vb_node.models.bundle import METADATA, WEIGHTS_FILE
+from vb_node.models.pins import DIAGNOSER, LOCALIZER, digests
 from vb_node.pipeline.application import Case
 from vb_node.runtime.node import open_ledger
 from vb_node.training.dataset import Sample
@@ -87,7 +88,7 @@ def test_imported_weights_are_in_the_plan_and_opened_and_the_trail_says_who(
     diagnoser = Diagnoser.load("cpu", Path(plan["diagnoser_folder"]))
     with database.read() as session:
         line = session.scalars(select(Event).filter_by(event="weights imported")).one()
-    assert plan["weights"] == {"ours": pin.sha256}
+    assert plan["weights"] == {"ours": pin.sha256, LOCALIZER: digests()[LOCALIZER]}
     assert plan["is_trained_on_synthetic_data"] is False
     assert _settings(plan).diagnoser == "ours"
     assert str(settings.data) not in json.dumps(without_places(plan))
@@ -112,7 +113,7 @@ def test_imported_weights_are_not_used_until_they_are_named(
 ) -> None:
     site_weights.add(database, settings, bundle, "ours", user="anna")
 
-    assert application.plan(settings)["weights"].keys() == {"diagnoser.safetensors"}
+    assert application.plan(settings)["weights"].keys() == {DIAGNOSER, LOCALIZER}
 
 
 def test_weights_that_are_named_and_not_there_stop_the_start(settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """What the chaos rig changes in the node's processes from outside: shorter waits, and one broken promise a control.
 
 Python runs this file at the start of every process that has its folder on PYTHONPATH: only the rig's nodes have. The
-processes in which applications compute are left alone.
+processes in which applications compute, the cells, are left alone but for one control.
 """
 
 import os
@@ -111,10 +111,15 @@ CONTROLS: dict[str, Callable[[], None]] = {
     "leak": _leak,
 }
 
+IN_CELLS = {"random-uids"}  # what is broken where applications compute
+
+control = os.environ.get(CONTROL, "")
 if "serve" in sys.orig_argv:
     import fail_points
 
     fail_points.set_all()
     _compress_time()
-    if wanted := CONTROLS.get(os.environ.get(CONTROL, "")):
+    if wanted := CONTROLS.get(control):
         wanted()
+elif control in IN_CELLS and "vb_node.runtime.inside" in sys.orig_argv:
+    CONTROLS[control]()

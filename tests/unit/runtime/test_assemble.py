@@ -138,7 +138,7 @@ def test_a_shadow_route_computes_and_sends_nothing(make_house: Callable[..., Hou
 
 
 LIVE = {"name": "live", "destinations": ["pacs"]}
-TRIAL = {"name": "trial", "priority": 9, "shadow": True, "virtual_biopsy": {"localizer": "network"}}
+TRIAL = {"name": "trial", "priority": 9, "shadow": True, "virtual_biopsy": {"localizer": "classical"}}
 PACS = {"name": "pacs", "ae_title": "PACS"}
 
 
@@ -156,7 +156,7 @@ def test_a_shadow_route_with_settings_of_its_own_makes_a_job_beside_the_live_one
         ("trial", "SCHEDULED", True, None),
     ]
     assert (live.destinations, trial.destinations) == (["pacs"], [])
-    assert (live.plan["localizer"], trial.plan["localizer"]) == ("classical", "network")
+    assert (live.plan["localizer"], trial.plan["localizer"]) == ("network", "classical")
     assert live.key != trial.key
 
 
