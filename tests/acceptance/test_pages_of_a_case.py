@@ -19,6 +19,7 @@ from vb_node.training.phantom import PhantomCase, class_of, generate, make_case
 WEB = "\n[web]\nport = {port}\n"
 SHOWN = "Drag to move the cross"
 NEAR_PX = 16
+QUIET_S = 20  # a visit of the pages lies between the two halves of the case
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,9 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     home = tmp_path_factory.mktemp("case")
     port, pacs_port, web_port = free_port(), free_port(), free_port()
     (home / "node").mkdir()
-    node = Node(home / "node", TOML.format(port=port, pacs_port=pacs_port, quiet_s=20) + WEB.format(port=web_port), port)
+    node = Node(
+        home / "node", TOML.format(port=port, pacs_port=pacs_port, quiet_s=QUIET_S) + WEB.format(port=web_port), port
+    )
     made = prepare(node, web_port, "case")
     (study,) = generate(home / "study", 1, PHANTOM_SEED, "dicom", lambda *_: None)
     files = sorted(path for path in study.rglob("*") if path.is_file())
