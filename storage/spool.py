@@ -33,7 +33,7 @@ class Spool:
 
     def files(self) -> dict[str, str]:
         """List the files there are, path by name; as strings, for they may be a million."""
-        found = (file for folder in self.root.glob("?") for file in os.scandir(folder))
+        found = (file for folder in self.root.glob("?/") for file in os.scandir(folder))
         return {file.name: file.path for file in found if file.name.endswith(_FILE)}
 
     def prepare(self) -> None:

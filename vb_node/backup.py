@@ -25,7 +25,7 @@ from vb_node.errors import ConfigError, NodeError
 from vb_node.runtime import line
 from vb_node.runtime.receive import is_intact
 
-LEDGER, SPOOL, RESULTS = "ledger.db", "spool", "results"
+LEDGER = "ledger.db"
 WRITTEN = select(Result.sop_instance_uid, Result.path, Result.sha256).where(Result.deleted_at.is_(None))
 
 
@@ -88,7 +88,8 @@ def _copy_ledger(source: Path, target: Path) -> None:
 
 def _copy_files(copy: Database, database: Database, settings: Settings, out: Path) -> tuple[int, int, tuple[str, ...]]:
     """Copy the files that the copied ledger names; give how many instances and results, and the UIDs of the lost."""
-    spool, kept, results = line.spool_of(settings), Spool(out / SPOOL), line.results_of(settings)
+    spool, results = line.spool_of(settings), line.results_of(settings)
+    kept = Spool(out / spool.root.name)
     kept.prepare()
     missing: list[str] = []
     instances = made = 0
@@ -99,7 +100,7 @@ def _copy_files(copy: Database, database: Database, settings: Settings, out: Pat
             elif _is_kept(database, Instance.deleted_at, Instance.sop_instance_uid == uid):
                 missing.append(uid)
         for uid, name, sha256 in session.execute(WRITTEN):
-            if _copy(results / name, path := out / RESULTS / name) and _is(path, sha256):
+            if _copy(results / name, path := out / results.name / name) and _has(path, sha256):
                 made += 1
             elif _is_kept(database, Result.deleted_at, Result.sop_instance_uid == uid):
                 missing.append(uid)
@@ -116,7 +117,8 @@ def _copy(source: Path, target: Path) -> bool:
     return True
 
 
-def _is(path: Path, sha256: str) -> bool:
+def _has(path: Path, sha256: str) -> bool:
+    """Say whether a result's file holds what was written."""
     return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 

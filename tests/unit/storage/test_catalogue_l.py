@@ -52,7 +52,7 @@ def test_l_01_sixteen_processes_never_meet_a_busy_ledger(database: Database) -> 
     fork = multiprocessing.get_context("fork")
     paced: multiprocessing.Queue[Paced] = fork.Queue()
     url = database.url.render_as_string(hide_password=False)
-    writers = [fork.Process(target=_pace, args=(url, number, paced)) for number in range(PROCESSES)]
+    writers = [fork.Process(target=_pace, args=(url, number, paced), daemon=True) for number in range(PROCESSES)]
 
     for writer in writers:
         writer.start()
