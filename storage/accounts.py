@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from storage import audit
 from storage.answers import RERUN, About, Row
+from storage.chain import Broken
 from storage.schema import Delivery, Event, Instance, Job, Result, Series
 
 
@@ -44,13 +45,10 @@ def chain(session: Session, about: About) -> list[Row]:
     """Say whether the lines in question, and their links to the lines around them, are as they were written."""
     is_all = about == About(limit=about.limit, keep_s=about.keep_s)
     try:
-        if is_all:
-            lines, last, digest = audit.verify(session)
-        else:
-            lines, last, digest = audit.verify_some(session, *about.of(Event, Event.at))
-    except audit.Broken as broken:
+        part = audit.verify(session) if is_all else audit.verify_some(session, *about.of(Event, Event.at))
+    except Broken as broken:
         return [{"is_whole": False, "lines": None, "last": None, "digest": None, "why": str(broken)}]
-    return [{"is_whole": True, "lines": lines, "last": last, "digest": digest, "why": None}]
+    return [{"is_whole": True, "lines": part.lines, "last": part.last, "digest": part.digest, "why": None}]
 
 
 def reruns(session: Session, about: About) -> list[Row]:

@@ -1,34 +1,23 @@
 """The audit trail: one line an event, written in the transaction of the change it tells of, chained by digests."""
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
 
 from sqlalchemy import ColumnElement, func, insert, select, text
 from sqlalchemy.orm import Session, aliased
 
+from storage import chain
+from storage.chain import Broken
 from storage.schema import AuditHead, Event, Job, Series
 
-ORIGIN = "0" * 64
 _HEAD = "head of the audit trail"  # of a session: one transaction, in which nobody else writes
-_WORDS = ("previous", "at", "event", "outcome", "actor", "details")
-_KEYS = (
-    "peer",
-    "patient_id",
-    "accession_number",
-    "study_instance_uid",
-    "series_instance_uid",
-    "sop_instance_uid",
-    "job_id",
-    "user",
-)
-
-
 Outcome = Literal["success", "refused", "failure"]
 _INSERT = insert(Event.__table__)  # type: ignore[arg-type]
-_LINE = [getattr(Event, name) for name in ("seq", *_WORDS, *_KEYS, "digest")]
-_canonical = json.JSONEncoder(sort_keys=True).encode
+_LINE = [getattr(Event, name) for name in ("seq", "previous", "digest", "at", *chain.WORDS, "details")]
+_NONE = chain.Part(0, chain.ORIGIN, 0, chain.ORIGIN)
 BATCH = 1000
 _BROAD = {"event", "peer"}
 
@@ -62,7 +51,7 @@ def line(
     series_instance_uid, sop_instance_uid, job_id, user.
     """
     words = {"at": now, "event": event, "outcome": outcome, "actor": actor, "details": details or {}}
-    return dict.fromkeys(_KEYS) | words | keys
+    return dict.fromkeys(chain.KEYS) | words | keys
 
 
 def record_all(session: Session, lines: Sequence[dict[str, Any]]) -> None:
@@ -70,7 +59,8 @@ def record_all(session: Session, lines: Sequence[dict[str, Any]]) -> None:
     head = session.info.get(_HEAD) or _take_head(session)
     for one in lines:
         one["previous"] = head.digest
-        head.digest = one["digest"] = _digest(one)
+        words = [one[name] for name in chain.WORDS]
+        head.digest = one["digest"] = chain.digest_of(head.digest, one["at"], words, one["details"])
     if lines:
         session.connection().execute(_INSERT, lines)
 
@@ -81,7 +71,7 @@ def _take_head(session: Session) -> AuditHead:
         session.execute(text("SELECT pg_advisory_xact_lock(4711)"))
     head = session.get(AuditHead, 1)
     if head is None:
-        head = AuditHead(id=1, digest=ORIGIN)
+        head = AuditHead(id=1, digest=chain.ORIGIN)
         session.add(head)
     session.info[_HEAD] = head
     return head
@@ -99,44 +89,45 @@ def keys_of(about: Series | Job) -> dict[str, Any]:
 
 
 def digest_of(line: Event) -> str:
-    """Digest a line with its predecessor's digest, over canonical JSON."""
-    return _digest({name: getattr(line, name) for name in (*_WORDS, *_KEYS)})
+    """Digest a line, and with it all before it."""
+    return chain.digest_of(line.previous, line.at, [getattr(line, name) for name in chain.WORDS], line.details)
 
 
-def _digest(line: Mapping[str, Any]) -> str:
-    return _digest_of([line[name] for name in (*_WORDS, *_KEYS)])
+def verify(session: Session) -> chain.Part:
+    """Walk the whole chain; a long one in SQLite by a process on each core.
 
-
-def _digest_of(words: Sequence[Any]) -> str:
-    return hashlib.sha256(_canonical(words).encode()).hexdigest()
-
-
-class Broken(Exception):
-    """The trail was changed after it was written."""
-
-
-def verify(session: Session) -> tuple[int, int, str]:
-    """Walk the whole chain; give the number of lines, and number and digest of the last.
-
-    Who writes these down elsewhere can later tell a trail that was written anew as a whole.
+    Who writes number and digest of the last line down elsewhere can later tell a trail that was written anew.
 
     Raises
     ------
     Broken
         A line was changed, put in, taken out or moved, or lines are missing at the end.
     """
-    lines, last, end = 0, 0, ORIGIN
+    part = _walk_sqlite(session) if session.get_bind().dialect.name == "sqlite" else _walk(session)
+    if part.previous != chain.ORIGIN:
+        raise Broken("the audit trail does not begin with its first line: some were taken out")
+    if part.digest != _end(session):
+        raise Broken(f"the audit trail should not end at line {part.last}: lines were cut off or put on")
+    return part
+
+
+def _walk(session: Session) -> chain.Part:
     query = select(*_LINE).order_by(Event.seq)
-    for seq, *words, digest in session.connection().execution_options(yield_per=BATCH).execute(query):
-        _check(seq, words, digest, last, end)
-        lines, last, end = lines + 1, seq, digest
-    if end != _end(session):
-        raise Broken(f"the audit trail should not end at line {last}: lines were cut off or put on")
-    return lines, last, end
+    return chain.follow(session.connection().execution_options(yield_per=BATCH).execute(query), _NONE)
 
 
-def verify_some(session: Session, *wanted: ColumnElement[bool]) -> tuple[int, int, str]:
-    """Look at some lines and their links to both sides; give what ``verify`` gives.
+def _walk_sqlite(session: Session) -> chain.Part:
+    connection = session.connection()
+    last = session.scalar(select(func.max(Event.seq))) or 0
+    can_write = not connection.exec_driver_sql("PRAGMA query_only").scalar()  # and may hold what others do not see yet
+    processes = 1 if can_write else min(len(os.sched_getaffinity(0)), last // chain.WORTH_A_PROCESS)
+    if processes > 1:
+        return chain.walk_by_several(Path(str(connection.engine.url.database)), last, processes) or _NONE
+    return chain.walk(cast("sqlite3.Connection", connection.connection.driver_connection), 1, last) or _NONE
+
+
+def verify_some(session: Session, *wanted: ColumnElement[bool]) -> chain.Part:
+    """Look at some lines and their links to both sides; give how many, and number and digest of the last one.
 
     Who wrote the trail anew from one of them on is found where that ends: by ``verify``.
 
@@ -145,34 +136,28 @@ def verify_some(session: Session, *wanted: ColumnElement[bool]) -> tuple[int, in
     Broken
         One of them was changed, or one beside them put in, taken out or moved.
     """
-    lines, last, end, head = 0, 0, ORIGIN, _end(session)
+    part, head = _NONE, _end(session)
     before, after = aliased(Event), aliased(Event)
     previous = select(before.seq).where(before.seq < Event.seq).order_by(before.seq.desc()).limit(1)
     following = select(after.previous).where(after.seq > Event.seq).order_by(after.seq).limit(1)
     query = (
-        select(*_LINE, before.seq, before.digest, following.scalar_subquery())
+        select(before.seq, before.digest, following.scalar_subquery(), *_LINE)
         .outerjoin(before, before.seq == previous.correlate(Event).scalar_subquery())
         .where(*wanted)
         .order_by(Event.seq)
     )
-    for seq, *words, digest, before_seq, before_digest, follows in session.execute(query):
-        _check(seq, words, digest, before_seq or 0, before_digest or ORIGIN)
+    for before_seq, before_digest, follows, *row in session.execute(query):
+        seq, _, digest, *_ = row
+        chain.check(row, before_seq or 0, before_digest or chain.ORIGIN)
         if (follows or head) != digest:
             raise Broken(f"what follows line {seq} of the audit trail does not fit it: some were taken out or put in")
-        lines, last, end = lines + 1, seq, digest
-    return lines, last, end
-
-
-def _check(seq: int, words: Sequence[Any], digest: str, last: int, end: str) -> None:
-    if words[0] != end:
-        raise Broken(f"line {seq} of the audit trail does not follow line {last}: some were taken out or put in")
-    if _digest_of(words) != digest:
-        raise Broken(f"line {seq} of the audit trail was changed after it was written")
+        part = chain.Part(part.lines + 1, chain.ORIGIN, seq, digest)
+    return part
 
 
 def _end(session: Session) -> str:
     head = session.get(AuditHead, 1)
-    return head.digest if head is not None else ORIGIN
+    return head.digest if head is not None else chain.ORIGIN
 
 
 def search(

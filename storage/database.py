@@ -7,11 +7,13 @@ commit meets a checkpoint of another connection.
 """
 
 import fcntl
+import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -20,6 +22,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
+
+log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -35,6 +39,9 @@ _PRAGMAS = (
 
 
 SAFE_SQLITE = (3, 51, 3)
+AGAIN_S = (0.1, 0.5, 2.0, 5.0)
+
+Kept = TypeVar("Kept")
 
 
 class SchemaMismatch(Exception):
@@ -83,6 +90,26 @@ class Database:
         """Open one writing transaction; it commits at the end of the block, or leaves nothing."""
         with self._queue(), Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def keep(self, change: Callable[[Session], Kept]) -> Kept:
+        """Make a change that tells of what is done already, and give what it gives.
+
+        Where the ledger does not take it (a full disk, a deadlock, a failed serialization), it is made again.
+
+        Raises
+        ------
+        OperationalError
+            The ledger did not take it for some seconds.
+        """
+        for pause_s in AGAIN_S:
+            try:
+                with self.write() as session:
+                    return change(session)
+            except OperationalError:
+                log.warning("ledger not written, tried again", exc_info=True)
+                time.sleep(pause_s)
+        with self.write() as session:
+            return change(session)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from storage import arrivals, audit
+from storage.chain import Broken
 from storage.database import Damaged, Database
 from storage.schema import Instance, Result
 from storage.spool import Spool
@@ -64,16 +65,16 @@ def back_up(database: Database, settings: Settings, out: Path, *, user: str) -> 
         with closing(Database(f"sqlite:///{out / LEDGER}")) as copy:
             copy.check()
             with copy.read() as session:
-                chain = audit.verify(session)
+                trail = audit.verify(session)
             files = _copy_files(copy, database, settings, out)
         os.sync()
-    except (Damaged, audit.Broken) as error:
+    except (Damaged, Broken) as error:
         raise NodeError(f"what was copied to {out} is no good: {error}") from error
     except OSError as error:
         raise NodeError(f"the copy in {out} is not whole: {error.strerror}; make room and take another") from error
     with (out / LEDGER).open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    backup = Backup(*chain, *files)
+    backup = Backup(trail.lines, trail.last, trail.digest, *files)
     details = {"sha256": sha256, "lines": backup.lines, "missing": len(backup.missing)}
     with database.write() as session:
         audit.record(session, "backup made", now=time.time(), actor="backup", user=user, details=details)

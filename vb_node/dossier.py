@@ -18,6 +18,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from sqlalchemy.orm import Session
 
 from storage import arrivals, associations, audit, jobs
+from storage.chain import Broken
 from storage.database import Database
 from storage.schema import Event, Instance, Job
 from vb_node import show
@@ -149,9 +150,14 @@ def _members(session: Session, found: _Found, results: Path, user: str) -> Itera
 def _manifest(database: Database, members: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
     with database.read() as session:
         try:
-            lines, seq, digest = audit.verify(session)
-            trail: dict[str, object] = {"is_whole": True, "lines": lines, "last": seq, "digest": digest}
-        except audit.Broken as error:
+            whole = audit.verify(session)
+            trail: dict[str, object] = {
+                "is_whole": True,
+                "lines": whole.lines,
+                "last": whole.last,
+                "digest": whole.digest,
+            }
+        except Broken as error:
             trail = {"is_whole": False, "why": str(error)}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
     return _json({"about": about, "audit trail": trail, "sha256": digests})

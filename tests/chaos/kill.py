@@ -15,14 +15,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import invariants
-from invariants import Finding, Ledger, Seen
+from invariants import Finding, Seen
 from peers import HOST, Pacs, Sender
 from processes import free_port
 from victim import Victim
 
 BETWEEN_S, KILLS_A_STORM, CALM_S = (0.1, 0.8), 12, 7.0
 DRAIN_S, SWEEP_S = 240.0, 20.0
-CONTROLS = ("answer-before-file", "no-fencing", "random-uids", "no-gate")
+CONTROLS = ("answer-before-file", "no-fencing", "random-uids")
 
 
 def storm(victim: Victim, kills: int, chance: random.Random, retried: set[int]) -> tuple[Counter[str], int]:
@@ -90,13 +90,13 @@ def judge(victim: Victim, senders: list[Sender], pacs: Pacs, drain_s: float) -> 
     pacs.close()
     answered = {uid: digest for sender in senders for uid, digest in sender.answered.items()}
     series = {uid: sent for sender in senders for uid, sent in sender.series.items()}
-    return invariants.check(Ledger(victim.home / "data"), Seen(answered, series, pacs.stored(), drain_s))
+    return invariants.check(victim.ledger(), Seen(answered, series, pacs.stored(), drain_s))
 
 
 def _wait_until_swept(victim: Victim) -> None:
     """Wait for what listener and worker remove at their start; what stays is for the invariant to tell."""
     deadline = time.monotonic() + SWEEP_S
-    while invariants.nothing_left_behind(Ledger(victim.home / "data")).wrong and time.monotonic() < deadline:
+    while invariants.nothing_left_behind(victim.ledger()).wrong and time.monotonic() < deadline:
         time.sleep(1.0)
 
 

@@ -21,22 +21,29 @@ BUSY, ABORTS = 0.05, 0.10
 
 
 class Sender(threading.Thread):
-    """Sends one series after the other, each instance until it is answered Success; keeps what was answered."""
+    """Sends one series after the other, each instance until it is answered Success; keeps what was answered.
 
-    def __init__(self, port: int, pause_s: float = PAUSE_S) -> None:
+    Over one association it sends ``at_once`` instances; before the next one it waits until it ``may_return``.
+    """
+
+    def __init__(self, port: int, pause_s: float = PAUSE_S, at_once: int = SLICES) -> None:
         super().__init__(daemon=True)
-        self.port, self.pause_s = port, pause_s
+        self.port, self.pause_s, self.at_once = port, pause_s, at_once
         self.answered: dict[str, str] = {}
         self.series: dict[str, set[str]] = {}
-        self.enough = threading.Event()
+        self.enough, self.may_return = threading.Event(), threading.Event()
+        self.may_return.set()
 
     def run(self) -> None:
         while not self.enough.is_set():
             series = mr_series(head((SLICES, 16, 16)))
             self.series[str(series[0].SeriesInstanceUID)] = {str(one.SOPInstanceUID) for one in series}
             while series:
-                self._send(series)
+                some = series[: self.at_once]
+                self._send(some)
+                series = some + series[self.at_once :]
                 time.sleep(RETRY_S)
+                self.may_return.wait()
             self.enough.wait(self.pause_s)
 
     def _send(self, waiting: list[Dataset]) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import delete, inspect, select, update
 from sqlalchemy.orm import Session
 
 from storage import audit
+from storage.chain import Broken
 from storage.database import Database
 from storage.schema import AuditHead, Event
 
@@ -64,7 +65,7 @@ def _is_found(database: Database, chance: Random) -> bool:
         _tamper(session, chance)
         try:
             audit.verify(session)
-        except audit.Broken:
+        except Broken:
             return True
         finally:
             session.rollback()

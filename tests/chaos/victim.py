@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from invariants import Ledger
 from processes import HOST, free_port
 
-from storage import arrivals, jobs
+from storage import arrivals, jobs, stations
 from storage.database import Database
 from storage.schema import Job
+from vb_node.runtime import receive
 
 PLUGIN, ROOT = Path(__file__).parent / "plugin", Path(__file__).parents[2]
 QUIET_S, LEASE_S = 1.5, 3.0
@@ -57,13 +59,21 @@ class Victim:
     """A node whose supervisor is started again whenever it is killed, as systemd would."""
 
     def __init__(
-        self, home: Path, pacs_port: int, control: str | None, only: str | None = None, points: Collection[str] = ()
+        self,
+        home: Path,
+        pacs_port: int,
+        control: str | None,
+        only: str | None = None,
+        points: Collection[str] = (),
+        url: str = "",
     ) -> None:
         self._station = ["--only", only] if only else []
+        self._url = url
         self.home, self.port = home, free_port()
         gate = "gate_s = 0" if control == "no-gate" else ""
         words = {"port": self.port, "pacs_port": pacs_port, "quiet_s": QUIET_S, "lease_s": LEASE_S, "gate": gate}
-        (home / "node.toml").write_text(TOML.format(**words))
+        ledger = f'[node]\ndatabase = "{url}"\n' if url else ""
+        (home / "node.toml").write_text(ledger + TOML.format(**words))
         path = os.pathsep.join([str(ROOT), str(PLUGIN)])
         (home / "killed").mkdir(exist_ok=True)
         self._environment = os.environ | {
@@ -74,7 +84,7 @@ class Victim:
             "VB_CHAOS_KILLED": str(home / "killed"),
         }
         self._log = (home / "node.log").open("ab")
-        self.database = Database(f"sqlite:///{home / 'data' / 'ledger.db'}")
+        self.database = Database(url or f"sqlite:///{home / 'data' / 'ledger.db'}")
         self.database.upgrade()
         self.start()
 
@@ -99,6 +109,10 @@ class Victim:
         """Name the fail-points at which a process has died."""
         return {mark.name for mark in (self.home / "killed").iterdir()}
 
+    def ledger(self) -> Ledger:
+        """Read all rows."""
+        return Ledger(self.home / "data", self._url)
+
     def answers(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex((HOST, self.port)) == 0
@@ -119,6 +133,29 @@ class Victim:
         yield
         for process in everyone:
             _go_on(process)
+
+    def without_listener(self, for_s: float) -> None:
+        """Kill the listener, and have it back after a while."""
+        supervisor = psutil.Process(self.supervisor.pid)
+        supervisor.send_signal(signal.SIGSTOP)
+        for station in self.stations():
+            if _name(station) == receive.STATION:
+                station.kill()
+        time.sleep(for_s)
+        since = time.time()
+        _go_on(supervisor)
+        self.wait_for_listener(since)
+
+    def wait_for_listener(self, since: float) -> None:
+        """Wait until a listener is there that has started since."""
+        deadline, started_at = time.monotonic() + START_S, 0.0
+        while started_at <= since:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no listener after {START_S:g} s: see {self._log.name}")
+            time.sleep(STEP_S)
+            with self.database.read() as session:
+                listener = stations.get(session, receive.STATION)
+            started_at = listener.started_at if listener else 0.0
 
     def stations(self) -> list[psutil.Process]:
         try:
@@ -174,10 +211,10 @@ class Victim:
 
     def left(self) -> Counter[str]:
         """Count what is left to do: series that are open, jobs and deliveries by state."""
-        with self.database.read() as session:
+        with self.database.read() as session:  # down the line: what moves on in PostgreSQL meanwhile is seen twice
+            arriving = ["series open" for _ in arrivals.open_series(session)]
             listed = jobs.listing(session, limit=100_000)
             sent = [f"delivery {one.state}" for job in listed for one in jobs.deliveries_of(session, job.id)]
-            arriving = ["series open" for _ in arrivals.open_series(session)]
         states = [*sent, *(f"job {job.state}" for job in listed), *arriving]
         return Counter(state for state in states if state not in DONE)
 

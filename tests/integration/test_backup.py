@@ -78,13 +78,13 @@ def test_l_07_a_backup_under_load_is_whole_and_a_node_again(node: ListenerProces
     live, copy = node.database, Database(f"sqlite:///{copied / 'ledger.db'}")
     kept, spool = _instances(copy), Spool(copied / "spool")
     with copy.read() as session:
-        _, last, digest = audit.verify(session)
+        trail = audit.verify(session)
     assert done.returncode == 0, done.stderr
-    assert f"the last is {last}, with digest {digest}" in done.stdout
+    assert f"the last is {trail.last}, with digest {trail.digest}" in done.stdout
     assert set(before) <= kept.keys() <= set(sending.answered)
     assert {path.name for path in spool} == {spool.path_of(*one).name for one in kept.items()}
     assert all(is_intact(spool.path_of(*one), one[1]) for one in kept.items())
-    assert _lines(live, last) == _lines(copy, last)
+    assert _lines(live, trail.last) == _lines(copy, trail.last)
     copy.close()
     _put_in_place(node, copied)
     assert node.serves_a_good_peer()

@@ -51,3 +51,33 @@ def test_fuzz_kills_nothing_and_nothing_wrong_is_taken(kind: str, cases: str) ->
 
     assert fuzz.returncode == 0, told
     assert "0 wrong" in told
+
+
+@pytest.fixture(scope="module")
+def waiting() -> dict[str, tuple[int, str]]:
+    """Give exit status and words of the rigs that wait more than they compute, run at the same time."""
+    rigs = {
+        "outage": _begin("outage.py"),
+        "outage without gate": _begin("outage.py", "--control", "no-gate"),
+        "serialization": _begin("serialization.py", "--seconds", "5"),
+    }
+    told = {name: _end(rig) for name, rig in rigs.items()}
+    return {name: (rig.returncode, told[name]) for name, rig in rigs.items()}
+
+
+def test_an_outage_in_mid_series_closes_none_too_early_but_does_where_its_silence_counts(
+    waiting: dict[str, tuple[int, str]],
+) -> None:
+    (status, told), (control_status, control_told) = waiting["outage"], waiting["outage without gate"]
+
+    assert status == 0, told
+    assert control_status == 1, control_told
+    assert "I6 nothing closed too early FAILS" in control_told
+
+
+def test_l_06_a_ledger_that_fails_to_serialise_loses_nothing_and_doubles_nothing(
+    waiting: dict[str, tuple[int, str]],
+) -> None:
+    status, told = waiting["serialization"]
+
+    assert status == 0, told

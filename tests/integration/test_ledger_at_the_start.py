@@ -13,7 +13,7 @@ from factories import affine, head, mr_series, write
 from processes import Node, free_port, storescu, wait_until
 from sqlalchemy import create_engine, text
 
-from storage import audit, jobs
+from storage import audit, chain, jobs
 from storage.database import MIGRATIONS, Database
 from storage.schema import Event, Instance, Job, Series
 
@@ -108,7 +108,7 @@ def test_r_19_a_ledger_of_the_first_version_is_brought_up_with_all_its_rows(tmp_
         command.upgrade(config, "0001")
         connection.execute(text(FIRST_SERIES))
         connection.execute(text(FIRST_INSTANCE))
-        connection.execute(text(FIRST_EVENT), {"digest": "d" * 64, "previous": audit.ORIGIN})
+        connection.execute(text(FIRST_EVENT), {"digest": "d" * 64, "previous": chain.ORIGIN})
         for number, state in enumerate(("SCHEDULED", "IN PROGRESS", "COMPLETED", "FAILED", "CANCELED")):
             connection.execute(text(FIRST_JOB), {"key": f"k{number}", "state": state})
     engine.dispose()
@@ -125,7 +125,7 @@ def test_r_19_a_ledger_of_the_first_version_is_brought_up_with_all_its_rows(tmp_
     database.close()
     assert sorted(states) == ["CANCELED", "COMPLETED", "FAILED", "IN PROGRESS", "SCHEDULED"]
     assert (instance.association_id, instance.deleted_at) == (None, None)
-    assert [line.previous for line in lines] == [audit.ORIGIN, "d" * 64]
+    assert [line.previous for line in lines] == [chain.ORIGIN, "d" * 64]
 
 
 FIRST_SERIES = """

@@ -60,15 +60,16 @@ def audit_verify(config: Config = DEFAULT_CONFIG) -> None:
     Example: vb-node audit verify --config node.toml
     """
     from storage import audit
+    from storage.chain import Broken
     from vb_node.errors import NodeError
 
     _, database = ledger(config)
     with database.read() as session:
         try:
-            lines, seq, digest = audit.verify(session)
-        except audit.Broken as error:
+            trail = audit.verify(session)
+        except Broken as error:
             raise NodeError(f"{error}: keep a copy of the ledger and compare it with your backups") from error
-    typer.echo(f"{lines} lines, none changed; the last is {seq}, its digest {digest}")
+    typer.echo(f"{trail.lines} lines, none changed; the last is {trail.last}, its digest {trail.digest}")
 
 
 @app.command("ask")

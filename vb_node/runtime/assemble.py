@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from storage import arrivals, audit, drift, jobs
@@ -66,6 +67,8 @@ class Assembler:
                 continue
             try:
                 self._assemble(self._gather(open_study, evidence), now)
+            except OperationalError:  # the ledger's fault, not the study's
+                raise
             except Exception:
                 log.exception("study not assembled", extra={"study_instance_uid": open_study.study_instance_uid})
                 self._resting[open_study.study_instance_uid] = now + REST_S

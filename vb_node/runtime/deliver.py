@@ -3,10 +3,12 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+from sqlalchemy.orm import Session
 
 from storage import deliveries, outages
 from storage.database import Database
@@ -60,7 +62,7 @@ class Deliverer:
         begun = time.monotonic()
         with self._kept(lease, now):
             told = self._attempt(delivery, job)
-        self._settle(lease, told, delivery, now + time.monotonic() - begun)
+            self._settle(lease, told, delivery, lambda: now + time.monotonic() - begun)
         return True
 
     @contextmanager
@@ -70,8 +72,11 @@ class Deliverer:
 
         def beat() -> None:
             while not is_over.wait(BEAT_S):
-                with self.database.write() as session:
-                    deliveries.keep(session, lease, lease_s=LEASE_S, now=now + time.monotonic() - begun)
+                try:
+                    with self.database.write() as session:
+                        deliveries.keep(session, lease, lease_s=LEASE_S, now=now + time.monotonic() - begun)
+                except Exception:
+                    log.exception("lease not prolonged", extra={"destination": self.settings.name})
 
         threading.Thread(target=beat, daemon=True).start()
         try:
@@ -122,21 +127,21 @@ class Deliverer:
             return replace(told, answer="stored", detail=FOUND)
         return replace(told, answer="impossible", detail=NOT_ASKED if is_there is None else NOT_FOUND)
 
-    def _settle(self, lease: deliveries.Lease, told: Told, delivery: Delivery, now: float) -> None:
-        name = self.settings.name
+    def _settle(self, lease: deliveries.Lease, told: Told, delivery: Delivery, clock: Callable[[], float]) -> None:
+        """Write down what was answered; what is forgotten would be sent twice."""
+        name, patience_s = self.settings.name, self.patience_s
         ids = {"job": delivery.job_id, "destination": name, "sop_instance_uid": delivery.sop_instance_uid}
+
+        def settle(session: Session) -> Delivery:
+            now, wants_commitment = clock(), self.settings.commitment
+            if told.answer == "unreachable":
+                outages.keep(session, name, told.detail or "", now=now)
+            return deliveries.settle(
+                session, lease, told, now=now, patience_s=patience_s, wants_commitment=wants_commitment
+            )
+
         try:
-            with self.database.write() as session:
-                settled = deliveries.settle(
-                    session,
-                    lease,
-                    told,
-                    now=now,
-                    patience_s=self.patience_s,
-                    wants_commitment=self.settings.commitment,
-                )
-                if told.answer == "unreachable":
-                    outages.keep(session, name, told.detail or "", now=now)
+            settled = self.database.keep(settle)
         except deliveries.LostLease:
             log.warning("delivery taken over", extra=ids)
             return

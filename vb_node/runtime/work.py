@@ -17,6 +17,7 @@ from typing import Protocol
 
 from pydicom import Dataset
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from storage import jobs
 from storage.database import Database
@@ -116,13 +117,15 @@ class Worker:
                 log.info("not analysed", extra={"job": job.id, "reason": error.reason})
                 outcome, unfit = self._refuse(application, case, error), error
             results = self._write(job, lease, outcome)
-        with self.database.write() as session:
-            state = "COMPLETED" if unfit is None else "FAILED"
-            why = {} if unfit is None else {"reason": unfit.reason, "detail": str(unfit)}
-            left_out = {name: viewers.PROFILES[profile] for name, profile in self.profiles.items()}
-            jobs.finish(
-                session, lease, state, results, now=time.time(), outcome=outcome.summary, left_out=left_out, **why
-            )
+        state = "COMPLETED" if unfit is None else "FAILED"
+        why = {} if unfit is None else {"reason": unfit.reason, "detail": str(unfit)}
+        left_out = {name: viewers.PROFILES[profile] for name, profile in self.profiles.items()}
+
+        def finish(session: Session) -> None:
+            now, summary = time.time(), outcome.summary
+            jobs.finish(session, lease, state, results, now=now, outcome=summary, left_out=left_out, **why)
+
+        self.database.keep(finish)
         log.info("job ended", extra={"job": job.id, "state": state, "results": len(results)})
 
     def _refuse(self, application: Worked, case: Case, error: Unfit) -> Outcome:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 
 from storage import audit, comparisons, deliveries, jobs, outages, schema, stations
+from storage.chain import Broken
 from storage.database import Database
 from vb_node import ask, shadow, show
 from vb_node.config import Settings
@@ -173,12 +174,12 @@ def verify_audit(user: Auditor, database: Ledger) -> Row:
     ask.tell_use(database, {"verify": True}, user=user.name, actor="web")
     try:
         with ask.walking(), database.read() as session:
-            lines, seq, digest = audit.verify(session)
+            trail = audit.verify(session)
     except Later as error:
         raise HTTPException(429, str(error), {"Retry-After": "60"}) from error
-    except audit.Broken as broken:
+    except Broken as broken:
         return {"is_whole": False, "why": str(broken)}
-    return {"is_whole": True, "lines": lines, "last": seq, "digest": digest}
+    return {"is_whole": True, "lines": trail.lines, "last": trail.last, "digest": trail.digest}
 
 
 @router.get("/destinations")

@@ -5,6 +5,7 @@ from chaos.trail import fill, missed
 from sqlalchemy import select, text
 
 from storage import audit
+from storage.chain import ORIGIN, Part
 from storage.database import Database
 from storage.schema import Event
 
@@ -63,15 +64,15 @@ def test_an_untouched_trail_is_verified_to_its_last_line(database: Database) -> 
         _tell(database, "a", now, patient_id="Müller^Jörg", job_id=7)
 
     with database.read() as session:
-        lines, seq, digest = audit.verify(session)
-        last = session.get_one(Event, seq)
+        trail = audit.verify(session)
+        last = session.get_one(Event, trail.last)
 
-    assert (lines, digest) == (3, last.digest)
+    assert (trail.lines, trail.digest) == (3, last.digest)
 
 
 def test_an_empty_trail_is_whole(database: Database) -> None:
     with database.read() as session:
-        assert audit.verify(session) == (0, 0, audit.ORIGIN)
+        assert audit.verify(session) == Part(0, ORIGIN, 0, ORIGIN)
 
 
 def test_l_09_a_thousand_random_edits_are_all_found(database: Database) -> None:
