@@ -93,6 +93,12 @@ class Node:
         self._database: Database | None = None
 
     def start(self) -> None:
+        """Start it, and wait until its last station is started."""
+        self.begin()
+        wait_until(lambda: self.stations("deliver"), START_S, "the last station is started")
+
+    def begin(self) -> None:
+        """Start it, and wait until it answers: that is the first station."""
         command = [sys.executable, "-m", "vb_node", "serve", "--config", str(self.config)]
         log = (self.home / "node.log").open("ab")
         self._process = subprocess.Popen(command, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "2"})

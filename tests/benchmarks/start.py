@@ -63,7 +63,7 @@ def start(home: Path) -> list[object]:
     (image,) = write([instance()], home / "image")
     begun = time.monotonic()
     try:
-        node.start()
+        node.begin()
         echo_s = time.monotonic() - begun
         wait_until(lambda: is_ready(f"http://{HOST}:{web}"), WITHIN_S, "the web station is ready")
         ready_s = time.monotonic() - begun

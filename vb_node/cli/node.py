@@ -2,12 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from vb_node.cli.options import DEFAULT_CONFIG, AsJson, Config
 from vb_node.exit_status import DONE, FAILED
+
+if TYPE_CHECKING:
+    from vb_node.runtime.line import Station
 
 app = typer.Typer()
 
@@ -61,17 +64,30 @@ def serve(
     """
     from vb_node import config as configuration
     from vb_node import log
-    from vb_node.runtime import line, node, supervisor
+    from vb_node.runtime import node
 
     settings = configuration.load(config)
     log.start()
     if only is None:
-        raise typer.Exit(supervisor.supervise(config))
-    if only == node.WEB:
-        from vb_node.web import station
+        from vb_node.runtime import supervisor
 
-        raise typer.Exit(node.run_station(only, settings, station.serve))
-    raise typer.Exit(node.run_station(only, settings, line.STATIONS[only]))
+        raise typer.Exit(supervisor.supervise(config))
+    raise typer.Exit(node.run_station(only, settings, _station(only)))
+
+
+def _station(name: str) -> "Station":
+    """Give what a process turns; it imports no other station, so that the first to be needed is the first to work."""
+    if name == "web":
+        from vb_node.web.station import serve
+
+        return serve
+    if name == "receive":
+        from vb_node.runtime.listen import listen_for_associations
+
+        return listen_for_associations
+    from vb_node.runtime.stations import STATIONS
+
+    return STATIONS[name]
 
 
 @app.command()

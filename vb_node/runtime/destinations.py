@@ -13,7 +13,6 @@ from storage.deliveries import Answer, Told
 from storage.schema import Delivery
 from storage.spool import write_durably
 from vb_node.config import DestinationSettings
-from vb_node.dicom import sr
 from vb_node.dicomweb import qido, service, stow
 from vb_node.dimse import query, scu, status
 from vb_node.dimse.tls import ClientTls, TlsFiles
@@ -54,6 +53,8 @@ class ToAe:
         with TemporaryDirectory() as scratch:
 
             def convert(original: Path, sop_class_uid: str) -> Path:
+                from vb_node.dicom import sr  # highdicom: the listener starts without it
+
                 nonlocal sent_as
                 document = sr.as_class(dcmread(original), sop_class_uid)
                 sent_as = str(document.SOPClassUID), str(document.SOPInstanceUID)

@@ -14,13 +14,13 @@ from storage import associations, stations
 from storage.database import Damaged, Database, SchemaMismatch, has_wal_reset_fault
 from vb_node.config import Settings
 from vb_node.errors import ConfigError
-from vb_node.runtime import line, receive, supervised
+from vb_node.runtime import line, supervised
 
 log = logging.getLogger(__name__)
 
 BEAT_S = 4.0
 WEB = "web"  # the station of the floor above
-TAKING = (receive.STATION, WEB)  # these listen, and beat by themselves: while they are silent, no study counts as quiet
+TAKING = (line.RECEIVE, WEB)  # these listen, and beat by themselves: while they are silent, no study counts as quiet
 
 REMEDY = (
     "keep a copy of it, then put your last backup in its place, or move it away: at the next start the instances are "

@@ -31,10 +31,11 @@ from vb_node.dimse import implementation, status
 from vb_node.dimse.scp import StoreRequest
 from vb_node.errors import Refused
 from vb_node.runtime.arrival import Taken, Underway, note, put_down
+from vb_node.runtime.line import RECEIVE
 
 log = logging.getLogger(__name__)
 
-STATION = "receive"
+STATION = RECEIVE
 REBUILT_AT_ONCE = 200
 ALIVE_S, YOUNG_S = 10.0, 600.0
 META_START, META_LENGTH_AT = 144, slice(140, 144)

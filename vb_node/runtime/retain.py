@@ -1,6 +1,7 @@
 """The janitor: lets the files of delivered studies go when they are old, or when the disk fills up."""
 
 import logging
+import threading
 from collections.abc import Collection
 from pathlib import Path
 
@@ -9,11 +10,12 @@ from storage.database import Database
 from storage.disk import Disk
 from storage.spool import Spool
 from vb_node.config import RetentionSettings, Settings
+from vb_node.runtime.line import results_of, spool_of, turn
 
 log = logging.getLogger(__name__)
 
 STATION = "retain"
-DAY_S = 86400.0
+DAY_S, TURN_S = 86400.0, 60.0
 
 
 def disk_of(settings: Settings) -> Disk:
@@ -72,3 +74,18 @@ class Janitor:
         ids = {"study_instance_uid": study, "instances": len(instances), "results": len(results)}
         log.info("study let go", extra=ids | {"why": why})
         return True
+
+
+def retain_files(settings: Settings, stop: threading.Event) -> None:
+    """Turn the janitor once a minute, and at once again while it finds something."""
+    database = Database(settings.database_url)
+    committing = [one.name for one in settings.destinations if one.commitment]
+    janitor = Janitor(
+        database, spool_of(settings), results_of(settings), disk_of(settings), settings.retention, committing
+    )
+
+    def step(now: float) -> bool:
+        return janitor.step(now) or stop.wait(TURN_S)
+
+    turn(STATION, step, stop)
+    database.close()

@@ -33,12 +33,13 @@ from vb_node.config import Settings
 from vb_node.dimse.listener import bind
 from vb_node.errors import ConfigError
 from vb_node.pipeline.application import installed
-from vb_node.runtime import line, receive, supervised
+from vb_node.runtime import line, retain, supervised
 from vb_node.runtime.node import TAKING, WEB, check_ledger
 
 log = logging.getLogger(__name__)
 
 RESTART_S, STOP_S, START_S = 1.0, 15.0, 60.0
+ALONE_S, LOOK_S = 5.0, 0.05
 BIND_S = 5.0  # for stations of a supervisor that was killed a moment ago
 WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
 
@@ -79,6 +80,11 @@ class Child:
         if not self._hear():
             raise NotReady(f"station {self.name} does not start with it, the log says why")
 
+    @property
+    def has_spoken(self) -> bool:
+        """Whether it works, or has ended."""
+        return bool(select.select([self.pipe], [], [], 0)[0])
+
     def wait_left(self) -> None:
         """Wait until it takes nobody new."""
         while self._hear():
@@ -116,8 +122,7 @@ class Supervisor:
         for told in (signal.SIGTERM, signal.SIGINT):
             supervised.set_at(told, self._stop)
         supervised.set_at(signal.SIGHUP, self._is_asked)
-        for name, count in _counts(self._settings).items():
-            self._children += [self._start(name, number + 1) for number in range(count)]
+        self._start_all()
         asked = self._settings.receive
         said: dict[str, Any] = {"version": __version__, "configuration_sha256": changes.digest(self._settings)}
         self._tell("node started", **said)
@@ -136,6 +141,16 @@ class Supervisor:
         self._tell("node stopped", **said, exit_status=status or 0)
         log.info("node stopped")
         return status or 0
+
+    def _start_all(self) -> None:
+        """Start every station, the one that receives first; for some seconds it has the processor for itself."""
+        for name, count in _counts(self._settings).items():
+            self._children += [self._start(name, number + 1) for number in range(count)]
+            until = time.monotonic() + ALONE_S
+            while name == line.RECEIVE and time.monotonic() < until and not self._stop.is_set():
+                if all(child.has_spoken for child in self._children):
+                    break
+                time.sleep(LOOK_S)
 
     def _look(self) -> int | None:
         """Start again what died; give the exit status where that would not help."""
@@ -174,7 +189,7 @@ class Supervisor:
             json.dump(values, stream)
         self._janitor.set()
         self._janitor = threading.Event()
-        threading.Thread(target=line.retain_files, args=(settings, self._janitor), daemon=True).start()
+        threading.Thread(target=retain.retain_files, args=(settings, self._janitor), daemon=True).start()
 
     def _change(self) -> None:
         """Read the file again and bring every station to it; what does not work changes nothing."""
@@ -276,7 +291,7 @@ def _counts(settings: Settings) -> dict[str, int]:
 
 def _address(name: str, settings: Settings) -> Address | None:
     """Give where a station listens, if it does."""
-    asked = {receive.STATION: settings.receive, WEB: settings.web}.get(name)
+    asked = {line.RECEIVE: settings.receive, WEB: settings.web}.get(name)
     return None if asked is None else (asked.host, asked.port)
 
 

@@ -11,7 +11,7 @@ from vb_node.dimse.listener import bind
 from vb_node.dimse.tls import ServerTls, TlsFiles
 from vb_node.errors import ConfigError
 from vb_node.openid.provider import Provider
-from vb_node.runtime import line, receive, supervised
+from vb_node.runtime import line, listen, receive, supervised
 from vb_node.runtime.receive import Receiver
 from vb_node.web.account_page import AccountPage
 from vb_node.web.app import build
@@ -49,7 +49,7 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
     door, tls = Door(web.peers), _tls(web)  # what is wrong with files is told before anything begins
 
     def start(receiver: Receiver, disk: Disk) -> Server:
-        limits = line.limits_of(settings, disk)
+        limits = listen.limits_of(settings, disk)
         studies = Studies(receiver, door, Bounds(web.max_body_mb << 20, web.max_parts, limits), settings.data)
         logins = Logins(database, web.session_h * 3600)
         health = Health(database, disk, receiver.spool.root, NAME)
@@ -74,7 +74,7 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
         listening = supervised.listening() or bind((web.host, web.port))
         return Server(Gate(app, web.hosts), listening, limits, stop, tls, partial(receiver.tell_rejection, ""))
 
-    line.take(database, settings, stop, NAME, start)
+    listen.take(database, settings, stop, NAME, start)
 
 
 def _tls(web: WebSettings) -> ssl.SSLContext | None:
