@@ -140,7 +140,8 @@ class Diagnosis:
     ``probabilities`` is empty when nothing was localised. ``is_determined`` is False when the input is unlike the
     training data or no class stands out; ``reason`` then says which. ``novelty`` is the distance to the training
     data over its threshold (above 1: unlike). ``likely`` is the conformal set of a determined one, most probable
-    first: in ``coverage`` of cases like those it was set on, the true class is among them.
+    first: in ``coverage`` of cases like those it was set on, the true class is among them. ``saliency`` of a determined
+    one: how much each place counted for the most probable class, 0 to 1.
     """
 
     probabilities: Mapping[str, float]
@@ -149,6 +150,7 @@ class Diagnosis:
     novelty: float | None = None
     likely: tuple[str, ...] = ()
     coverage: float | None = None
+    saliency: Volume | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,8 @@ SERIES_NUMBER = 9003
 SERIES_DESCRIPTION = "AI key image, not verified"
 WARNING = "Investigational - not verified - not for diagnosis"
 PANEL, MARGIN, LINE, MOST_LESIONS = 512, 8, 22, 4
-ORANGE, WHITE, BLACK = (255, 80, 0), (255, 255, 255), (0, 0, 0)
+ORANGE, BLUE, WHITE, BLACK = (255, 80, 0), (0, 120, 255), (255, 255, 255), (0, 0, 0)
+MOST_BLUE = 0.6
 OPPOSITE = dict(zip("LRPAHF", "RLAPFH", strict=True))
 Picture = NDArray[np.uint8]
 
@@ -38,10 +39,19 @@ class Drawing:
     slices: tuple[int, ...]
 
 
-def draw(series: Series, voxels: Floats, findings: Sequence[Finding]) -> Drawing:
+@dataclass(frozen=True, eq=False)
+class Saliency:
+    """How much each voxel [k, j, i] of a series counted for a class, 0 to 1."""
+
+    class_name: str
+    shares: Floats
+
+
+def draw(series: Series, voxels: Floats, findings: Sequence[Finding], saliency: Saliency | None = None) -> Drawing:
     """Draw the largest slice of each of the first four lesions, or the middle slice where there is none.
 
-    Every lesion in a slice is outlined. The caption says where more lesions are than panels.
+    Every lesion in a slice is outlined. The caption says where more lesions are than panels. The last panel shows in
+    blue what counted for the class, in the slice where most did.
 
     ``voxels`` [k, j, i] are those of ``series``.
     """
@@ -50,9 +60,20 @@ def draw(series: Series, voxels: Floats, findings: Sequence[Finding]) -> Drawing
     more = f" ({len(shown)} of {len(findings)} lesions shown)" if len(findings) > len(shown) else ""
     panels = []
     for k, name in shown:
-        outlined = np.logical_or.reduce([finding.mask[k] for finding in findings] or [np.zeros(voxels[k].shape, bool)])
-        panels.append(panel(voxels[k], outlined, series.grid, f"{name}, {_place(series, k)}{more}"))
-    return Drawing(_tile(panels), tuple(sorted({k for k, _ in shown})))
+        caption = f"{name}, {_place(series, k)}{more}"
+        panels.append(panel(voxels[k], _lesions(findings, k, voxels), series.grid, caption))
+    slices = {k for k, _ in shown}
+    if saliency is not None:
+        k = int(saliency.shares.sum(axis=(1, 2)).argmax())
+        caption = f"Blue: counted for {saliency.class_name}, {_place(series, k)}"
+        panels.append(panel(voxels[k], _lesions(findings, k, voxels), series.grid, caption, saliency.shares[k]))
+        slices.add(k)
+    return Drawing(_tile(panels), tuple(sorted(slices)))
+
+
+def _lesions(findings: Sequence[Finding], k: int, voxels: Floats) -> Mask:
+    outlined: Mask = np.logical_or.reduce([one.mask[k] for one in findings] or [np.zeros(voxels[k].shape, bool)])
+    return outlined
 
 
 def write_page(series: Series, drawing: Drawing, lines: Sequence[str], provenance: Provenance) -> Dataset:
@@ -75,13 +96,20 @@ def write_text_page(headers: Sequence[Dataset], lines: Sequence[str], provenance
     return result
 
 
-def panel(plane: Floats, mask: Mask, grid: Grid, caption: str) -> Picture:
-    """Draw one slice (rows, columns) as readers hang it, with square pixels and the outline of ``mask``."""
+def panel(plane: Floats, mask: Mask, grid: Grid, caption: str, shares: Floats | None = None) -> Picture:
+    """Draw one slice (rows, columns) as readers hang it, with square pixels and the outline of ``mask``.
+
+    ``shares``, 0 to 1, are laid over it in blue: the slice stays to be seen.
+    """
     size = _size(grid)
     right, down = (direction.letters for direction in display(grid))
     low, high = np.percentile(plane, (1, 99.5))
     grey = np.clip((_hung(plane, grid) - low) / max(high - low, 1e-6), 0, 1) * 255
     picture = np.array(Image.fromarray(grey.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC).convert("RGB"))
+    if shares is not None:
+        hung = Image.fromarray(_hung(shares, grid)).resize(size, Image.Resampling.BILINEAR)
+        blue = MOST_BLUE * np.clip(np.array(hung), 0, 1)[..., None]
+        picture = (picture * (1 - blue) + np.array(BLUE) * blue).astype(np.uint8)
     inside = np.array(Image.fromarray(_hung(mask, grid)).resize(size, Image.Resampling.NEAREST))
     picture[ndimage.binary_dilation(inside, iterations=2) & ~inside] = ORANGE
     framed = Image.new("RGB", (PANEL, PANEL), BLACK)

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from vb_node.models.mca import MaskedChannelAttention, TumorPool
 from vb_node.models.pins import DIAGNOSER
-from vb_node.types import Floats, Prior, StandardVolume
+from vb_node.types import Floats, Grid, Prior, StandardVolume
 
 NETWORK_SHAPE = (80, 96, 80)
 NETWORK_MM = 2.0
@@ -34,21 +34,34 @@ def network_input(standard: StandardVolume, prior: Prior) -> tuple[Tensor, Tenso
     image, lesion
         (1, 1, 80, 96, 80) each; lesion is the share of each cell that the accepted regions fill.
     """
-    pool = max(1, round(NETWORK_MM / standard.grid.spacing_mm[0]))
-    size = tuple(n * pool for n in NETWORK_SHAPE)
-    occupied = [np.flatnonzero(standard.brain.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
-    middle = [int(at[0] + at[-1]) // 2 for at in occupied]
+    pool, first = _box(standard)
     fields = (standard.voxels, (prior.labels > 0).astype(np.float32))
     # (1, 1, 80 pool, 96 pool, 80 pool) -> (1, 1, 80, 96, 80)
-    boxes = (torch.from_numpy(_cut(field, middle, size))[None, None] for field in fields)
+    size = tuple(n * pool for n in NETWORK_SHAPE)
+    boxes = (torch.from_numpy(_cut(field, first, size))[None, None] for field in fields)
     image, lesion = (functional.avg_pool3d(box, pool) for box in boxes)
     return image.clamp(-5, 5), lesion
 
 
-def _cut(field: Floats, middle: list[int], size: tuple[int, ...]) -> Floats:
-    """Cut a box about a voxel; what lies outside the field is 0."""
+def network_grid(standard: StandardVolume) -> Grid:
+    """Give where the cells of ``network_input`` stand in the patient."""
+    pool, first = _box(standard)
+    affine = standard.grid.affine_lps.copy()
+    affine[:3, 3] = standard.grid.to_lps(np.array([first]) + (pool - 1) / 2)[0]
+    affine[:3, :3] *= pool
+    return Grid(NETWORK_SHAPE, affine, standard.grid.frame_of_reference_uid)
+
+
+def _box(standard: StandardVolume) -> tuple[int, list[int]]:
+    """Give how many voxels a cell has along an axis, and the first voxel of the box about the brain's middle."""
+    pool = max(1, round(NETWORK_MM / standard.grid.spacing_mm[0]))
+    occupied = [np.flatnonzero(standard.brain.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    return pool, [int(at[0] + at[-1]) // 2 - n * pool // 2 for at, n in zip(occupied, NETWORK_SHAPE, strict=True)]
+
+
+def _cut(field: Floats, first: list[int], size: tuple[int, ...]) -> Floats:
+    """Cut a box from a voxel on; what lies outside the field is 0."""
     box = np.zeros(size, dtype=np.float32)
-    first = [m - n // 2 for m, n in zip(middle, size, strict=True)]
     extents = list(zip(first, size, field.shape, strict=True))
     into = tuple(slice(max(-f, 0), max(min(n, limit - f), 0)) for f, n, limit in extents)
     out_of = tuple(slice(max(f, 0), max(min(f + n, limit), 0)) for f, n, limit in extents)
@@ -83,8 +96,17 @@ class DiagnoserNetwork(nn.Module):
         self.head_coarse = nn.Linear(2 * coarse, classes)
 
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        # (b, 1, 80, 96, 80) -> (b, 8, 40, 48, 40) -> (b, 16, 20, 24, 20), (b, 32, 10, 12, 10)
-        fine = self.stage_fine(self.stem(image))
+        return self.read(self.features(image), mask)
+
+    def features(self, image: Tensor) -> Tensor:
+        """Give the finer feature map."""
+        # (b, 1, 80, 96, 80) -> (b, 8, 40, 48, 40) -> (b, 16, 20, 24, 20)
+        fine: Tensor = self.stage_fine(self.stem(image))
+        return fine
+
+    def read(self, fine: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Give logits and fused vector from the finer feature map."""
+        # (b, 16, 20, 24, 20) -> (b, 32, 10, 12, 10)
         coarse = self.stage_coarse(fine)
         # (b, 32), (b, 64)
         fused_fine = self._fuse(fine, mask, self.attend_fine)

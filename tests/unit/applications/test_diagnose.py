@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+from scipy import ndimage
 
 from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
 from vb_node.applications.virtual_biopsy.process import process
 from vb_node.models.conformal import Conformal
+from vb_node.pipeline.resample import to_grid
 from vb_node.training.dataset import as_standardised, lay_standard
 from vb_node.training.phantom import make_case
 from vb_node.types import Grid, Prior, StandardVolume, Volume
@@ -62,6 +64,23 @@ def test_phantoms_never_seen_are_mostly_known_and_mostly_right(diagnoser: Diagno
 
     assert sum(novelty <= 1 for novelty, _ in outcomes) >= 6
     assert sum(is_right for _, is_right in outcomes) >= 7
+
+
+def test_what_counted_for_a_class_lies_in_and_about_the_lesion(diagnoser: Diagnoser) -> None:
+    case = make_case(305, diagnoser.classes[1], lay=lay_standard, shading=0.25)
+    standard, prior = as_standardised(case, np.random.default_rng(305))
+
+    diagnosis = diagnoser.diagnose(standard, prior)
+
+    assert diagnosis.saliency is not None
+    shares, lesion = to_grid(diagnosis.saliency, standard.grid).voxels, prior.labels > 0
+    far = ndimage.distance_transform_edt(~lesion) > 20
+    assert ndimage.binary_dilation(lesion, iterations=4)[np.unravel_index(shares.argmax(), shares.shape)]
+    assert shares[lesion].mean() > 10 * shares[far & standard.brain].mean()
+
+
+def test_without_a_class_nothing_is_said_to_have_counted(diagnoser: Diagnoser) -> None:
+    assert diagnoser.diagnose(*noise()).saliency is None
 
 
 def test_a_class_is_read_only_if_it_is_as_probable_as_true_ones_are(diagnoser: Diagnoser) -> None:

@@ -23,6 +23,7 @@ from vb_node.dicom.key_image import (
     MARGIN,
     ORANGE,
     PANEL,
+    Saliency,
     display,
     draw,
     panel,
@@ -90,6 +91,26 @@ def test_each_lesion_is_shown_on_its_largest_slice_and_named_as_source() -> None
     shown = {item.ReferencedSOPInstanceUID for item in picture.SourceImageSequence}
     assert shown == {series.planes[k].sop_instance_uid for k in largest}
     assert picture.Columns == 2 * PANEL
+
+
+def test_what_counted_for_the_class_is_blue_in_a_panel_of_its_own_at_its_place() -> None:
+    series = series_of(mr_series(head(SHAPE)))
+    k, j, i = SHAPE[0] - 3, SHAPE[1] // 4, SHAPE[2] // 4
+    shares = np.zeros(SHAPE, np.float32)
+    shares[k, j - 1 : j + 2, i - 1 : i + 2] = 1
+    dark = np.zeros(SHAPE, np.float32)
+
+    without, with_map = (draw(series, dark, [], one) for one in (None, Saliency("PCNSL", shares)))
+
+    panel_of_it = with_map.picture[:, PANEL:].astype(int)
+    blue = np.argwhere((panel_of_it[..., 2] > 100) & (panel_of_it[..., 0] < 50))
+    assert np.array_equal(with_map.picture[:, :PANEL], without.picture)
+    assert with_map.slices == (SHAPE[0] // 2, k)
+    scale = PANEL / max(SHAPE[1:])
+    side = (PANEL - scale * np.array(SHAPE[1:])) / 2
+    turned = [one.is_flipped for one in display(series.grid)][::-1]
+    place = [size - 1 - at if flipped else at for at, size, flipped in zip((j, i), SHAPE[1:], turned, strict=True)]
+    assert blue.mean(axis=0) == pytest.approx(side + (np.array(place) + 0.5) * scale, abs=scale)
 
 
 def test_a_frame_of_an_enhanced_source_is_named_by_its_number() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vb_node.models.diagnoser import NETWORK_SHAPE, DiagnoserNetwork, network_input
+from vb_node.models.diagnoser import NETWORK_SHAPE, DiagnoserNetwork, network_grid, network_input
 from vb_node.types import Grid, Prior, StandardVolume
 
 
@@ -25,6 +25,18 @@ def test_a_voxel_and_its_label_travel_together(at: tuple[int, int, int], step_mm
 
     assert image.shape == lesion.shape == (1, 1, *NETWORK_SHAPE)
     assert torch.equal(image > 0, lesion > 0)
+
+
+@pytest.mark.parametrize("at", [(60, 70, 80), (80, 90, 65), (85, 75, 72)])
+@pytest.mark.parametrize("step_mm", [1.0, 2.0])
+def test_a_cell_stands_where_its_voxels_stand(at: tuple[int, int, int], step_mm: float) -> None:
+    standard, prior = a_case((150, 170, 145), step_mm, at)
+    image, _ = network_input(standard, prior)
+    cell = np.argwhere(image[0, 0].numpy() > 0)
+
+    stands = network_grid(standard).to_lps(cell)[0]
+
+    assert np.abs(stands - standard.grid.to_lps(np.array([at]))[0]).max() <= (2.0 - step_mm) / 2
 
 
 def test_a_label_in_a_millimetre_grid_keeps_its_share_of_the_cell() -> None:

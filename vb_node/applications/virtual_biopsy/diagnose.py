@@ -3,7 +3,7 @@
 The shipped weights have seen generated phantoms only. A patient's brain is unlike those: it is "not determined".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from vb_node.models.conformal import Conformal
-from vb_node.models.diagnoser import NETWORK_SHAPE, WEIGHTS, DiagnoserNetwork, network_input
+from vb_node.models.diagnoser import NETWORK_SHAPE, WEIGHTS, DiagnoserNetwork, network_grid, network_input
 from vb_node.models.novelty import NoveltyGuard
 from vb_node.models.pins import MODEL, MODELS
+from vb_node.models.saliency import class_map
 from vb_node.models.weights import Weights, open_weights
-from vb_node.types import Diagnosis, Prior, StandardVolume
+from vb_node.types import Diagnosis, Prior, StandardVolume, Volume
 
 # The least probability at which one of four classes stands out.
 LEAST_PROBABILITY = 0.5
@@ -74,7 +75,12 @@ class Diagnoser:
             # (1, classes) -> (classes)
             probability = torch.softmax(logits / self.temperature, dim=1)[0]
             novelty = float(self.guard.novelty(image, fused)[0])
-        return self._read(dict(zip(self.classes, probability.double().tolist(), strict=True)), novelty)
+        diagnosis = self._read(dict(zip(self.classes, probability.double().tolist(), strict=True)), novelty)
+        if not diagnosis.is_determined:
+            return diagnosis
+        best = int(probability.argmax())
+        counted = class_map(self.network, image.to(self.device), lesion.to(self.device), best)
+        return replace(diagnosis, saliency=Volume(counted, network_grid(standard)))
 
     def _read(self, probabilities: dict[str, float], novelty: float) -> Diagnosis:
         """Decide whether a class may be read."""

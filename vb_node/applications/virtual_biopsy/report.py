@@ -28,7 +28,7 @@ from vb_node.dicom.provenance import Provenance
 from vb_node.errors import BadResult, Unfit
 from vb_node.pipeline.application import Case
 from vb_node.pipeline.measure import measure
-from vb_node.pipeline.resample import labels_to_grid, soft_mask
+from vb_node.pipeline.resample import labels_to_grid, soft_mask, to_grid
 from vb_node.pipeline.select import select, summarise
 from vb_node.types import Diagnosis, Finding, Floats, Labels, Prior, Series, StandardVolume, Volume
 
@@ -61,7 +61,8 @@ def write(
     notes = [*standard.flags, *_contrast_note(series)]
     objects = _results(series, labels, findings, prior, diagnosis, provenance, notes)
     said = sentence.analysed(findings, prior, diagnosis, provenance)
-    objects += _pages(case, series, key_image.draw(series, volume.voxels, findings), said, provenance)
+    drawing = key_image.draw(series, volume.voxels, findings, _what_counted(diagnosis, series))
+    objects += _pages(case, series, drawing, said, provenance)
     if findings:
         objects += _maps(case, series, _soft(prior, standard, series, labels), provenance)
     return Report(objects, findings, said)
@@ -140,6 +141,14 @@ def _soft(prior: Prior, standard: StandardVolume, series: Series, labels: Labels
     """Carry the soft map to the source's grid; it is at least one half exactly where a lesion is, as before the way."""
     soft = soft_mask(prior.probability, standard.grid, series.grid)
     return np.where(labels > 0, np.maximum(soft, 0.5), np.minimum(soft, 0.49)).astype(np.float32)
+
+
+def _what_counted(diagnosis: Diagnosis, series: Series) -> key_image.Saliency | None:
+    """Carry what counted for the most probable class to the source's grid."""
+    if diagnosis.saliency is None:
+        return None
+    best = max(diagnosis.probabilities, key=lambda name: diagnosis.probabilities[name])
+    return key_image.Saliency(best, to_grid(diagnosis.saliency, series.grid).voxels)
 
 
 def _provenance(case: Case, header: Dataset) -> Provenance:
