@@ -33,7 +33,7 @@ class House:
         with self.database.write() as session:
             stations.start(session, "receive", now=0.0)
 
-    def send(self, datasets: Sequence[Dataset], association_id: str | None = None) -> None:
+    def send(self, datasets: Sequence[Dataset], association_id: str | None = None, *, is_over: bool = True) -> None:
         self.sent = list(datasets)
         for dataset in datasets:
             buffer = DicomBytesIO()
@@ -42,7 +42,7 @@ class House:
             uids = str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
             request = *uids, ExplicitVRLittleEndian, buffer.getvalue(), "PACS", "127.0.0.1", association_id
             self.receiver.store(StoreRequest(*request))
-        if association_id is not None:
+        if association_id is not None and is_over:
             self.receiver.end(association_id, is_released=True)
         self.receiver.settle()
 

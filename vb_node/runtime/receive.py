@@ -146,7 +146,7 @@ class Receiver:
         self._open.discard(association_id)
         now = time.time()
         try:
-            self._pen.write(lambda session: associations.end(session, association_id, is_released=is_released, now=now))
+            self._pen.leave(lambda session: associations.end(session, association_id, is_released=is_released, now=now))
         except Dry:
             log.exception("end of an association not recorded")  # until the next start its studies count as arriving
 

@@ -13,8 +13,10 @@ import pytest
 from pdu import encoded
 from pydicom import Dataset
 from pydicom.uid import generate_uid
+from sqlalchemy import text
 from stations import House, series_of
 
+from storage import associations
 from vb_node.dimse import status
 from vb_node.errors import Refused
 from vb_node.pipeline.application import installed
@@ -112,3 +114,21 @@ def test_r_13_a_call_that_fails_is_answered_a700_and_the_instance_can_come_again
     assert answers[-1] == status.SUCCESS
     assert len(answers) > FEWEST_CALLS
     assert len(house.events("instance refused")) == len(answers) - 1
+
+
+def test_an_association_that_ends_while_the_ledger_fails_is_known_to_have_ended(house: House) -> None:
+    house.send(series_of("1.2", 1), "sender", is_over=False)
+    with house.database.write() as session:
+        session.execute(text("ALTER TABLE events RENAME TO elsewhere"))
+    house.receiver.tell_rejection("STRANGER", "127.0.0.1", "unknown")  # the first that the ledger does not take
+    house.receiver.settle()
+    house.receiver.end("sender", is_released=True)
+    with house.database.write() as session:
+        session.execute(text("ALTER TABLE elsewhere RENAME TO events"))
+    while not house.events("association rejected"):
+        house.receiver.settle()
+    house.receiver.settle()
+
+    with house.database.read() as session:
+        (sender,) = associations.get(session, {"sender"})
+    assert (sender.ended_at is not None, sender.is_released) == (True, True)
