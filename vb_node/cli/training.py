@@ -8,6 +8,8 @@ import typer
 app = typer.Typer()
 train_app = typer.Typer(help="Train the networks. Example: vb-node train diagnoser --out weights", no_args_is_help=True)
 
+TENSORBOARD = typer.Option(help="Draw loss and learning rate into this folder, for `tensorboard --logdir`.")
+
 
 @app.command()
 def phantom(
@@ -36,14 +38,16 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     cases: Annotated[int, typer.Option(min=8, help="How many phantoms, without --data.")] = 1200,
     seed: Annotated[int, typer.Option()] = 1,
     epochs: Annotated[int, typer.Option(min=1)] = 10,
+    tensorboard: Annotated[Path | None, TENSORBOARD] = None,
 ) -> None:
     """Train Adaptive-Diagnoser, on generated phantoms or a site's cases; the defaults are those of the shipped weights.
 
     Example: vb-node train diagnoser --out weights --data cases/manifest.csv --seed 1
     """
     from vb_node import show
+    from vb_node.training.curves import to_tensorboard
 
-    with show.progress() as bar:
+    with show.progress() as bar, to_tensorboard(tensorboard) as curve:
         task = bar.add_task("training", total=None)
 
         def tell(done: int, total: int) -> None:
@@ -52,11 +56,11 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
         if data is None:
             from vb_node.training.diagnoser import train_diagnoser as train
 
-            figures = train(out, cases, seed, epochs, tell)
+            figures = train(out, cases, seed, epochs, tell, curve)
         else:
             from vb_node.evaluation.learn import train_on_cases
 
-            figures = train_on_cases(data, out, seed, epochs, tell)
+            figures = train_on_cases(data, out, seed, epochs, tell, curve)
     show.table("Diagnoser, on held-out cases", ["", ""], [(name, f"{value:.3g}") for name, value in figures.items()])
     typer.echo(f"{out / 'bundle'}: install it with `vb-node weights import`")
 
@@ -67,15 +71,21 @@ def train_localizer(
     heads: Annotated[int, typer.Option(min=2)] = 48,
     seed: Annotated[int, typer.Option()] = 1,
     steps: Annotated[int, typer.Option(min=1)] = 8150,
+    tensorboard: Annotated[Path | None, TENSORBOARD] = None,
 ) -> None:
     """Train the `network` slice detector on generated heads; the defaults are those of the shipped weights.
 
     Example: vb-node train localizer --out weights --heads 48 --seed 1
     """
     from vb_node import show
+    from vb_node.training.curves import to_tensorboard
     from vb_node.training.fit_localizer import train_localizer as train
 
-    with show.progress() as bar:
+    with show.progress() as bar, to_tensorboard(tensorboard) as curve:
         task = bar.add_task("training", total=None)
-        figures = train(out, heads, seed, steps, lambda done, total: bar.update(task, completed=done, total=total))
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        figures = train(out, heads, seed, steps, tell, curve=curve)
     show.rows("Localizer", [figures], as_json=False)

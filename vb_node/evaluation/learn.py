@@ -5,6 +5,7 @@ from pathlib import Path
 from vb_node.evaluation.prepare import Prepared, patients, prepare
 from vb_node.evaluation.split import hold_out
 from vb_node.training.cases import read_data_set
+from vb_node.training.curves import Curve, no_curve
 from vb_node.training.diagnoser import Lesson, learn
 from vb_node.training.phantom import Progress
 from vb_node.training.tumour import CLASSES
@@ -17,7 +18,9 @@ def classes_of(names: set[str | None]) -> tuple[str, ...]:
     return tuple(name for name in CLASSES if name in names)
 
 
-def train_on_cases(data: Path, out: Path, seed: int, epochs: int, progress: Progress) -> dict[str, float]:
+def train_on_cases(
+    data: Path, out: Path, seed: int, epochs: int, progress: Progress, curve: Curve = no_curve
+) -> dict[str, float]:
     """Train on a data set, holding out one patient in five of each class; give the figures.
 
     What was prepared and learned is kept in ``out``: the same command goes on where it was stopped.
@@ -37,7 +40,7 @@ def train_on_cases(data: Path, out: Path, seed: int, epochs: int, progress: Prog
         seed,
         epochs,
     )
-    return learn(lesson, out, lambda done, _: progress(len(found.cases) + done, total))
+    return learn(lesson, out, lambda done, _: progress(len(found.cases) + done, total), curve)
 
 
 def divide(prepared: list[Prepared], seed: int) -> tuple[list[Prepared], list[Prepared]]:

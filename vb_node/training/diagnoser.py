@@ -10,6 +10,7 @@ from vb_node.models.diagnoser import NETWORK_MM, NETWORK_SHAPE, WEIGHTS, Diagnos
 from vb_node.models.pins import Pin
 from vb_node.models.weights import write_pin, write_weights
 from vb_node.training.calibrate import Calibration, calibrate, spoil
+from vb_node.training.curves import Curve, no_curve
 from vb_node.training.dataset import Sample, make_samples
 from vb_node.training.fit import Batch, fit, infer
 from vb_node.training.phantom import Progress
@@ -41,7 +42,9 @@ class Lesson:
         return self.data_sha256 is None
 
 
-def train_diagnoser(out: Path, cases: int, seed: int, epochs: int, progress: Progress) -> dict[str, float]:
+def train_diagnoser(
+    out: Path, cases: int, seed: int, epochs: int, progress: Progress, curve: Curve = no_curve
+) -> dict[str, float]:
     """Train on ``cases`` phantoms; give the figures.
 
     ``out / "samples"`` keeps the generated phantoms, so a second training with the same seed does not make them again.
@@ -53,15 +56,15 @@ def train_diagnoser(out: Path, cases: int, seed: int, epochs: int, progress: Pro
     lesson = Lesson(
         samples[held:], samples[:held], tuple(CLASSES), PHANTOMS_ONLY, None, command, seed=seed, epochs=epochs
     )
-    return learn(lesson, out, lambda done, _: progress(cases + done, total))
+    return learn(lesson, out, lambda done, _: progress(cases + done, total), curve)
 
 
-def learn(lesson: Lesson, out: Path, progress: Progress) -> dict[str, float]:
+def learn(lesson: Lesson, out: Path, progress: Progress, curve: Curve = no_curve) -> dict[str, float]:
     """Train, calibrate, measure and write ``diagnoser.safetensors`` with its pin, and the bundle; give the figures."""
     epochs, total, keep, classes = lesson.epochs, 2 * lesson.epochs, out / "kept", len(lesson.classes)
     known, held_out, seed = lesson.known, lesson.held_out, lesson.seed
-    network = fit(known, seed, epochs, "mca", lambda done, _: progress(done, total), keep, classes)
-    baseline = fit(known, seed, epochs, "gap", lambda done, _: progress(epochs + done, total), keep, classes)
+    network = fit(known, seed, epochs, "mca", lambda done, _: progress(done, total), keep, classes, curve)
+    baseline = fit(known, seed, epochs, "gap", lambda done, _: progress(epochs + done, total), keep, classes, curve)
     figures = measure(network, held_out, seed, lesson.classes)
     figures["accuracy_gap_only"] = accuracy(baseline, Batch.of(held_out))
     calibration = calibrate(network, known, held_out, seed)

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
 from vb_node.training.augment import augment
+from vb_node.training.curves import Curve, no_curve
 from vb_node.training.dataset import Sample
 from vb_node.training.phantom import Progress
 from vb_node.training.tumour import CLASSES
@@ -56,16 +57,19 @@ class Fitting:
             self.optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.15
         )
 
-    def epoch(self) -> None:
-        """Learn from each sample once."""
+    def epoch(self) -> float:
+        """Learn from each sample once; give the mean loss."""
         self.network.train()
         order = torch.randperm(len(self.samples), generator=self.generator).tolist()
+        total = 0.0
         for start in range(0, len(order), BATCH):
-            self._step(Batch.of([self.samples[index] for index in order[start : start + BATCH]]))
+            batch = Batch.of([self.samples[index] for index in order[start : start + BATCH]])
+            total += len(batch.target) * self._step(batch)
             self.schedule.step()
         self.done += 1
+        return total / len(order)
 
-    def _step(self, batch: Batch) -> None:
+    def _step(self, batch: Batch) -> float:
         image, lesion = augment(batch.image, batch.lesion, self.generator)
         logits, _ = self.network(image.to(memory_format=torch.channels_last_3d), lesion)
         loss = functional.cross_entropy(logits, batch.target, label_smoothing=LABEL_SMOOTHING)
@@ -73,6 +77,7 @@ class Fitting:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
+        return float(loss.detach())
 
     def save(self, path: Path) -> None:
         """Keep all that the training needs to go on; ``path`` is whole at any time."""
@@ -103,14 +108,19 @@ def fit(
     progress: Progress,
     keep: Path | None = None,
     classes: int = len(CLASSES),
+    curve: Curve = no_curve,
 ) -> DiagnoserNetwork:
-    """Train one network; what is kept in the folder ``keep`` lets the same call go on where it was stopped."""
+    """Train one network; what is kept in the folder ``keep`` lets the same call go on where it was stopped.
+
+    ``curve`` draws loss and learning rate, a point an epoch, under the name of the fusion.
+    """
     fitting = Fitting(samples, seed, epochs, fusion, classes)
     kept = None if keep is None else keep / f"fit-{identity(samples, seed, epochs, fusion, classes)[:16]}.pt"
     if kept is not None and kept.exists():
         fitting.resume(kept)
     while fitting.done < epochs:
-        fitting.epoch()
+        curve(f"{fusion}/loss", fitting.epoch(), fitting.done)
+        curve(f"{fusion}/learning rate", float(fitting.schedule.get_last_lr()[0]), fitting.done)
         if kept is not None:
             fitting.save(kept)
         progress(fitting.done, epochs)

@@ -18,6 +18,7 @@ from vb_node.models.lesion_network import NETWORK_MM, PATCH, WEIGHTS, build
 from vb_node.models.pins import Pin
 from vb_node.models.weights import write_pin, write_weights
 from vb_node.training.crop import WITH_LESION, Crop, make_crop
+from vb_node.training.curves import Curve, no_curve
 from vb_node.training.diagnoser import SEEDS_PER_TRAINING
 from vb_node.training.healthy_head import HealthyHead, make_heads, split
 from vb_node.training.phantom import Progress
@@ -87,8 +88,14 @@ def make_crops(heads: Sequence[HealthyHead], count: int, seed: Sequence[int]) ->
     return [make_crop(heads[int(rng.integers(len(heads)))], rng, index < with_lesion) for index in range(count)]
 
 
-def train_localizer(
-    out: Path, heads: int, seed: int, steps: int, progress: Progress, measured_crops: int = MEASURED_CROPS
+def train_localizer(  # noqa: PLR0913, PLR0917  what a training is known by
+    out: Path,
+    heads: int,
+    seed: int,
+    steps: int,
+    progress: Progress,
+    measured_crops: int = MEASURED_CROPS,
+    curve: Curve = no_curve,
 ) -> dict[str, float]:
     """Train, write ``localizer.safetensors`` and its pin into ``out``; give the figures.
 
@@ -101,7 +108,7 @@ def train_localizer(
     if (out / CHECKPOINT).exists():
         training.resume(out / CHECKPOINT)
     while training.steps < steps:
-        training.step(known)
+        curve("localizer/loss", training.step(known), training.steps)
         if training.steps % CHECKPOINT_STEPS == 0:
             training.save(out / CHECKPOINT)
         progress(heads + training.steps, total)

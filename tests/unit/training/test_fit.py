@@ -1,17 +1,21 @@
 """The training command gives the same pinned weights each time, and the diagnosis opens them."""
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
+from vb_node.errors import ConfigError
 from vb_node.models.bundle import INFERENCE, read_bundle
 from vb_node.models.diagnoser import WEIGHTS
 from vb_node.models.pins import read_pins
 from vb_node.models.weights import open_weights
 from vb_node.training.calibrate import fit_temperature
+from vb_node.training.curves import to_tensorboard
 from vb_node.training.dataset import Sample
 from vb_node.training.diagnoser import BUNDLE, Lesson, learn, train_diagnoser
 from vb_node.training.fit import fit
@@ -72,6 +76,24 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_network(tmp_path: Path)
     assert all(
         torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
     )
+
+
+def test_tensorboard_shows_loss_and_learning_rate_of_each_epoch(tmp_path: Path) -> None:
+    with to_tensorboard(tmp_path / "curves") as curve:
+        fit(bright_or_dark(4), 9, 2, "mca", lambda done, total: None, curve=curve)
+
+    shown = EventAccumulator(str(tmp_path / "curves")).Reload()
+    first, second = shown.Scalars("mca/loss")
+    assert [point.step for point in (first, second)] == [1, 2]
+    assert 0 < second.value < 10
+    assert len(shown.Scalars("mca/learning rate")) == 2
+
+
+def test_without_the_package_a_curve_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+
+    with pytest.raises(ConfigError, match="install.sh tensorboard"), to_tensorboard(tmp_path):
+        pass
 
 
 def test_another_training_does_not_go_on_from_what_was_kept(tmp_path: Path) -> None:
