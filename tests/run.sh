@@ -17,5 +17,5 @@ tests/viewer/install.sh
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-# two at a time, a file to a process: each keeps its volumes and models; in the order of the folders, the long ones first
-OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
+# three at a time on two cores, for many wait; a file to a process, which keeps volumes and models; the long ones first
+OMP_NUM_THREADS=1 .venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"
