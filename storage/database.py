@@ -41,7 +41,7 @@ _PRAGMAS = (
 SAFE_SQLITE = (3, 51, 3)
 AGAIN_S = (0.1, 0.5, 2.0, 5.0)
 
-Kept = TypeVar("Kept")
+Made = TypeVar("Made")
 
 
 class SchemaMismatch(Exception):
@@ -91,7 +91,7 @@ class Database:
         with self._queue(), Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def keep(self, change: Callable[[Session], Kept]) -> Kept:
+    def persist(self, change: Callable[[Session], Made]) -> Made:
         """Make a change that tells of what is done already, and give what it gives.
 
         Where the ledger does not take it (a full disk, a deadlock, a failed serialization), it is made again.

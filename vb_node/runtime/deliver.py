@@ -141,7 +141,7 @@ class Deliverer:
             )
 
         try:
-            settled = self.database.keep(settle)
+            settled = self.database.persist(settle)
         except deliveries.LostLease:
             log.warning("delivery taken over", extra=ids)
             return

@@ -125,7 +125,7 @@ class Worker:
             now, summary = time.time(), outcome.summary
             jobs.finish(session, lease, state, results, now=now, outcome=summary, left_out=left_out, **why)
 
-        self.database.keep(finish)
+        self.database.persist(finish)
         log.info("job ended", extra={"job": job.id, "state": state, "results": len(results)})
 
     def _refuse(self, application: Worked, case: Case, error: Unfit) -> Outcome:

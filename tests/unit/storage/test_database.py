@@ -1,10 +1,13 @@
 """The ledger's database: durable, one writer at a time, of one version."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Inspector, create_engine, inspect, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from storage import stations
 from storage.database import Database, SchemaMismatch
@@ -79,3 +82,41 @@ def test_a_ledger_of_a_newer_version_is_refused(database: Database) -> None:
 
     with pytest.raises(SchemaMismatch, match="9999"):
         database.upgrade()
+
+
+def _reluctant(failures: int, tries: list[int]) -> Callable[[Session], str]:
+    """Make a change that the ledger undoes so often before it takes it."""
+
+    def change(session: Session) -> str:
+        tries.append(len(tries))
+        stations.start(session, f"try {len(tries)}", now=1.0)
+        if len(tries) <= failures:
+            session.execute(text("SELECT * FROM a_table_that_is_not_there"))
+        return "taken"
+
+    return change
+
+
+@SQLITE_ONLY  # there a missing table is an operational error, as a full disk is on both
+@pytest.mark.parametrize("failures", [0, 1, 3])
+def test_what_must_not_be_forgotten_is_written_again_until_the_ledger_takes_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    monkeypatch.setattr("storage.database.AGAIN_S", (0.0, 0.0, 0.0))
+    tries: list[int] = []
+
+    assert database.persist(_reluctant(failures, tries)) == "taken"
+
+    with database.read() as session:
+        assert [one.name for one in stations.listing(session)] == [f"try {failures + 1}"]
+
+
+@SQLITE_ONLY
+def test_a_ledger_that_takes_nothing_is_told_in_the_end(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.database.AGAIN_S", (0.0, 0.0, 0.0))
+    tries: list[int] = []
+
+    with pytest.raises(OperationalError):
+        database.persist(_reluctant(4, tries))
+
+    assert len(tries) == 4
