@@ -29,6 +29,7 @@ from vb_node.runtime.deliver import park_lost
 
 RESULTS = int(os.environ.get("VB_NODE_P01_RESULTS", "40"))  # the catalogue asks for 500: docs/reliability.md
 SHORT = scu.Timeouts(connect_s=2.0, answer_s=2.0)
+FREED_S = 30.0  # the goal (G12); a loaded machine takes its time
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_p_02_a_frozen_pacs_frees_the_sender(heavy: Path, moment: str) -> None:
         with pytest.raises(Later):
             scu.store(scu.Address("PACS", HOST, port), "NODE", heavy, _never, SHORT)
 
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < FREED_S
 
 
 def test_p_02_a_pacs_that_freezes_at_release_has_answered(instance: Path) -> None:
@@ -79,7 +80,7 @@ def test_p_02_a_pacs_that_freezes_at_release_has_answered(instance: Path) -> Non
         status = scu.store(scu.Address("PACS", HOST, port), "NODE", instance, _never, SHORT)
 
         assert status == 0
-        assert SHORT.answer_s < time.monotonic() - begun < 10
+        assert SHORT.answer_s < time.monotonic() - begun < FREED_S
 
 
 def test_p_02_a_host_that_takes_no_connection_frees_the_sender(instance: Path) -> None:
@@ -93,7 +94,7 @@ def test_p_02_a_host_that_takes_no_connection_frees_the_sender(instance: Path) -
         with pytest.raises(Unreachable):
             scu.store(scu.Address("PACS", HOST, address[1]), "NODE", instance, _never, SHORT)
 
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < FREED_S
         for one in crowd:
             one.close()
 
