@@ -126,14 +126,14 @@ def walk_by_several(file: Path, last: int, processes: int) -> Part | None:
     asked = [{"file": str(file), "first": low + 1, "last": high} for low, high in pairwise(ends)]
     commands = [[sys.executable, "-P", "-m", "storage.chain", json.dumps(words)] for words in asked]
     started = [subprocess.Popen(one, stdout=subprocess.PIPE, text=True) for one in commands]  # noqa: S603
-    told = [_told(process) for process in started]
+    said = [process.communicate()[0] for process in started]  # of all, before one of them ends the walk
+    told = [_told(process.returncode, text) for process, text in zip(started, said, strict=True)]
     return _joined(part for part in told if part is not None)
 
 
-def _told(process: subprocess.Popen[str]) -> Part | None:
-    text, _ = process.communicate()
-    if process.returncode:
-        raise OSError(f"a process that walks the audit trail ended with {process.returncode}: see what it said")
+def _told(status: int, text: str) -> Part | None:
+    if status:
+        raise OSError(f"a process that walks the audit trail ended with {status}: see what it said")
     answer = json.loads(text)
     if answer and "broken" in answer:
         raise Broken(answer["broken"])

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from kill import drain, judge
 from peers import Pacs, Sender
-from processes import free_port
-from victim import QUIET_S, Victim
+from processes import free_port, wait_until
+from victim import QUIET_S, START_S, Victim
 
 DOWN_S = 2 * QUIET_S
 AWAY_S = 1.5 * QUIET_S  # from when the listener is back: half of what the gate gives
@@ -31,8 +31,7 @@ def run(home: Path, control: str | None) -> int:
     sender = Sender(victim.port, at_once=1)
     sender.may_return.clear()
     sender.start()
-    while not victim.left():  # until the first slice is in the ledger
-        time.sleep(0.1)
+    wait_until(victim.left, START_S, "the first slice is in the ledger")
     victim.without_listener(DOWN_S)
     time.sleep(AWAY_S)
     sender.enough.set()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 from invariants import Ledger
-from processes import HOST, free_port
+from processes import HOST, free_port, wait_until
 
 from storage import arrivals, jobs, stations
 from storage.database import Database
@@ -148,14 +148,13 @@ class Victim:
 
     def wait_for_listener(self, since: float) -> None:
         """Wait until a listener is there that has started since."""
-        deadline, started_at = time.monotonic() + START_S, 0.0
-        while started_at <= since:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"no listener after {START_S:g} s: see {self._log.name}")
-            time.sleep(STEP_S)
+
+        def is_there() -> bool:
             with self.database.read() as session:
                 listener = stations.get(session, receive.STATION)
-            started_at = listener.started_at if listener else 0.0
+            return listener is not None and listener.started_at > since
+
+        wait_until(is_there, START_S, f"a listener is there (see {self._log.name})")
 
     def stations(self) -> list[psutil.Process]:
         try:
