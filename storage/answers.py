@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from storage import audit
+from storage import audit, weights
 from storage.schema import Association, Event, Instance, Job, JobInput, Result, Series
 
 Row = dict[str, Any]
@@ -48,6 +48,7 @@ class About:
     user: str | None = None
     application: str | None = None
     version: str | None = None
+    model: str | None = None
     job_id: int | None = None
     since: float | None = None
     until: float | None = None
@@ -61,6 +62,8 @@ class About:
         ]
         if self.job_id is not None:
             wanted.append((table.id if hasattr(table, "supersedes_id") else table.job_id) == self.job_id)
+        if self.model is not None:
+            wanted.append(weights.are_of(self.model, table.id))
         if at is not None and self.since is not None:
             wanted.append(at >= self.since)
         if at is not None and self.until is not None:
@@ -148,7 +151,7 @@ def ways(session: Session, about: About) -> list[Row]:
 
 
 def recall(session: Session, about: About) -> list[Row]:
-    """Give the results of one version, in a span of time, and whose they are."""
+    """Give the results of one version or model, in a span of time, and whose they are."""
     query = (
         select(
             Job.finished_at,

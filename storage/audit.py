@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 from sqlalchemy import ColumnElement, func, insert, select, text
 from sqlalchemy.orm import Session, aliased
 
-from storage import chain
+from storage import chain, weights
 from storage.chain import Broken
 from storage.schema import AuditHead, Event, Job, Series
 
@@ -163,16 +163,23 @@ def _end(session: Session) -> str:
 def search(
     session: Session, *, since: float | None, until: float | None, limit: int, after: int | None = None, **keys: Any
 ) -> Sequence[Event]:
-    """Find lines after one, oldest first; ``keys`` are exact values of the columns, and ``event``."""
+    """Find lines after one, oldest first; ``keys`` are exact values of the columns, and ``model`` as in weights.py."""
     query = select(Event).order_by(Event.seq).limit(limit)
+    wanted = {key: value for key, value in keys.items() if value is not None}
+    model = wanted.pop("model", None)
+    is_narrow = bool(set(wanted) - _BROAD)
+    if model is not None:
+        theirs, first = weights.lines_of(session, model)
+        query = query.where(theirs)
+        is_narrow |= first is None
+        if first is not None and since is None:  # else the time is what narrows
+            after = max(after or 0, first - 1)
     if after is not None:
         query = query.where(Event.seq > after)
     if since is not None:
         query = query.where(Event.at >= since)
     if until is not None:
         query = query.where(Event.at < until)
-    wanted = {key: value for key, value in keys.items() if value is not None}
-    is_narrow = bool(set(wanted) - _BROAD)
     for key, value in wanted.items():
         column = getattr(Event, key)
         query = query.where((unindexed(column) if is_narrow and key in _BROAD else column) == value)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import CursorResult, and_, func, or_, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
-from storage import audit, deliveries
+from storage import audit, deliveries, weights
 from storage.schema import JOB_STATES, Delivery, Job, JobInput, Result
 
 MOVES = {
@@ -57,6 +57,7 @@ def schedule(session: Session, job: Job, inputs: Iterable[tuple[str, str]]) -> J
     session.add(job)
     session.flush()
     session.add_all(JobInput(job_id=job.id, sop_instance_uid=uid, sha256=sha256) for uid, sha256 in inputs)
+    weights.write_down(session, job)
     details = {
         "application": job.application,
         "version": job.version,
@@ -97,6 +98,7 @@ def claim(session: Session, owner: str, *, lease_s: float, now: float) -> tuple[
         "after": "lost lease" if was == "IN PROGRESS" else was,
         "application": job.application,
         "version": job.version,
+        "weights": weights.of_job(job),
     }
     audit.record(session, "job claimed", now=now, actor=owner, details=details, **audit.keys_of(job))
     return job, Lease(job.id, job.token)

@@ -62,11 +62,11 @@ QUESTIONS = {
         (*CASE, "sop_instance_uid"),
     ),
     7: Question(
-        "Which results came from one version between two dates (recall list)?",
+        "Which results came from one version or model between two dates (recall list)?",
         answers.recall,
-        ("application", "version", *TIME),
-        ("version",),
-        "A version is the application's; a site's own weights stand in the answer to question 5.",
+        ("application", "version", "model", *TIME),
+        ("version", "model"),
+        "A model is known by name and SHA-256 of its weights; of one behind a URL the node sees neither.",
     ),
     8: Question(
         "Which were made of fewer images than have come, or again because of late images; which superseded which?",

@@ -190,6 +190,17 @@ class JobInput(Table):
     sha256: Mapped[str] = mapped_column(Digest)
 
 
+class JobWeights(Table):
+    """With which weights a job computes, by name and SHA-256."""
+
+    __tablename__ = "job_weights"
+    __table_args__ = (Index("jobs_by_weights", "sha256", "job_id"), Index("jobs_by_weights_name", "name", "job_id"))
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    sha256: Mapped[str] = mapped_column(Digest)
+
+
 class Result(Table):
     """One object that a job wrote; ``rank`` is the order in which it may be sent."""
 

@@ -9,7 +9,7 @@ from sqlalchemy import insert
 
 from storage import audit
 from storage.database import Database
-from storage.schema import Delivery, Instance, Job, JobInput, Result, Series, Table
+from storage.schema import Delivery, Instance, Job, JobInput, JobWeights, Result, Series, Table
 
 BATCH, SLICES, ROLES = 1000, 10, ("SEG", "SR", "key image")
 APART_S = 600.0
@@ -23,7 +23,7 @@ def fill(database: Database, jobs: int, seed: int = 0) -> None:
     """Put so many jobs, and all that belongs to them, on the shelves; the newest is of now."""
     chance, begin = random.Random(seed), time.time() - jobs * APART_S
     for first in range(1, jobs + 1, BATCH):
-        rows: Rows = {table: [] for table in (Series, Instance, Job, JobInput, Result, Delivery)}
+        rows: Rows = {table: [] for table in (Series, Instance, Job, JobInput, JobWeights, Result, Delivery)}
         lines: list[dict[str, Any]] = []
         for number in range(first, min(first + BATCH, jobs + 1)):
             _add(rows, lines, number, begin + number * APART_S, chance.choice(STATES))
@@ -31,6 +31,12 @@ def fill(database: Database, jobs: int, seed: int = 0) -> None:
             for table, values in rows.items():
                 session.execute(insert(table), values)
             audit.record_all(session, lines)
+
+
+def weights_of(number: int) -> dict[str, str]:
+    """Give all jobs one localizer, and diagnosers to few of them, to many here and there, and to the rest."""
+    name = "few" if number % 500 == 0 else "many" if number % 20 == 0 else "diagnoser"
+    return {one: hashlib.sha256(one.encode()).hexdigest() for one in ("localizer", name)}
 
 
 def _add(rows: Rows, lines: list[dict[str, Any]], number: int, at: float, state: str) -> None:
@@ -51,6 +57,7 @@ def _add(rows: Rows, lines: list[dict[str, Any]], number: int, at: float, state:
         rows[Instance].append(instance | of | {"peer": "MR1", "received_at": at})
         rows[JobInput].append({"job_id": number, "sop_instance_uid": f"{uid}.3.{slice_}", "sha256": digest})
     rows[Job].append(keys | _job(number, at, state, digest))
+    rows[JobWeights] += [{"job_id": number, "name": name, "sha256": one} for name, one in weights_of(number).items()]
     for rank, role in enumerate(ROLES):
         result = {"sop_instance_uid": f"{uid}.4.{rank}", "role": role, "rank": rank, "sop_class_uid": MR}
         place = {"series_instance_uid": f"{uid}.5", "path": f"{number}/1/{rank}.dcm", "sha256": digest}
@@ -64,7 +71,7 @@ def _job(number: int, at: float, state: str, digest: str) -> dict[str, Any]:
     words = {"id": number, "key": digest, "application": "virtual_biopsy", "version": "1", "route": "brains"}
     times = {"created_at": at + 5, "started_at": at + 6, "finished_at": at + 60, "state": state, "progress": 1.0}
     told = {"seconds": dict.fromkeys(("read", "process", "localise", "diagnose", "report"), 3.25)}
-    plan = {"rule": 'Modality == "MR"', "series": [number]}
+    plan = {"rule": 'Modality == "MR"', "series": [number], "weights": weights_of(number)}
     return words | times | {"plan": plan, "outcome": told, "destinations": ["pacs"], "closed_by": "released"}
 
 

@@ -28,6 +28,7 @@ DESTINATION = '\n[[destinations]]\nname = "pacs"\nae_title = "PACS"\n'
 JOBS, AUDIT, ASK = "/api/v1/jobs", "/api/v1/audit", "/api/v1/questions"
 RARE = [f"{ASK}/12", f"{AUDIT}/verify"]  # they walk the whole chain
 SPAN = "since={t}&until={u}"
+MODELS = ("localizer", "many", "few", "none")
 QUESTIONS = [
     *(f"{ASK}/{one}?accession=A{{n}}" for one in (1, 3, 4, 5, 6, 8, 9, 11, 12)),
     *(f"{ASK}/{one}?patient_id=P{{n}}" for one in (1, 3, 4, 6, 12, 14)),
@@ -36,6 +37,7 @@ QUESTIONS = [
     *(f"{ASK}/7?version=1{words}&limit=10000" for words in ("", "&since={t}", f"&{SPAN}")),
     *(f"{ASK}/10?{words}" for words in ("since={t}", SPAN)),
     f"{ASK}/13?job={{n}}",
+    *(f"{ASK}/7?model={one}{words}&limit=10000" for one in ("localizer", "few") for words in ("", f"&{SPAN}")),
     *RARE,
 ]
 
@@ -80,10 +82,12 @@ def paths() -> list[str]:
     events = ["", "?limit=1000", "?patient_id=P{n}", "?accession=A{n}", "?study=2.25.{n}.1", "?series=2.25.{n}.2"]
     events += ["?job={n}", "?sop=2.25.{n}.3.0", "?peer=MR1", "?event=job+failed", "?event=instance+received&since={t}"]
     events += ["?since={t}&until={u}", "?since={t}", "?user=admin", "?after={n}", "?peer=pacs&since={t}&until={u}"]
+    events += [f"?model={one}{words}" for one in MODELS for words in ("", "&event=job+completed", "&since={t}")]
     others = ["/api/v1/jobs/{n}", "/api/v1/destinations", "/api/v1/stations", "/metrics", "/openapi.json"]
     pages = ["/", "/jobs", "/jobs?state=FAILED", "/jobs?patient_id=P{n}", "/jobs?accession=none", "/jobs?before={n}"]
     pages += ["/jobs/{n}", "/destinations", "/rules", "/upload", "/system", "/audit", "/audit?accession=A{n}"]
     pages += ["/audit?peer=MR1", "/audit?user=admin", "/audit?question=6&accession=A{n}", "/audit?question=9"]
+    pages += ["/audit?model=localizer", "/audit?model=few", "/audit?question=7&model=localizer"]
     pages += ["/shadow", "/drift"]
     return pages + [JOBS + query for query in lists] + [AUDIT + query for query in events] + others
 

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 import pytest
 from audited import Audited
 from cells import saboteur_installed
+from plugins.saboteur import WEIGHTS
 
 from storage import audit
 from storage.questions import QUESTIONS
@@ -69,7 +70,8 @@ def test_a_q5_with_which_version_weights_and_settings_and_what_is_not_recorded(h
     given = house.ask(5, **ORDER)
 
     first, _ = given.rows
-    assert (first["application"], first["version"], first["plan"]) == ("saboteur", "1", {"act": "nothing", "at": None})
+    assert (first["application"], first["version"], first["weights"]) == ("saboteur", "1", WEIGHTS)
+    assert first["plan"] == {"act": "nothing", "at": None, "weights": WEIGHTS}
     assert first["key"] == house.jobs()[0].key
     assert {"GPU", "driver", "CUDA", "container"} <= set(given.question.unknown.replace(",", "").split())
 
@@ -93,6 +95,27 @@ def test_a_q7_which_results_came_from_a_version_between_two_dates(house: Audited
     assert [row["job_id"] for row in today] == [1, 2]
     assert {(row["accession_number"], row["patient_id"]) for row in today} == {("A123", "P1")}
     assert others == ([], [])
+
+
+@pytest.mark.parametrize("model", [*WEIGHTS, *WEIGHTS.values()], ids=["name", "digest"])
+def test_a_q7_which_results_came_from_a_model_between_two_dates(house: Audited, model: str) -> None:
+    since = {"since": time.time() - DAY_S}
+
+    ever, earlier = house.ask(7, model=model, **since).rows, house.ask(7, model=model, until=since["since"]).rows
+
+    assert [row["job_id"] for row in ever] == [1, 2]
+    assert earlier == house.ask(7, model="anvil").rows == []
+
+
+@pytest.mark.parametrize("model", [*WEIGHTS, *WEIGHTS.values()], ids=["name", "digest"])
+def test_the_trail_is_searched_by_model_on_the_command_line(house: Audited, model: str) -> None:
+    ended = house.run("audit", "search", "--model", model, "--format", "json")
+    asked = house.run("audit", "ask", "7", "--model", model, "--format", "json")
+
+    lines = json.loads(ended.stdout)
+    assert {line["job_id"] for line in lines} == {1, 2}
+    assert [line["details"]["weights"] for line in lines if line["event"] == "job claimed"] == [WEIGHTS] * 2
+    assert {row["job_id"] for row in json.loads(asked.stdout)} == {1, 2}
 
 
 def test_a_q8_which_had_fewer_images_than_came_and_which_superseded_which(house: Audited) -> None:

@@ -9,6 +9,7 @@ import pytest
 from audited import Audited
 from cells import saboteur_installed
 from people import ROLES, Browser, add_job, add_users, program
+from plugins.saboteur import WEIGHTS
 from processes import wait_until
 from pydicom import Dataset, dcmwrite
 from pydicom.uid import generate_uid
@@ -63,6 +64,19 @@ def test_a_question_is_asked_on_the_page_by_an_auditor_only_and_told(site: Site,
         assert site.told("audit log used")[-1].user == role
     else:
         assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("model", [*WEIGHTS, *WEIGHTS.values()], ids=["name", "digest"])
+def test_the_trail_is_searched_by_model_by_auditors_and_programs(site: Site, model: str) -> None:
+    with site.browser("auditor") as browser:
+        shown = browser.get("/audit", params={"model": model, "event": "job completed"}).text
+        unknown = browser.get("/audit", params={"model": "anvil"}).text
+    with program(site.url, "auditor") as client:
+        lines = client.get("/api/v1/audit", params={"model": model, "event": "job completed"}).json()["events"]
+        rows = client.get("/api/v1/questions/7", params={"model": model}).json()["rows"]
+
+    assert (shown.count(">job completed<"), "Nothing fits" in unknown) == (2, True)
+    assert [line["job_id"] for line in lines] == [row["job_id"] for row in rows] == [1, 2]
 
 
 def test_an_answer_is_downloaded_as_csv(site: Site) -> None:

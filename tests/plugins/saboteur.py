@@ -18,6 +18,7 @@ from vb_node.pipeline.application import Candidate, Case, Outcome
 from vb_node.pipeline.select import Choice
 
 PTRACE_ATTACH = 16
+WEIGHTS = {"hammer": "5a" * 32}
 
 
 class Saboteur:
@@ -26,7 +27,7 @@ class Saboteur:
     name, version = "saboteur", "1"
 
     def plan(self, _settings: Settings) -> dict[str, Any]:
-        return {"act": "nothing", "at": None}
+        return {"act": "nothing", "at": None, "weights": WEIGHTS}
 
     def select(self, study: Sequence[Candidate], _plan: Mapping[str, Any]) -> list[Choice]:
         return [Choice(str(candidate.header.SeriesInstanceUID), True, 1.0, "all") for candidate in study]

@@ -26,6 +26,7 @@ def audit_search(  # noqa: PLR0913, PLR0917  one parameter an option
     job: Annotated[int | None, typer.Option()] = None,
     event: Annotated[str | None, typer.Option()] = None,
     user: Annotated[str | None, typer.Option()] = None,
+    model: Annotated[str | None, typer.Option(help="Name or SHA-256 of weights.")] = None,
     limit: Annotated[int, typer.Option(min=1)] = 10_000,
     form: Annotated[Literal["table", "json", "csv"], typer.Option("--format")] = "table",
 ) -> None:
@@ -47,6 +48,7 @@ def audit_search(  # noqa: PLR0913, PLR0917  one parameter an option
         "job_id": job,
         "event": event,
         "user": user,
+        "model": model,
     }
     with database.read() as session:
         found = audit.search(session, since=_seconds(since), until=_seconds(until), limit=limit, **keys)
@@ -88,6 +90,7 @@ def audit_ask(  # noqa: PLR0913, PLR0917  one parameter an option
     user: Annotated[str | None, typer.Option()] = None,
     application: Annotated[str | None, typer.Option()] = None,
     version: Annotated[str | None, typer.Option(help="Of the application.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name or SHA-256 of weights.")] = None,
     limit: Annotated[int, typer.Option(min=1)] = 10_000,
     form: Annotated[Literal["table", "json", "csv"], typer.Option("--format")] = "table",
 ) -> None:
@@ -113,6 +116,7 @@ def audit_ask(  # noqa: PLR0913, PLR0917  one parameter an option
         "user": user,
         "application": application,
         "version": version,
+        "model": model,
         "since": _seconds(since),
         "until": _seconds(until),
     }

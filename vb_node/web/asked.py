@@ -8,6 +8,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 LARGEST = 2**31 - 1
 
 Word = Annotated[str | None, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Model = Annotated[
+    str | None, Field(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$", description="Name or SHA-256 of weights.")
+]
 Number = Annotated[int, Field(ge=1, le=LARGEST)]
 Moment = Annotated[
     datetime | None,
@@ -73,6 +76,7 @@ class AskedEvents(Asked):
     job_id: Number | None = Field(None, alias="job")
     event: Word = None
     user: Word = None
+    model: Model = None
     after: Number | None = Field(None, description="The `next` of the page before.")
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
@@ -86,6 +90,7 @@ class AskedQuestion(Asked):
     user: Word = None
     application: Word = None
     version: Word = None
+    model: Model = None
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
 
     def about(self) -> dict[str, Any]:

@@ -29,10 +29,11 @@ FIELDS = {
     "user": ("user", "User"),
     "application": ("application", "Application"),
     "version": ("version", "Version"),
+    "model": ("model", "Model (name or SHA-256 of weights)"),
     "since": ("since", "Since (UTC)"),
     "until": ("until", "Until (UTC)"),
 }
-TRAIL = {"since", "until", *(name for name, (key, _) in FIELDS.items() if hasattr(Event, key))}
+TRAIL = {"since", "until", "model", *(name for name, (key, _) in FIELDS.items() if hasattr(Event, key))}
 
 
 class AuditPage:

@@ -72,13 +72,14 @@ def schedule(database: Database, arrive: Callable[..., bool]) -> Callable[..., i
         now: float = 200.0,
         destinations: tuple[str, ...] = ("pacs",),
         is_shadow: bool = False,
+        weights: dict[str, str] | None = None,
     ) -> int | None:
         job = Job(
             key=key,
             application="virtual_biopsy",
             version="1",
             route="r",
-            plan={"a": 1},
+            plan={"a": 1} | ({"weights": weights} if weights else {}),
             destinations=list(destinations),
             series_instance_uid=series,
             study_instance_uid="1.2",

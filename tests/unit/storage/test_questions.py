@@ -18,6 +18,7 @@ WORDS = {
     "user": "anna",
     "application": "virtual_biopsy",
     "version": "1",
+    "model": "diagnoser",
     "job_id": 1,
     "since": 0.0,
     "until": 1e9,
