@@ -30,9 +30,15 @@ def saboteur_installed() -> Iterator[None]:
 class Laboratory:
     """One cell, and cases for it."""
 
-    def __init__(self, home: Path, furniture: Sequence[Path] = (), **settings: Any) -> None:
+    def __init__(
+        self,
+        home: Path,
+        furniture: Sequence[Path] = (),
+        plans: Sequence[tuple[str, dict[str, Any]]] = (),
+        **settings: Any,
+    ) -> None:
         self.home = home
-        self.cell = Cell(home / "cells", WorkSettings(**settings), furniture)
+        self.cell = Cell(home / "cells", WorkSettings(**settings), furniture, plans)
         self.good = write(mr_series(head((4, 16, 16))), home / "good")
 
     def attempt(self, act: str, at: Any = None) -> Outcome:

@@ -1,6 +1,6 @@
 """The time line of one case: from the last slice to the results in a real Orthanc, and the worker's peak memory.
 
-Run ``python tests/benchmarks/time_line.py [--case DIR] [--quiet-s 3]`` and keep its table in docs/benchmarks.md.
+Run ``python tests/benchmarks/time_line.py [--case DIR] [--quiet-s 3] [--cold]``; docs/benchmarks.md keeps its table.
 """
 
 import argparse
@@ -21,6 +21,8 @@ from processes import TOML, Node, Orthanc, free_port, storescu, wait_until
 from storage.schema import Job
 from vb_node import show
 
+WARM = "application warm"
+
 
 class Peak(threading.Thread):
     """Watches the resident memory of a process and its children."""
@@ -40,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", type=Path, default=REAL_DATA / "remind_022_t1ce_seg")
     parser.add_argument("--quiet-s", type=float, default=3.0)
+    parser.add_argument("--cold", action="store_true", help="send at once: libraries and weights are not loaded yet")
     words = parser.parse_args()
     paths = [path for path in sorted(words.case.rglob("*")) if path.is_file() and is_dicom(path)]
     with tempfile.TemporaryDirectory() as folder:
@@ -51,20 +54,24 @@ def main() -> None:
         try:
             orthanc.start()
             node.start()
-            measure(node, paths, words.quiet_s)
+            if not words.cold:
+                wait_until(lambda: WARM in (home / "node.log").read_text(), 120, "the application is warm")
+            measure(node, paths, words.quiet_s, "cold" if words.cold else "warm")
         finally:
             node.stop()
             orthanc.stop()
 
 
-def measure(node: Node, paths: list[Path], quiet_s: float) -> None:
-    """Send one case and print its time line; the worker is cold: it loads its libraries and weights too."""
+def measure(node: Node, paths: list[Path], quiet_s: float, worker: str) -> None:
+    """Send one case and print its time line."""
     peak = Peak(node.station("work"))
     peak.start()
     storescu(node, paths, "SENDER", "-R")
     wait_until(lambda: node.is_done(1), 900, "the job ends")
     show.table(
-        f"{len(paths)} instances, cold worker", ["from the last slice", "s"], time_line(node, node.jobs()[0], quiet_s)
+        f"{len(paths)} instances, {worker} worker",
+        ["from the last slice", "s"],
+        time_line(node, node.jobs()[0], quiet_s),
     )
     show.console.print(f"worker's peak memory: {peak.mib:.0f} MiB")
 

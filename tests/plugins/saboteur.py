@@ -19,12 +19,18 @@ from vb_node.pipeline.select import Choice
 
 PTRACE_ATTACH = 16
 WEIGHTS = {"hammer": "5a" * 32}
+WARMED: list[Any] = []
 
 
 class Saboteur:
     """Does what ``plan["act"]`` names with ``plan["at"]``, and gives the first instance back if it still can."""
 
     name, version = "saboteur", "1"
+
+    def warm(self, plan: Mapping[str, Any], device: str) -> None:
+        if plan["act"] == "fail to warm":
+            raise MemoryError
+        WARMED.append([plan, device])
 
     def plan(self, _settings: Settings) -> dict[str, Any]:
         return {"act": "nothing", "at": None, "weights": WEIGHTS}
@@ -108,6 +114,7 @@ ACTS: dict[str, Callable[[Any], Any]] = {
     "kill": lambda pid: _tell(lambda: os.kill(pid, signal.SIGCONT)),
     "trace": lambda pid: _tell(lambda: _trace(pid)),
     "take memory": lambda size: _tell(lambda: bytearray(size)),
+    "show what was warmed": lambda _: WARMED,
     "show the environment": lambda _: sorted(os.environ),
     "exit": os._exit,
     "segmentation fault": lambda _: ctypes.string_at(0),

@@ -1,7 +1,7 @@
 """The network of the `network` slice detector: where in a standardised head a lesion may be.
 
 Backbone: residual U-Net of MONAI (Kerfoot et al., STACOM 2018), whose first step already halves the resolution.
-Input: (b, 5, k, j, i) at 2 mm, sides multiples of 8: z-scores, those of the mirror image, and where the voxel lies in
+Input: (b, 5, k, j, i) at 2 mm, sides multiples of ``STRIDE``: z-scores, their mirror image, and where the voxel lies in
 MNI152 (distance from the midline, posterior, superior; dm). Output: logits (b, 1, k, j, i).
 Weights: ``localizer.safetensors``.
 """
@@ -14,7 +14,8 @@ from vb_node.types import Floats, Matrix
 
 WEIGHTS = LOCALIZER
 NETWORK_MM = 2.0
-PATCH = (40, 40, 40)
+PATCH = (40, 40, 40)  # of the training; a whole head is looked at as one
+STRIDE = 8
 CHANNELS = 5
 # z-scores beyond this are vessels and artefacts
 LIMIT = 5.0

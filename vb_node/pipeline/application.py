@@ -98,6 +98,14 @@ class Furnished(Protocol):
         """Name the files and folders; nothing else can be read where runs are confined."""
 
 
+@runtime_checkable
+class Warmed(Protocol):
+    """An application that has much to load before it can run."""
+
+    def warm(self, plan: Mapping[str, Any], device: str) -> None:
+        """Load what runs of a plan need and keep it; what cannot be loaded, a run says again."""
+
+
 def furniture(applications: Iterable[object], settings: Settings) -> tuple[Path, ...]:
     """Give all that the applications read beside their cases, by the node's settings and by those of its routes."""
     told = [settings, *(settings.of_route(route) for route in settings.routes if route.virtual_biopsy is not None)]

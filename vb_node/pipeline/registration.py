@@ -30,6 +30,7 @@ _USUAL_SCALE = 0.93  # MNI152 is larger than most adults
 _STRETCH_SD, _SHEAR_SD = 0.08, 0.04
 _LEAST_SEEN = 0.2
 _FAR_MM, _NEAR_MM = 6.0, 2.5
+_SPARSE, _MEDIUM, _DENSE = (12, _FAR_MM), (8, _FAR_MM), (4, _NEAR_MM)  # points of the template: step, contrast
 _SHIFTS_MM = tuple(product((-12, 0, 12), (-30, -15, 0, 15, 30), (-60, -45, -30, -15, 0, 15, 30)))
 _TURNS_DEGREES = tuple(product((-36, -24, -12, 0, 12, 24), (-15, 0, 15), (-15, 0, 15)))
 
@@ -64,6 +65,14 @@ class Registration:
         return np.asarray(1 / np.linalg.svd(self.atlas_from_patient[:3, :3])[1][::-1])
 
 
+def load_template() -> None:
+    """Load the atlas and sample it as the first registration would, which takes seconds once."""
+    for points in (_SPARSE, _MEDIUM, _DENSE):
+        contrast.around_brain(*points, True)
+    contrast.deep_points()
+    contrast.brain_points()
+
+
 def register(volume: Volume) -> Registration:
     """Fit the affine from a volume's patient coordinates to MNI152.
 
@@ -84,8 +93,8 @@ def register(volume: Volume) -> Registration:
 
 def _register(far: "_Target", near: "_Target", detail: "_Target", centre_lps: Matrix, has_scalp: bool) -> Registration:
     fitted = _search(far, centre_lps, has_scalp)
-    fine = contrast.around_brain(4, _NEAR_MM, has_scalp)
-    for target, points in ((far, contrast.around_brain(8, _FAR_MM, has_scalp)), (near, fine)):
+    fine = contrast.around_brain(*_DENSE, has_scalp)
+    for target, points in ((far, contrast.around_brain(*_MEDIUM, has_scalp)), (near, fine)):
         fitted = _fit(target, points, fitted)
     return Registration(
         np.asarray(np.linalg.inv(fitted), dtype=np.float64),
@@ -157,7 +166,7 @@ class _Target:
 def _search(target: _Target, centre_lps: Matrix, has_scalp: bool) -> Matrix:
     """Give patient_from_atlas of the best of many starts: turn, shift and three scales."""
 
-    points = contrast.around_brain(12, _FAR_MM, has_scalp)
+    points = contrast.around_brain(*_SPARSE, has_scalp)
 
     def cost(parameters: Matrix) -> float:
         stretch = np.sum(((parameters[6:] - np.log(_USUAL_SCALE)) / _STRETCH_SD) ** 2)

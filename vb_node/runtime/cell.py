@@ -51,8 +51,9 @@ class NoCell(Later):
 class Cell:
     """One process to compute in; it is started when it is needed, and again after each death.
 
-    ``furniture`` is what applications read beside their cases. ``share`` is that of memory and time which a case gets.
-    A cell that is not ``is_kept`` has one case only.
+    ``furniture`` is what applications read beside their cases; for ``plans``, (application, plan), they load what they
+    need before the first case comes. ``share`` is that of memory and time which a case gets. A cell that is not
+    ``is_kept`` has one case only.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Cell:
         home: Path,
         settings: WorkSettings,
         furniture: Iterable[Path] = (),
+        plans: Iterable[tuple[str, Mapping[str, Any]]] = (),
         *,
         share: float = 1.0,
         is_kept: bool = True,
@@ -67,6 +69,7 @@ class Cell:
         self.home = home
         self.settings = settings
         self.furniture = [str(path) for path in furniture]
+        self.plans = list(plans)
         self.share = share
         self.is_kept = is_kept
         self.lacking: list[str] = []
@@ -131,6 +134,8 @@ class Cell:
             "folder": str(folder),
             "packages": sorted({point.module.partition(".")[0] for point in entry_points(group=GROUP)}),
             "furniture": self.furniture,
+            "plans": self.plans,
+            "device": self.settings.device,
             "memory_bytes": int(self.settings.memory_gb * self.share * 2**30),
             "has_network": self.settings.network,
         }

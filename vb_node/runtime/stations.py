@@ -17,6 +17,7 @@ from vb_node.runtime.compare import Comparer
 from vb_node.runtime.deliver import Deliverer
 from vb_node.runtime.drift import DriftWatch
 from vb_node.runtime.line import BEAT_S, Station, Step, results_of, spool_of, turn, turn_beside
+from vb_node.runtime.routing import Router
 from vb_node.runtime.work import Worker
 from vb_node.tell.alerts import Channel, Lookout, Messenger
 from vb_node.tell.export import AuditExport
@@ -36,7 +37,8 @@ def _work(database: Database, settings: Settings, stop: threading.Event, number:
         leftovers.sweep(database, results_of(settings))
     names, cells = installed(), settings.data / "cells"
     read = furniture(names.values(), settings)
-    cell, alone = Cell(cells, settings.work, read), Cell(cells, settings.work, read, share=0.5, is_kept=False)
+    plans = [(route.application.name, route.plan) for route in Router(settings, names).routes]
+    cell, alone = Cell(cells, settings.work, read, plans), Cell(cells, settings.work, read, share=0.5, is_kept=False)
     stores = spool_of(settings), results_of(settings)
     worker = Worker(
         database,

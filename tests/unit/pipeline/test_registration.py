@@ -5,7 +5,8 @@ import pytest
 from head_phantom import axial_grid, make_head, patient_affine
 from scipy.spatial.transform import Rotation
 
-from vb_node.pipeline.registration import BRAIN_CENTRE_LPS, CLEAR_ANATOMY, Registration, register
+from vb_node.pipeline import contrast
+from vb_node.pipeline.registration import BRAIN_CENTRE_LPS, CLEAR_ANATOMY, Registration, load_template, register
 from vb_node.types import Grid, Matrix, Volume
 
 POINTS_LPS = np.random.default_rng(0).uniform((-55, -65, -35), (55, 95, 65), (400, 3))
@@ -60,6 +61,19 @@ def test_the_same_volume_gives_the_same_affine() -> None:
     first, second = register(head.volume), register(head.volume)
 
     np.testing.assert_array_equal(first.atlas_from_patient, second.atlas_from_patient)
+
+
+def test_a_registration_samples_no_more_of_the_template_than_was_loaded_ahead() -> None:
+    sampled = (contrast.around_brain, contrast.deep_points, contrast.brain_points)
+    for one in sampled:
+        one.cache_clear()
+    head = make_head(patient_affine((0, 4, 0), (0, -15, 0)), axial_grid((2.5, 2.5, 2.5), (220, 240, 220)))
+
+    load_template()
+    ahead = [one.cache_info().misses for one in sampled]
+    register(head.volume)
+
+    assert [one.cache_info().misses for one in sampled] == ahead == [3, 1, 1]
 
 
 def test_the_rigid_part_keeps_distances_and_the_brains_centre() -> None:

@@ -27,6 +27,8 @@ from vb_node.pipeline.select import Choice, select, summarise
 from vb_node.types import Diagnosis, Prior, Series, StandardVolume, Volume
 
 if TYPE_CHECKING:
+    from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
+    from vb_node.applications.virtual_biopsy.localizer import Localizer
     from vb_node.applications.virtual_biopsy.report import Report
 
 
@@ -37,8 +39,8 @@ class VirtualBiopsy:
     version = __version__
 
     def __init__(self) -> None:
-        self._diagnosers: dict[tuple[str, ...], Any] = {}
-        self._localizer: Any = None
+        self._diagnosers: dict[tuple[str, ...], Diagnoser] = {}
+        self._localizer: Localizer | None = None
 
     def plan(self, settings: Settings) -> dict[str, Any]:
         """Give the settings of ``[virtual_biopsy]`` and the digests of weights and prompts; raise ``ConfigError``."""
@@ -57,6 +59,15 @@ class VirtualBiopsy:
             for candidate in study
         ]
         return select(headers, must_have_contrast=plan["must_have_contrast"])
+
+    def warm(self, plan: Mapping[str, Any], device: str) -> None:
+        """Load libraries, atlas, writers, and the models of a plan, so that the first case waits for none of them."""
+        from vb_node.applications.virtual_biopsy import report  # noqa: F401  late: highdicom and the writers
+        from vb_node.pipeline.registration import load_template  # late: the atlas
+
+        load_template()
+        self._detectors().load(_settings(plan), device)
+        self._diagnoser(plan, device).rehearse()
 
     def run(self, case: Case) -> Outcome:
         """Work on one series; raise ``Unfit`` with the reason when it cannot be analysed."""
@@ -95,23 +106,26 @@ class VirtualBiopsy:
         self, standard: StandardVolume, settings: VirtualBiopsySettings, case: Case
     ) -> tuple[Prior, dict[str, Any]]:
         """Give the prior, and for the summary what a vision-language model said."""
+        return self._detectors().localise(standard, settings, case.device, partial(_within, case.progress))
+
+    def _detectors(self) -> "Localizer":
         from vb_node.applications.virtual_biopsy.localizer import Localizer  # late: torch
 
         self._localizer = self._localizer or Localizer()
-        progress = partial(_within, case.progress)
-        found: tuple[Prior, dict[str, Any]] = self._localizer.localise(standard, settings, case.device, progress)
-        return found
+        return self._localizer
 
     def _diagnose(self, standard: StandardVolume, prior: Prior, case: Case) -> Diagnosis:
+        return self._diagnoser(case.plan, case.device).diagnose(standard, prior)
+
+    def _diagnoser(self, plan: Mapping[str, Any], device: str) -> "Diagnoser":
         from vb_node.applications.virtual_biopsy.diagnose import Diagnoser  # late: torch
         from vb_node.models.device import choose  # late: torch
 
-        device, folder = choose(case.device), _folder(case.plan)
-        key = device, str(folder), str(case.plan["weights"])
+        device, folder = choose(device), _folder(plan)
+        key = device, str(folder), str(plan["weights"])
         if key not in self._diagnosers:
             self._diagnosers[key] = Diagnoser.load(device, folder)
-        diagnosis: Diagnosis = self._diagnosers[key].diagnose(standard, prior)
-        return diagnosis
+        return self._diagnosers[key]
 
     def _report(
         self,

@@ -32,6 +32,14 @@ class Localizer:
         self._loaded: tuple[tuple[VlmSettings, str, str], VisionLanguageModel] | None = None
         self._networks: dict[str, NetworkDetector] = {}
 
+    def load(self, settings: VirtualBiopsySettings, device: str) -> None:
+        """Load, and test, the model of the detector that is chosen; raise as ``localise`` does."""
+        chosen = choose(settings)
+        if chosen == "network":
+            self._network(device).rehearse()
+        elif chosen == "vlm" and settings.vlm is not None:
+            self._model(settings.vlm, device)
+
     def localise(
         self, standard: StandardVolume, settings: VirtualBiopsySettings, device: str, progress: Callable[[float], None]
     ) -> tuple[Prior, dict[str, Any]]:

@@ -10,13 +10,21 @@ from typing import Self
 
 import numpy as np
 import torch
-from monai.inferers.inferer import SlidingWindowInferer
 from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 
 from vb_node.applications.virtual_biopsy.features import bounding_box
-from vb_node.models.lesion_network import NETWORK_MM, PATCH, WEIGHTS, atlas_positions, build, stack_fields
+from vb_node.models.lesion_network import (
+    CHANNELS,
+    NETWORK_MM,
+    PATCH,
+    STRIDE,
+    WEIGHTS,
+    atlas_positions,
+    build,
+    stack_fields,
+)
 from vb_node.models.weights import open_weights
 from vb_node.pipeline.prior import Box
 from vb_node.pipeline.symmetry import reflect
@@ -65,6 +73,11 @@ class NetworkDetector:
         network.load_state_dict(open_weights(WEIGHTS).tensors)
         return cls(network, device)
 
+    def rehearse(self) -> None:
+        """Run once on an empty patch: libraries choose their kernels at the first run."""
+        with torch.inference_mode():
+            self.network(torch.zeros((1, CHANNELS, *PATCH), device=self.device))
+
     def detect(self, standard: StandardVolume) -> list[Box]:
         step = max(1, round(NETWORK_MM / standard.grid.spacing_mm[0]))
         where = _whole_cells(bounding_box(standard.brain, margin=step), step)
@@ -74,11 +87,11 @@ class NetworkDetector:
 
     def probability(self, standard: StandardVolume, where: Where, step: int) -> Floats:
         """Ask the network about a box of the volume; the map has cells of ``step`` voxels, 0 outside the brain."""
-        fields = network_input(standard, where, step)
-        inferer = SlidingWindowInferer(PATCH, sw_batch_size=4, overlap=0.5, mode="gaussian")
+        fields = torch.from_numpy(network_input(standard, where, step))[None].to(self.device)
+        k, j, i = fields.shape[2:]
         with torch.inference_mode():
-            logits = torch.as_tensor(inferer(torch.from_numpy(fields)[None].to(self.device), self.network))
-            probability = torch.sigmoid(logits)[0, 0].float().cpu().numpy()
+            logits = self.network(functional.pad(fields, (0, -i % STRIDE, 0, -j % STRIDE, 0, -k % STRIDE)))
+            probability = torch.sigmoid(logits)[0, 0, :k, :j, :i].float().cpu().numpy()
         return np.where(_pooled(standard.brain[where].astype(np.float32), step) >= 0.5, probability, 0)
 
 
