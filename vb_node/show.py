@@ -4,7 +4,7 @@ import csv
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -65,6 +65,18 @@ def counted(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, int, str]]:
 def moment(seconds: float | None) -> str | None:
     """Write a time of the ledger as ISO 8601 in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def details(event: Event, left_out: Collection[str] = ()) -> str:
+    """Write the details of an event on one line, those that say nothing left out."""
+    return _pairs({name: value for name, value in event.details.items() if name not in left_out}, ", ")
+
+
+def _pairs(words: Mapping[str, object], between: str) -> str:
+    told = {name: value for name, value in words.items() if value not in (None, "", [], {})}
+    return between.join(
+        f"{name} {_pairs(value, ' ') if isinstance(value, dict) else value}" for name, value in told.items()
+    )
 
 
 def job_row(job: Job) -> dict[str, object]:

@@ -33,3 +33,11 @@ def test_markup_and_control_characters_are_text(capsys: pytest.CaptureFixture[st
     printed = capsys.readouterr().out
     assert "[red]x[/red]" in printed
     assert "\x1b" not in printed
+
+
+def test_the_details_of_an_event_are_words_and_what_says_nothing_is_left_out() -> None:
+    told = {"attempt": 1, "was": None, "weights": {"a": "1f", "b": "2e"}, "flags": [], "none": {}, "sha256": "3d"}
+
+    said = show.details(Event(details=told), {"sha256"})
+
+    assert said == "attempt 1, weights a 1f b 2e"

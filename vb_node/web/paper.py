@@ -14,6 +14,7 @@ from storage import audit
 from storage.database import Database
 from storage.disk import Disk
 from storage.schema import Job
+from vb_node import show
 from vb_node.config import Settings
 from vb_node.web import users, views
 from vb_node.web.slices import Slices
@@ -79,7 +80,7 @@ class Paper:
         self._templates.globals |= {
             "ago": views.ago,
             "clock": views.clock,
-            "details": views.details,
+            "details": show.details,
             "ae_title": house.settings.node.ae_title,
         }
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from storage.schema import Event, Instance, Job
+from vb_node import show
 
 LEFT_OUT = {"instance received", "job viewed"}
 
@@ -31,8 +32,7 @@ def timeline(job: Job, instances: Sequence[Instance], events: Sequence[Event]) -
 
 
 def _moment(event: Event) -> Moment:
-    words = {name: value for name, value in event.details.items() if value not in (None, "", [])}
-    detail = ", ".join(f"{name} {value}" for name, value in words.items() if name not in {"sha256", "sop_class_uid"})
+    detail = show.details(event, {"sha256", "sop_class_uid"})
     who = f"by {event.user}" if event.user else ""
     where = f"{event.peer}" if event.peer else ""
     return Moment(event.at, event.event, "; ".join(filter(None, (where, detail, who))), event.outcome != "success")

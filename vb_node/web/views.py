@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from storage import arrivals, audit, jobs, overview, stations
 from storage.disk import Disk
-from storage.schema import Event, Job
+from storage.schema import Job
 from vb_node.config import Settings
 from vb_node.gpu import gpus
 from vb_node.web.timeline import timeline
@@ -134,8 +134,3 @@ def _flat(place: str, value: Any) -> list[tuple[str, str]]:
     if isinstance(value, float):
         return [(place, f"{value:.3g}")]
     return [(place, ", ".join(map(str, value)) if isinstance(value, list) else str(value))]
-
-
-def details(event: Event) -> str:
-    """Write the details of an event on one line."""
-    return ", ".join(f"{name} {value}" for name, value in event.details.items() if value not in (None, ""))
