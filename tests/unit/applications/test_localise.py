@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 from simulated_vlm import CentralBoxes, SimulatedVlm, SmallHead, small_head
 
-from vb_node.applications.virtual_biopsy.evidence import Maps
+from vb_node.applications.virtual_biopsy.evidence import DARK, ENHANCING, Kind, Maps
 from vb_node.applications.virtual_biopsy.features import NAMES, voxel_features
 from vb_node.applications.virtual_biopsy.localise import localise
-from vb_node.applications.virtual_biopsy.validate import UnionSettings, group_boxes, trim, unite
+from vb_node.applications.virtual_biopsy.validate import UnionSettings, as_shown, group_boxes, trim, unite
 from vb_node.pipeline.prior import Box
 from vb_node.pipeline.symmetry import mirrored
-from vb_node.types import Grid, Prior, StandardVolume
+from vb_node.types import Grid, Mask, Prior, StandardVolume
 
 
 class NoBoxes:
@@ -17,6 +18,22 @@ class NoBoxes:
 
     def detect(self, standard: StandardVolume) -> list[Box]:
         return []
+
+
+class Certain:
+    """Box a mask, slice by slice, as a detector would that is sure of it."""
+
+    claim_score = 0.5
+
+    def __init__(self, mask: Mask) -> None:
+        self.mask = mask
+
+    def detect(self, standard: StandardVolume) -> list[Box]:
+        spans = (
+            (int(k), *ndimage.find_objects(self.mask[k].astype(int))[0])
+            for k in np.flatnonzero(self.mask.any(axis=(1, 2)))
+        )
+        return [Box(k, rows.start, rows.stop, columns.start, columns.stop) for k, rows, columns in spans]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +97,34 @@ def test_boxes_that_cluster_at_the_centre_are_unreliable(has_lesion: bool) -> No
     assert not prior.labels.any()
 
 
+def darkened(*centre: float) -> tuple[StandardVolume, Mask]:
+    """Give a head without lesion, as dark as fluid in a ball of 5 mm."""
+    standard = small_head(3, has_lesion=False).standard
+    ball = _distances(*centre, side=72) < 5
+    standard.voxels[ball] = np.percentile(standard.voxels[standard.brain], 1)
+    return standard, ball
+
+
+def test_a_cyst_that_the_detector_claims_is_localised() -> None:
+    standard, cyst = darkened(38, 30, 51)
+
+    prior = localise(standard, Certain(cyst))
+
+    assert prior.state == "localised"
+    assert (prior.labels > 0)[cyst].mean() >= 0.8
+    assert (prior.labels > 0).sum() < 2 * cyst.sum()
+
+
+def test_a_cistern_that_the_detector_claims_is_not() -> None:
+    # the quadrigeminal one: (0, 40, -4) of the atlas
+    standard, cistern = darkened(30, 44, 35.5)
+
+    prior = localise(standard, Certain(cistern))
+
+    assert prior.state == "unreliable"
+    assert not prior.labels.any()
+
+
 def test_boxes_outside_the_brain_do_no_harm(head: SmallHead) -> None:
     class Corner(NoBoxes):
         def detect(self, standard: StandardVolume) -> list[Box]:
@@ -136,23 +181,23 @@ def test_the_union_drops_what_the_prior_does_not_support_and_fills_what_is_enclo
     assert not mask[30:, 30:, 30:].any()
 
 
-def _distances(*centre: float) -> NDArray[np.float64]:
-    return np.asarray(np.linalg.norm(np.indices((48, 48, 48)).T - centre, axis=-1).T)
+def _distances(*centre: float, side: int = 48) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.norm(np.indices((side, side, side)).T - centre, axis=-1).T)
 
 
-def _maps(enhancement: NDArray[np.float32]) -> Maps:
-    everywhere = np.ones(enhancement.shape, np.bool_)
-    nothing = np.zeros_like(enhancement)
+def _maps(excess: NDArray[np.float32], kind: Kind = ENHANCING) -> Maps:
+    everywhere = np.ones(excess.shape, np.bool_)
+    nothing = np.zeros_like(excess)
     grid = Grid((48, 48, 48), np.eye(4), "2.25.1")
     whole = (slice(0, 48), slice(0, 48), slice(0, 48))
-    return Maps(enhancement, nothing, nothing, everywhere, nothing, whole, grid, np.eye(4))
+    return Maps(kind, excess, nothing, nothing, everywhere, nothing, whole, grid, np.eye(4))
 
 
 def test_a_part_is_cut_about_one_mm_beyond_where_its_uptake_ends() -> None:
     distance = _distances(24, 24, 24)
     lesion = distance < 6
 
-    trimmed = trim(distance < 10, _maps(lesion.astype(np.float32)), UnionSettings())
+    trimmed = trim(distance < 10, [_maps(lesion.astype(np.float32))], UnionSettings())
 
     assert trimmed[lesion].all()
     assert distance[trimmed].max() < 8
@@ -162,7 +207,7 @@ def test_the_dark_core_of_a_ring_stays_in() -> None:
     distance = _distances(24, 24, 24)
     ring = (distance < 9) & (distance > 5)
 
-    trimmed = trim(distance < 11, _maps(ring.astype(np.float32)), UnionSettings())
+    trimmed = trim(distance < 11, [_maps(ring.astype(np.float32))], UnionSettings())
 
     assert trimmed[distance < 9].all()
 
@@ -171,7 +216,7 @@ def test_neighbours_are_cut_each_by_its_own_uptake() -> None:
     small, large = _distances(24, 24, 10), _distances(24, 24, 32)
     enhancement = np.where(small < 3, 0.4, np.where(large < 8, 1.0, 0.0)).astype(np.float32)
 
-    trimmed = trim((small < 5) | (large < 10), _maps(enhancement), UnionSettings())
+    trimmed = trim((small < 5) | (large < 10), [_maps(enhancement)], UnionSettings())
 
     assert trimmed[small < 3].all()
     assert trimmed[large < 8].all()
@@ -180,6 +225,22 @@ def test_neighbours_are_cut_each_by_its_own_uptake() -> None:
 def test_a_part_without_uptake_is_left_as_it_is() -> None:
     part = _distances(24, 24, 24) < 6
 
-    trimmed = trim(part, _maps(np.zeros(part.shape, np.float32)), UnionSettings())
+    trimmed = trim(part, [_maps(np.zeros(part.shape, np.float32))], UnionSettings())
 
     np.testing.assert_array_equal(trimmed, part)
+
+
+def test_a_dark_part_is_cut_where_its_darkness_ends() -> None:
+    distance = _distances(24, 24, 24)
+    darkness = (distance < 8).astype(np.float32)
+
+    trimmed = trim(distance < 12, [_maps(-darkness), _maps(darkness, DARK)], UnionSettings())
+
+    assert trimmed[distance < 8].all()
+    assert distance[trimmed].max() < 10
+
+
+def test_what_uptake_bears_out_is_never_taken_as_dark() -> None:
+    assert as_shown([0.6, 0.9], UnionSettings()) == 0
+    assert as_shown([0.1, 0.4], UnionSettings()) == 1
+    assert as_shown([0.4, 0.1], UnionSettings()) == 0

@@ -3,9 +3,9 @@ import pytest
 from simulated_vlm import SmallHead, small_head
 
 from vb_node.applications.virtual_biopsy.classical import ClassicalDetector, ClassicalSettings
-from vb_node.applications.virtual_biopsy.evidence import WEIGHTS, draw_maps, score_of, weigh
+from vb_node.applications.virtual_biopsy.evidence import DARK, ENHANCING, Kind, draw_maps, score_of, weigh
 from vb_node.applications.virtual_biopsy.localise import localise
-from vb_node.applications.virtual_biopsy.normal_structures import normal_uptake
+from vb_node.applications.virtual_biopsy.normal_structures import normal_fluid, normal_uptake
 from vb_node.pipeline.prior import Box, stack_boxes
 
 SEEDS = (0, 1, 2, 4)
@@ -58,9 +58,26 @@ def test_sinuses_and_glands_are_normal_uptake_and_the_thalamus_is_not() -> None:
     assert normal_uptake(np.array([thalamus]))[0] < 0.5
 
 
-def test_no_evidence_alone_is_a_ban() -> None:
-    for_a_lesion = {name: ramp.high if ramp.weight > 0 else ramp.low for name, ramp in WEIGHTS.items()}
+def test_ventricles_and_cisterns_are_normal_fluid_and_deep_grey_and_white_matter_are_not() -> None:
+    frontal_horn, fourth_ventricle, quadrigeminal = (8.0, -18.0, 10.0), (0.0, 46.0, -32.0), (0.0, 40.0, -4.0)
+    thalamus, pons, white = (14.0, 18.0, 6.0), (0.0, 26.0, -32.0), (28.0, 18.0, 28.0)
 
-    for name, ramp in WEIGHTS.items():
+    assert np.all(normal_fluid(np.array([frontal_horn, fourth_ventricle, quadrigeminal])) > 0.4)
+    assert np.all(normal_fluid(np.array([thalamus, pons, white])) < 0.1)
+
+
+@pytest.mark.parametrize("kind", [ENHANCING, DARK])
+def test_no_evidence_alone_is_a_ban(kind: Kind) -> None:
+    for_a_lesion = {name: ramp.high if ramp.weight > 0 else ramp.low for name, ramp in kind.weights.items()}
+
+    for name, ramp in kind.weights.items():
         contrary = ramp.low if ramp.weight > 0 else ramp.high
-        assert score_of(for_a_lesion | {name: contrary}) > 0.5
+        assert score_of(for_a_lesion | {name: contrary}, kind) > 0.5
+
+
+def test_a_mass_as_dark_as_fluid_is_borne_out_where_the_atlas_has_tissue_alone() -> None:
+    cyst = {name: ramp.high if ramp.weight > 0 else ramp.low for name, ramp in DARK.weights.items()}
+    on_the_midline = cyst | {"asymmetry": 0.0}
+
+    assert score_of(on_the_midline, DARK) > 0.9
+    assert score_of(on_the_midline | {"normal": 0.3}, DARK) < 0.25

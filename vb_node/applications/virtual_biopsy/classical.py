@@ -77,7 +77,7 @@ def _candidate(where: Where, mask: Mask, maps: Maps) -> Candidate:
 
 def _cuts(maps: Maps, settings: ClassicalSettings) -> Iterator[Mask]:
     for values, levels in (
-        (maps.enhancement, settings.enhancement_levels),
+        (maps.excess, settings.enhancement_levels),
         (maps.blob, settings.blob_levels),
         (maps.asymmetry, settings.asymmetry_levels),
     ):

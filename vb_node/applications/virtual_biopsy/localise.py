@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from vb_node.applications.virtual_biopsy.classical import ClassicalDetector
 from vb_node.applications.virtual_biopsy.detectors import SliceDetector, UnreadableAnswers
-from vb_node.applications.virtual_biopsy.evidence import draw_maps
+from vb_node.applications.virtual_biopsy.evidence import DARK, ENHANCING, draw_maps
 from vb_node.applications.virtual_biopsy.features import voxel_features
 from vb_node.applications.virtual_biopsy.validate import (
     State,
@@ -75,8 +75,9 @@ def localise(
     firm = [box for box in boxes if box.score >= weakest]
     coarse = coarse_prior(stack_boxes(standard.grid.shape, firm), settings.prior)
     probability = classify(standard, firm, coarse, settings)
-    refined = trim(unite(probability, coarse, settings.union), draw_maps(standard), settings.union)
-    pieces = weigh_regions(refined, boxes, draw_maps(standard), settings.union)
+    kinds = draw_maps(standard, ENHANCING), draw_maps(standard, DARK)
+    refined = trim(unite(probability, coarse, settings.union), kinds, settings.union)
+    pieces = weigh_regions(refined, boxes, kinds, settings.union)
     labels = number_lesions(pieces, standard.grid.shape, settings.union)
     regions = describe(pieces, labels, standard)
     state, confidence = judge(regions, boxes, detector.claim_score)

@@ -1,4 +1,4 @@
-"""Where normal structures take up contrast agent: a coarse map in atlas space, used as evidence and never as a ban.
+"""Where normal structures take up contrast agent, or are fluid: coarse maps in atlas space, evidence and never a ban.
 
 Places are read off MNI152 (LPS mm); each structure is a run of straight pieces with a radius. Anatomy: Osborn,
 "Osborn's Brain", on dural sinuses, deep veins, choroid plexus and the structures without a blood-brain barrier.
@@ -6,7 +6,9 @@ Places are read off MNI152 (LPS mm); each structure is a run of straight pieces 
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from vb_node.pipeline.atlas import atlas
 from vb_node.types import Matrix
 
 # (x, y, z) of the pieces' ends, radius; those off the midline are mirrored. Names are for the reader.
@@ -38,6 +40,15 @@ def normal_uptake(points_atlas_lps: Matrix) -> NDArray[np.float64]:
         outside_mm = np.maximum(_distance_mm(points_atlas_lps, start, end) - radius_mm, 0)
         best = np.maximum(best, np.exp(-0.5 * (outside_mm / _FALL_OFF_MM) ** 2))
     return best
+
+
+def normal_fluid(points_atlas_lps: Matrix) -> NDArray[np.float64]:
+    """Tell how likely points (n, 3) of the atlas are fluid (0-1): what its 152 brains have of neither tissue there."""
+    mni = atlas(2)
+    from_lps = np.linalg.inv(mni.grid.affine_lps)
+    index = points_atlas_lps @ from_lps[:3, :3].T + from_lps[:3, 3]
+    tissue = ndimage.map_coordinates(mni.grey + mni.white, index.T, order=1)
+    return np.asarray(np.clip(1 - tissue, 0, 1), dtype=np.float64)
 
 
 def _distance_mm(points: Matrix, start: Matrix, end: Matrix) -> NDArray[np.float64]:

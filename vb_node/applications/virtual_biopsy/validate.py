@@ -63,30 +63,40 @@ def unite(probability: Floats, prior: Floats, settings: UnionSettings) -> Mask:
     return _without_crumbs(ndimage.binary_fill_holes(united), settings)
 
 
-def trim(refined: Mask, maps: Maps, settings: UnionSettings) -> Mask:
-    """Cut each part where its uptake ends, a share of the way from what surrounds it to what is lit; holes are filled.
+def trim(refined: Mask, kinds: Sequence[Maps], settings: UnionSettings) -> Mask:
+    """Cut each part where what it shows ends, a share of the way from what surrounds it; holes are filled.
 
     The smooth features of block 2 reach some mm beyond a lesion, which counts most for small ones. One mm is left about
-    the cut, and a part of which too little would stay is left as it is.
+    the cut, and a part of which too little would stay is left as it is. It is cut as the kind that ``as_shown`` tells.
     """
-    parts, _ = ndimage.label(refined[maps.where])
+    box = kinds[0].where
+    parts, _ = ndimage.label(refined[box])
     trimmed = np.zeros(parts.shape, dtype=np.bool_)
     for number, where in enumerate(ndimage.find_objects(parts), start=1):
-        about = tuple(slice(max(s.start - SHELL_MM, 0), s.stop + SHELL_MM) for s in where)
-        trimmed[about] |= _trim_part(parts[about] == number, maps.enhancement[about], maps.brain[about], settings)
+        k, j, i = (slice(max(s.start - SHELL_MM, 0), s.stop + SHELL_MM) for s in where)
+        cuts = [_trim_part(parts[k, j, i] == number, (k, j, i), maps, settings) for maps in kinds]
+        scores = [score_of(weigh((k, j, i), cut, maps), maps.kind) for cut, maps in zip(cuts, kinds, strict=True)]
+        trimmed[k, j, i] |= cuts[as_shown(scores, settings)]
     whole = np.zeros_like(refined)
-    whole[maps.where] = trimmed
+    whole[box] = trimmed
     return whole
 
 
-def _trim_part(part: Mask, enhancement: Floats, brain: Mask, settings: UnionSettings) -> Mask:
+def as_shown(scores: Sequence[float], settings: UnionSettings) -> int:
+    """Tell as which kind a part is taken: the first that the image bears out, else the one with the best score."""
+    borne_out = (kind for kind, score in enumerate(scores) if score >= settings.accept_score)
+    return next(borne_out, int(np.argmax(scores)))
+
+
+def _trim_part(part: Mask, where: Where, maps: Maps, settings: UnionSettings) -> Mask:
+    excess = maps.excess[where]
     near = ndimage.binary_dilation(part, iterations=2)
-    shell = ndimage.binary_dilation(near, iterations=SHELL_MM - 2) & ~near & brain
+    shell = ndimage.binary_dilation(near, iterations=SHELL_MM - 2) & ~near & maps.brain[where]
     if not shell.any():
         return part
-    around, lit = float(np.median(enhancement[shell])), float(np.percentile(enhancement[part], 75))
-    bright = part & (enhancement > around + settings.trim_share * (lit - around))
-    closed = ndimage.binary_closing(np.pad(bright, 3), iterations=2)[3:-3, 3:-3, 3:-3]
+    around, lit = float(np.median(excess[shell])), float(np.percentile(excess[part], 75))
+    lit_part = part & (excess > around + settings.trim_share * (lit - around))
+    closed = ndimage.binary_closing(np.pad(lit_part, 3), iterations=2)[3:-3, 3:-3, 3:-3]
     filled = np.asarray(ndimage.binary_dilation(ndimage.binary_fill_holes(closed)) & part)
     return filled if filled.sum() >= settings.least_kept * part.sum() else part
 
@@ -98,7 +108,7 @@ def _without_crumbs(mask: Mask, settings: UnionSettings) -> Mask:
     return np.asarray(is_kept[labels])
 
 
-def weigh_regions(refined: Mask, boxes: Sequence[Box], maps: Maps, settings: UnionSettings) -> list[Piece]:
+def weigh_regions(refined: Mask, boxes: Sequence[Box], kinds: Sequence[Maps], settings: UnionSettings) -> list[Piece]:
     """Score every candidate, best first: each part of the refined mask, and each group of boxes that has no part in it.
 
     A part's score is the geometric mean of what its boxes claim and of what the image shows: either can deny it.
@@ -107,7 +117,8 @@ def weigh_regions(refined: Mask, boxes: Sequence[Box], maps: Maps, settings: Uni
     pieces = []
     for where, part in _parts(refined):
         claimed = float(np.percentile(stacked[where][part], 90))
-        pieces.append(Piece(where, part, float(np.sqrt(claimed * _image_score(where, part, maps))), is_refined=True))
+        shown = _image_score(where, part, kinds, settings)
+        pieces.append(Piece(where, part, float(np.sqrt(claimed * shown)), is_refined=True))
     for group in group_boxes(boxes, settings.gap_mm):
         where, mask = _extent(group, refined.shape)
         if mask.sum() >= settings.smallest_ml * 1000 and refined[where][mask].mean() < settings.inside_share:
@@ -133,15 +144,16 @@ def _extent(group: Sequence[Box], shape: tuple[int, ...]) -> tuple[Where, Mask]:
     return (k, j, i), volume[k, j, i]
 
 
-def _image_score(where: Where, part: Mask, maps: Maps) -> float:
+def _image_score(where: Where, part: Mask, kinds: Sequence[Maps], settings: UnionSettings) -> float:
     """Weigh a part of the volume by the maps of the brain, with some room about it."""
-    whole = np.zeros(maps.grid.shape, dtype=np.bool_)
+    whole = np.zeros(kinds[0].grid.shape, dtype=np.bool_)
     whole[where] = part
-    inner = whole[maps.where]
+    inner = whole[kinds[0].where]
     if not inner.any():
         return 0.0
     about = bounding_box(inner, margin=6)
-    return score_of(weigh(about, inner[about], maps))
+    scores = [score_of(weigh(about, inner[about], maps), maps.kind) for maps in kinds]
+    return scores[as_shown(scores, settings)]
 
 
 def group_boxes(boxes: Sequence[Box], gap_mm: int) -> list[list[Box]]:
