@@ -25,15 +25,15 @@ class Certain:
 
     claim_score = 0.5
 
-    def __init__(self, mask: Mask) -> None:
-        self.mask = mask
+    def __init__(self, mask: Mask, score: float = 1.0) -> None:
+        self.mask, self.score = mask, score
 
     def detect(self, standard: StandardVolume) -> list[Box]:
         spans = (
             (int(k), *ndimage.find_objects(self.mask[k].astype(int))[0])
             for k in np.flatnonzero(self.mask.any(axis=(1, 2)))
         )
-        return [Box(k, rows.start, rows.stop, columns.start, columns.stop) for k, rows, columns in spans]
+        return [Box(k, rows.start, rows.stop, columns.start, columns.stop, self.score) for k, rows, columns in spans]
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,15 @@ def test_a_cyst_that_the_detector_claims_is_localised() -> None:
     assert prior.state == "localised"
     assert (prior.labels > 0)[cyst].mean() >= 0.8
     assert (prior.labels > 0).sum() < 2 * cyst.sum()
+
+
+def test_a_dark_spot_that_the_detector_only_suspects_is_not_localised() -> None:
+    standard, spot = darkened(38, 30, 51)
+
+    prior = localise(standard, Certain(spot, score=0.45))
+
+    assert prior.state == "not localised"
+    assert not prior.labels.any()
 
 
 def test_a_cistern_that_the_detector_claims_is_not() -> None:

@@ -77,7 +77,7 @@ def localise(
     probability = classify(standard, firm, coarse, settings)
     kinds = draw_maps(standard, ENHANCING), draw_maps(standard, DARK)
     refined = trim(unite(probability, coarse, settings.union), kinds, settings.union)
-    pieces = weigh_regions(refined, boxes, kinds, settings.union)
+    pieces = weigh_regions(refined, boxes, kinds, detector.claim_score, settings.union)
     labels = number_lesions(pieces, standard.grid.shape, settings.union)
     regions = describe(pieces, labels, standard)
     state, confidence = judge(regions, boxes, detector.claim_score)

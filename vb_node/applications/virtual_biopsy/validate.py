@@ -108,16 +108,19 @@ def _without_crumbs(mask: Mask, settings: UnionSettings) -> Mask:
     return np.asarray(is_kept[labels])
 
 
-def weigh_regions(refined: Mask, boxes: Sequence[Box], kinds: Sequence[Maps], settings: UnionSettings) -> list[Piece]:
+def weigh_regions(
+    refined: Mask, boxes: Sequence[Box], kinds: Sequence[Maps], claim_score: float, settings: UnionSettings
+) -> list[Piece]:
     """Score every candidate, best first: each part of the refined mask, and each group of boxes that has no part in it.
 
-    A part's score is the geometric mean of what its boxes claim and of what the image shows: either can deny it.
+    A part's score is the geometric mean of what its boxes claim and of what the image shows: either can deny it. As
+    another kind than the first it is looked at only where it is claimed: what is dark in a head is mostly no lesion.
     """
     stacked = stack_boxes(refined.shape, boxes)
     pieces = []
     for where, part in _parts(refined):
         claimed = float(np.percentile(stacked[where][part], 90))
-        shown = _image_score(where, part, kinds, settings)
+        shown = _image_score(where, part, kinds if claimed >= claim_score else kinds[:1], settings)
         pieces.append(Piece(where, part, float(np.sqrt(claimed * shown)), is_refined=True))
     for group in group_boxes(boxes, settings.gap_mm):
         where, mask = _extent(group, refined.shape)
