@@ -1,8 +1,8 @@
 """The chain of the audit trail: what the digest of a line covers, and the walk over all of them.
 
 Nothing but the standard library is imported: a process that walks a part of the chain (``walk_by_several``) starts at
-once. A digest covers the digest of the line before, the time, the words, and the details as they are stored, one after
-the other: SQLite itself can put words and details together, and a walk need not make Python objects of each column.
+once. A digest covers the digest of the line before, time and words as a JSON array, and the details as they are stored,
+one after the other: SQLite itself can put all of it together, and a walk need not make Python objects of each column.
 """
 
 import json
@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,10 @@ WORTH_A_PROCESS = 25_000  # lines, which are walked in less time than a process 
 
 _COLUMNS = ", ".join(f'"{word}"' for word in WORDS)
 _FROM = "FROM events WHERE seq > ? AND seq <= ? ORDER BY seq"
-_AT_ONCE = f"SELECT seq, previous, digest, at, CAST(json_array({_COLUMNS}) || details AS BLOB) {_FROM}"  # noqa: S608
+_ARRAY = f"json_array(CAST(at * 1000000.0 + 0.5 AS INTEGER), {_COLUMNS})"
+_AT_ONCE = f"SELECT seq, digest, CAST(previous || {_ARRAY} || details AS BLOB) {_FROM}"  # noqa: S608
 _EACH = f"SELECT seq, previous, digest, at, {_COLUMNS}, details {_FROM}"  # noqa: S608
-_words = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=repr).encode  # as SQLite's json_array
+_array = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=repr).encode  # as SQLite's json_array
 
 Row = Sequence[Any]  # seq, previous, digest, at, each of WORDS, details
 
@@ -58,7 +60,8 @@ class Part:
 def digest_of(previous: str, at: float, words: Sequence[str | int | None], details: Mapping[str, Any]) -> str:
     """Digest a line: ``words`` in the order of ``WORDS``; SHA-256 in hexadecimal digits."""
     stored = json.dumps(details)  # as SQLAlchemy stores it
-    return sha256(f"{previous}{at!r}{_words(words)}{stored}".encode()).hexdigest()
+    array = _array([int(at * 1000000.0 + 0.5), *words])  # microseconds since 1970: whole numbers are written one way
+    return sha256(f"{previous}{array}{stored}".encode()).hexdigest()
 
 
 def check(row: Row, last: int, end: str) -> None:
@@ -66,7 +69,8 @@ def check(row: Row, last: int, end: str) -> None:
     seq, previous, digest, at, *words, details = row
     if previous != end:
         raise Broken(f"line {seq} of the audit trail does not follow line {last}: some were taken out or put in")
-    if digest_of(previous, at, words, details) != digest:
+    is_time = isinstance(at, float) and isfinite(at)
+    if not is_time or digest_of(previous, at, words, details) != digest:
         raise Broken(f"line {seq} of the audit trail was changed after it was written")
 
 
@@ -100,15 +104,15 @@ def walk(connection: sqlite3.Connection, first: int, last: int) -> Part | None:
 
 def _follow_at_once(connection: sqlite3.Connection, bounds: tuple[int, int], part: Part) -> Part | None:
     """Follow a part over a block as SQLite puts its lines together; None where one is not as it should be."""
-    lines, last, end = part.lines, part.last, part.digest
+    lines, last, end = part.lines, part.last, part.digest.encode()
     try:
-        for seq, previous, digest, at, said in connection.execute(_AT_ONCE, bounds):
-            if previous != end or sha256(f"{previous}{at!r}".encode() + said).hexdigest() != digest:
+        for seq, digest, said in connection.execute(_AT_ONCE, bounds):
+            if not said.startswith(end) or sha256(said).hexdigest() != digest:
                 return None
-            lines, last, end = lines + 1, seq, digest
+            lines, last, end = lines + 1, seq, digest.encode()
     except sqlite3.OperationalError:  # bytes where a text should be
         return None
-    return Part(lines, part.previous, last, end)
+    return Part(lines, part.previous, last, end.decode())
 
 
 def _follow_each(connection: sqlite3.Connection, bounds: tuple[int, int], part: Part) -> Part:

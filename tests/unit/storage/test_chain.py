@@ -52,7 +52,7 @@ def test_an_empty_trail_has_no_parts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seq", [1, 833, 834, 1666, 2500])
-@pytest.mark.parametrize("change", ["at = at + 1e-9", "previous = digest"])
+@pytest.mark.parametrize("change", ["at = at + 1e-6", "previous = digest"])
 def test_an_edit_is_found_wherever_the_parts_meet(trail: Database, file: Path, change: str, seq: int) -> None:
     _edit(trail, f"UPDATE events SET {change} WHERE seq = {seq}")  # noqa: S608
 
