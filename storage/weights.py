@@ -17,8 +17,9 @@ FEW = 1000
 
 def of_job(job: Job) -> dict[str, str]:
     """Give the SHA-256 of each of the weights that a job computes with, by name, as its plan says."""
-    found: dict[str, str] = job.plan.get("weights") or {}
-    return found
+    named = job.plan.get("weights")
+    pairs = named.items() if isinstance(named, dict) else ()  # a plug-in may mean something else by the word
+    return {name: sha256 for name, sha256 in pairs if isinstance(sha256, str)}
 
 
 def write_down(session: Session, job: Job) -> None:

@@ -73,7 +73,7 @@ class Application(Protocol):
         """Say of each series of a study whether it is taken, and why."""
 
     def plan(self, settings: Settings) -> dict[str, Any]:
-        """Give all that changes the result: settings, and names and digests of weights. Plain JSON."""
+        """Give all that changes the result, in plain JSON: settings, and as ``weights`` their SHA-256 by name."""
 
     def run(self, case: Case) -> Outcome:
         """Work on one series.

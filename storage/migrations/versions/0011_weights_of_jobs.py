@@ -20,14 +20,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"]),
         sa.PrimaryKeyConstraint("job_id", "name"),
     )
-    found = op.get_bind().execute(sa.select(JOBS.c.id, JOBS.c.plan)).all()
-    op.bulk_insert(
-        table,
-        [
-            {"job_id": job_id, "name": name, "sha256": sha256}
-            for job_id, plan in found
-            for name, sha256 in ((plan or {}).get("weights") or {}).items()
-        ],
-    )
+    plans = op.get_bind().execute(sa.select(JOBS.c.id, JOBS.c.plan)).all()
+    used = [(job_id, plan["weights"]) for job_id, plan in plans if isinstance(plan.get("weights"), dict)]
+    rows = [{"job_id": job_id, "name": name, "sha256": one} for job_id, named in used for name, one in named.items()]
+    op.bulk_insert(table, rows)
     op.create_index("jobs_by_weights", "job_weights", ["sha256", "job_id"])
     op.create_index("jobs_by_weights_name", "job_weights", ["name", "job_id"])

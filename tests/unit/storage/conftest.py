@@ -72,7 +72,7 @@ def schedule(database: Database, arrive: Callable[..., bool]) -> Callable[..., i
         now: float = 200.0,
         destinations: tuple[str, ...] = ("pacs",),
         is_shadow: bool = False,
-        weights: dict[str, str] | None = None,
+        weights: object = None,
     ) -> int | None:
         job = Job(
             key=key,

@@ -117,6 +117,16 @@ def test_a_claim_says_in_the_trail_with_which_weights(shelf: Callable[[int], Dat
     assert used == [{"ours": OLD}, {"ours": NEW, "localizer": OLD}, {"ours": NEW}, {}]
 
 
+@pytest.mark.parametrize("said", ["resnet", ["a"], {"ours": 7}, None], ids=["text", "list", "number", "nothing"])
+def test_a_plan_that_means_something_else_by_weights_is_scheduled(
+    database: Database, schedule: Schedule, said: object
+) -> None:
+    schedule(weights=said)
+
+    with database.read() as session:
+        assert weights.of_job(jobs.get(session, 1)) == {}
+
+
 def test_weights_of_jobs_from_before_are_found_after_the_upgrade(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     config = Config()
