@@ -31,6 +31,7 @@ name = "folder"
 kind = "folder"
 folder = "out"
 [work]
+warm = false
 memory_gb = 1
 [retention]
 days = 30

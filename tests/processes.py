@@ -198,6 +198,7 @@ ae_title = "PACS"
 port = {pacs_port}
 
 [work]
+warm = false
 lease_s = 6
 
 [retention]

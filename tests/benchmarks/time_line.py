@@ -50,7 +50,8 @@ def main() -> None:
         port = free_port()
         home = Path(folder) / "node"
         home.mkdir()
-        node = Node(home, TOML.format(port=port, pacs_port=orthanc.port, quiet_s=words.quiet_s), port)
+        toml = TOML.format(port=port, pacs_port=orthanc.port, quiet_s=words.quiet_s)
+        node = Node(home, toml if words.cold else toml.replace("warm = false", "warm = true"), port)
         try:
             orthanc.start()
             node.start()

@@ -46,6 +46,7 @@ ae_title = "PACS"
 port = {pacs_port}
 timeout_s = 5
 [work]
+warm = false
 workers = 2
 lease_s = {lease_s}
 [retention]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from cells import Laboratory, saboteur_installed
+from processes import TOML, Node, free_port, wait_until
 
 from vb_node.applications.virtual_biopsy import diagnose, network
 from vb_node.config import Settings
@@ -48,3 +49,15 @@ def test_the_virtual_biopsy_opens_its_weights_when_warmed_and_then_no_more(monke
     application.warm(plan, "cpu")
 
     assert sorted(once) == sorted(opened) == sorted([DIAGNOSER, LOCALIZER])
+
+
+def test_a_node_is_warm_before_its_first_case(tmp_path: Path) -> None:
+    port = free_port()
+    toml = TOML.format(port=port, pacs_port=free_port(), quiet_s=1).replace("warm = false\n", "")
+    node = Node(tmp_path, toml, port)
+
+    node.start()
+    try:
+        wait_until(lambda: "application warm" in (tmp_path / "node.log").read_text(), 120, "the application is warm")
+    finally:
+        node.stop()

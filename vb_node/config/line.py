@@ -143,7 +143,7 @@ class DestinationSettings(Section):
 
 
 class WorkSettings(Section):
-    """The worker. ``engine`` is "local" in this version; ``memory_gb`` and ``network`` are the computation's."""
+    """The worker. ``engine`` is "local" in this version; the computation has ``memory_gb``, ``network`` and ``warm``."""
 
     engine: Literal["local"] = "local"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -152,6 +152,7 @@ class WorkSettings(Section):
     max_runtime_s: Annotated[float, Field(gt=0)] = 1800.0
     memory_gb: Annotated[float, Field(gt=0)] = 16.0
     network: bool = False
+    warm: bool = True
     max_errors: Annotated[int, Field(ge=1)] = 3
 
 

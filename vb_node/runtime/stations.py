@@ -37,7 +37,8 @@ def _work(database: Database, settings: Settings, stop: threading.Event, number:
         leftovers.sweep(database, results_of(settings))
     names, cells = installed(), settings.data / "cells"
     read = furniture(names.values(), settings)
-    plans = [(route.application.name, route.plan) for route in Router(settings, names).routes]
+    routes = Router(settings, names).routes if settings.work.warm else ()
+    plans = [(route.application.name, route.plan) for route in routes]
     cell, alone = Cell(cells, settings.work, read, plans), Cell(cells, settings.work, read, share=0.5, is_kept=False)
     stores = spool_of(settings), results_of(settings)
     worker = Worker(
