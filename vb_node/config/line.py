@@ -143,7 +143,7 @@ class DestinationSettings(Section):
 
 
 class WorkSettings(Section):
-    """The worker. ``engine`` is "local" in this version; the computation has ``memory_gb``, ``network`` and ``warm``."""
+    """The worker. ``engine`` is "local" in this version; ``memory_gb``, ``network``, ``warm`` are the computation's."""
 
     engine: Literal["local"] = "local"
     device: Literal["auto", "cpu", "cuda"] = "auto"
