@@ -35,7 +35,7 @@ INJECTIONS = (
 )
 WORDS = ("application", "study", "series", "accession", "patient_id")
 KNOWN = {"job_id", "delivery_id", "state", "before", "after", "limit", "since", "until", "sop", "peer", "job", "event"}
-KNOWN |= {"user", "number", "version", "route", "is_disagreement", "name", *WORDS}
+KNOWN |= {"user", "number", "version", "model", "route", "is_disagreement", "name", *WORDS}
 PROTECTED = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",

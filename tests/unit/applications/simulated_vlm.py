@@ -84,6 +84,7 @@ class SimulatedVlm:
     """Box the true lesion as a VLM would: recall 0.7 a slice, edges off by 25 % of size, 12 % false boxes elsewhere."""
 
     claim_score = 0.5
+    knows_dark = True
 
     def __init__(self, lesion: Mask, seed: int) -> None:
         self.lesion, self.seed = lesion, seed
@@ -116,6 +117,7 @@ class CentralBoxes:
     """Box the middle of the image on every slice, as untrained VLMs do (arXiv 2509.10683)."""
 
     claim_score = 0.5
+    knows_dark = True
 
     def detect(self, standard: StandardVolume) -> list[Box]:
         rng = np.random.default_rng(0)

@@ -15,6 +15,7 @@ from vb_node.types import Grid, Mask, Prior, StandardVolume
 
 class NoBoxes:
     claim_score = 0.5
+    knows_dark = True
 
     def detect(self, standard: StandardVolume) -> list[Box]:
         return []
@@ -24,6 +25,7 @@ class Certain:
     """Box a mask, slice by slice, as a detector would that is sure of it."""
 
     claim_score = 0.5
+    knows_dark = True
 
     def __init__(self, mask: Mask, score: float = 1.0) -> None:
         self.mask, self.score = mask, score

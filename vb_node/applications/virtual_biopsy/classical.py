@@ -49,6 +49,7 @@ class ClassicalDetector:
     """Find enhancing lesions without a network; a box from one half on is a claim."""
 
     claim_score = 0.5
+    knows_dark = False
 
     def __init__(self, settings: ClassicalSettings | None = None) -> None:
         self.settings = settings or ClassicalSettings()

@@ -14,11 +14,15 @@ class SliceDetector(Protocol):
     """Find boxes on axial slices (block 1 of Tumor-Localizer).
 
     ``claim_score`` is the score from which a box is a claim, not a mere candidate: a detector that claims and is not
-    borne out by the image makes the localisation unreliable.
+    borne out by the image makes the localisation unreliable. With ``knows_dark`` it was taught which dark places are
+    lesions and which are not, so that what is dark may bear a claim out.
     """
 
     @property
     def claim_score(self) -> float: ...
+
+    @property
+    def knows_dark(self) -> bool: ...
 
     def detect(self, standard: StandardVolume) -> list[Box]:
         """Give the boxes of every slice, at most a few a slice, on the grid of ``standard``.

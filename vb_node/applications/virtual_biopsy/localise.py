@@ -75,7 +75,7 @@ def localise(
     firm = [box for box in boxes if box.score >= weakest]
     coarse = coarse_prior(stack_boxes(standard.grid.shape, firm), settings.prior)
     probability = classify(standard, firm, coarse, settings)
-    kinds = draw_maps(standard, ENHANCING), draw_maps(standard, DARK)
+    kinds = [draw_maps(standard, kind) for kind in ((ENHANCING, DARK) if detector.knows_dark else (ENHANCING,))]
     refined = trim(unite(probability, coarse, settings.union), kinds, settings.union)
     pieces = weigh_regions(refined, boxes, kinds, detector.claim_score, settings.union)
     labels = number_lesions(pieces, standard.grid.shape, settings.union)

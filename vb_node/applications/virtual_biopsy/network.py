@@ -55,6 +55,7 @@ class NetworkDetector:
     """Find lesions with the network; a box from one half on is a claim."""
 
     claim_score = 0.5
+    knows_dark = True
 
     def __init__(self, network: nn.Module, device: str = "cpu", settings: NetworkSettings | None = None) -> None:
         self.network, self.device = network.eval().to(device), device

@@ -59,6 +59,7 @@ class VlmDetector:
     """Has a model look at one case; ``transcript`` then holds what it said. A box from one half on is a claim."""
 
     claim_score = 0.5
+    knows_dark = False
 
     def __init__(
         self,
