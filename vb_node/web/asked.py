@@ -7,10 +7,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 LARGEST = 2**31 - 1
 
-Word = Annotated[str | None, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Model = Annotated[
-    str | None, Field(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$", description="Name or SHA-256 of weights.")
-]
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+
+Word = Annotated[str | None, Field(max_length=64, pattern=PRINTABLE)]
+Model = Annotated[str | None, Field(max_length=255, pattern=PRINTABLE, description="Name or SHA-256 of weights.")]
 Number = Annotated[int, Field(ge=1, le=LARGEST)]
 Moment = Annotated[
     datetime | None,

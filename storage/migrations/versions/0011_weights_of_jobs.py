@@ -22,7 +22,12 @@ def upgrade() -> None:
     )
     plans = op.get_bind().execute(sa.select(JOBS.c.id, JOBS.c.plan)).all()
     used = [(job_id, plan["weights"]) for job_id, plan in plans if isinstance(plan.get("weights"), dict)]
-    rows = [{"job_id": job_id, "name": name, "sha256": one} for job_id, named in used for name, one in named.items()]
+    rows = [
+        {"job_id": job_id, "name": name, "sha256": one}
+        for job_id, named in used
+        for name, one in named.items()
+        if isinstance(one, str)
+    ]
     op.bulk_insert(table, rows)
     op.create_index("jobs_by_weights", "job_weights", ["sha256", "job_id"])
     op.create_index("jobs_by_weights_name", "job_weights", ["name", "job_id"])
