@@ -109,6 +109,14 @@ def test_a_search_is_read_on_from_its_last_line(shelf: Callable[[int], Database]
     assert [len(page) for page in pages] == [3, 3, 2]
 
 
+def test_a_trail_of_which_lines_were_taken_out_is_still_searched(shelf: Callable[[int], Database]) -> None:
+    database = shelf(0)
+    with database.write() as session:
+        session.execute(text("DELETE FROM events WHERE job_id = 2"))
+
+    assert {job for _, job in _search(database, NEW)} == {None, 3}
+
+
 def test_a_claim_says_in_the_trail_with_which_weights(shelf: Callable[[int], Database]) -> None:
     with shelf(1000).read() as session:
         claims = audit.search(session, since=None, until=None, limit=10, event="job claimed")
