@@ -36,7 +36,7 @@ WORTH_A_PROCESS = 25_000  # lines, which are walked in less time than a process 
 _COLUMNS = ", ".join(f'"{word}"' for word in WORDS)
 _FROM = "FROM events WHERE seq > ? AND seq <= ? ORDER BY seq"
 _ARRAY = f"json_array(CAST(at * 1000000.0 + 0.5 AS INTEGER), {_COLUMNS})"
-_AT_ONCE = f"SELECT seq, digest, CAST(previous || {_ARRAY} || details AS BLOB) {_FROM}"  # noqa: S608
+_AT_ONCE = f"SELECT seq, digest, previous || {_ARRAY} || details {_FROM}"  # noqa: S608
 _EACH = f"SELECT seq, previous, digest, at, {_COLUMNS}, details {_FROM}"  # noqa: S608
 _array = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=repr).encode  # as SQLite's json_array
 
@@ -104,15 +104,16 @@ def walk(connection: sqlite3.Connection, first: int, last: int) -> Part | None:
 
 def _follow_at_once(connection: sqlite3.Connection, bounds: tuple[int, int], part: Part) -> Part | None:
     """Follow a part over a block as SQLite puts its lines together; None where one is not as it should be."""
-    lines, last, end = part.lines, part.last, part.digest.encode()
+    last, end = part.last, part.digest
     try:
-        for seq, digest, said in connection.execute(_AT_ONCE, bounds):
-            if not said.startswith(end) or sha256(said).hexdigest() != digest:
-                return None
-            lines, last, end = lines + 1, seq, digest.encode()
+        rows = connection.execute(_AT_ONCE, bounds).fetchall()  # all of a block: quicker than line by line
     except sqlite3.OperationalError:  # bytes where a text should be
         return None
-    return Part(lines, part.previous, last, end.decode())
+    for seq, digest, said in rows:
+        if not said.startswith(end) or sha256(said.encode()).hexdigest() != digest:
+            return None
+        last, end = seq, digest
+    return Part(part.lines + len(rows), part.previous, last, end)
 
 
 def _follow_each(connection: sqlite3.Connection, bounds: tuple[int, int], part: Part) -> Part:
