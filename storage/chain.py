@@ -36,7 +36,8 @@ WORTH_A_PROCESS = 25_000  # lines, which are walked in less time than a process 
 _COLUMNS = ", ".join(f'"{word}"' for word in WORDS)
 _FROM = "FROM events WHERE seq > ? AND seq <= ? ORDER BY seq"
 _ARRAY = f"json_array(CAST(at * 1000000.0 + 0.5 AS INTEGER), {_COLUMNS})"
-_AT_ONCE = f"SELECT seq, digest, previous || {_ARRAY} || details {_FROM}"  # noqa: S608
+_AT_ONCE = f"SELECT digest, previous || {_ARRAY} || details {_FROM}"  # noqa: S608
+_LAST = "SELECT max(seq) FROM events WHERE seq > ? AND seq <= ?"
 _EACH = f"SELECT seq, previous, digest, at, {_COLUMNS}, details {_FROM}"  # noqa: S608
 _array = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=repr).encode  # as SQLite's json_array
 
@@ -104,15 +105,16 @@ def walk(connection: sqlite3.Connection, first: int, last: int) -> Part | None:
 
 def _follow_at_once(connection: sqlite3.Connection, bounds: tuple[int, int], part: Part) -> Part | None:
     """Follow a part over a block as SQLite puts its lines together; None where one is not as it should be."""
-    last, end = part.last, part.digest
+    end = part.digest
     try:
         rows = connection.execute(_AT_ONCE, bounds).fetchall()  # all of a block: quicker than line by line
     except sqlite3.OperationalError:  # bytes where a text should be
         return None
-    for seq, digest, said in rows:
+    for digest, said in rows:
         if not said.startswith(end) or sha256(said.encode()).hexdigest() != digest:
             return None
-        last, end = seq, digest
+        end = digest
+    last = connection.execute(_LAST, bounds).fetchone()[0] or part.last
     return Part(part.lines + len(rows), part.previous, last, end)
 
 
