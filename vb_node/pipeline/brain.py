@@ -105,15 +105,19 @@ def _image(mask: NDArray[np.bool_]) -> SimpleITK.Image:
 
 
 def _erode(mask: Mask, radius: int) -> Mask:
-    return np.asarray(
-        SimpleITK.GetArrayFromImage(SimpleITK.BinaryErode(_image(mask), [radius] * 3, SimpleITK.sitkBall)) > 0
-    )
+    return _squared_distance(~mask) > (radius + 0.5) ** 2
 
 
 def _dilate(mask: Mask, radius: int) -> Mask:
-    return np.asarray(
-        SimpleITK.GetArrayFromImage(SimpleITK.BinaryDilate(_image(mask), [radius] * 3, SimpleITK.sitkBall)) > 0
+    return _squared_distance(mask) < (radius + 0.5) ** 2
+
+
+def _squared_distance(mask: Mask) -> Floats:
+    """Squared distance outside a mask to its nearest voxel: quicker than to move a ball over its surface."""
+    distance = SimpleITK.SignedMaurerDistanceMap(
+        _image(mask), insideIsPositive=False, squaredDistance=True, useImageSpacing=False
     )
+    return np.asarray(SimpleITK.GetArrayFromImage(distance))
 
 
 def _depth(mask: Mask) -> Floats:

@@ -8,6 +8,7 @@ brain's edge only count against a piece. docs/virtual-biopsy-localizer.md gives 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 from scipy import ndimage
@@ -39,6 +40,8 @@ class Ramp:
     def __call__(self, value: float) -> float:
         return self.weight * float(np.clip((value - self.low) / (self.high - self.low), 0, 1))
 
+
+_MEASURING = Lock()  # two kinds are drawn at the same time
 
 BIAS = -9.6
 WEIGHTS = {
@@ -121,7 +124,7 @@ def draw_maps(standard: StandardVolume, kind: Kind = ENHANCING) -> Maps:
     brain = standard.brain[where]
     brightness, depth_mm = _brightness_and_depth(standard)
     whole = kind.sign * brightness
-    other_side = ndimage.grey_dilation(mirrored(standard, whole)[where], TOLERANCE_MM)
+    other_side = ndimage.grey_dilation(mirrored(standard, whole, where), TOLERANCE_MM)
     one_sided = whole[where] - np.maximum(ndimage.gaussian_filter(other_side, 1), 0)
     return Maps(
         kind=kind,
@@ -136,9 +139,14 @@ def draw_maps(standard: StandardVolume, kind: Kind = ENHANCING) -> Maps:
     )
 
 
-@lru_cache(maxsize=1)
 def _brightness_and_depth(standard: StandardVolume) -> tuple[Floats, Floats]:
-    """Measure what both kinds are drawn from: 0 for white matter and -1 for fluid, and the depth in the brain."""
+    """Give what both kinds are drawn from, measured once: 0 for white matter and -1 for fluid; depth in the brain."""
+    with _MEASURING:
+        return _measure(standard)
+
+
+@lru_cache(maxsize=1)
+def _measure(standard: StandardVolume) -> tuple[Floats, Floats]:
     white, darker = _white_and_fluid(standard)
     smooth = ndimage.gaussian_filter(standard.voxels, 1)
     brightness = np.where(standard.brain, (smooth - white) / darker, 0).astype(np.float32)

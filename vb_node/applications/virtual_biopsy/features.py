@@ -16,7 +16,7 @@ def voxel_features(standard: StandardVolume, where: Mask) -> Floats:
     """Give the features (n, 9) of the voxels of ``where``, in the order of ``NAMES`` and of ``np.nonzero``."""
     box = bounding_box(where, margin=12)
     z, inside = standard.voxels[box], where[box]
-    difference = z - mirrored(standard, standard.voxels)[box]
+    difference = z - mirrored(standard, standard.voxels, box)
     maps = (
         z,
         ndimage.gaussian_filter(z, 1),

@@ -4,7 +4,9 @@ Block 1: boxes slice by slice, stacked, smoothed, dilated. Block 2: a voxel-wise
 sure of, united with the prior, and judged.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
@@ -74,8 +76,10 @@ def localise(
     weakest = settings.weakest_share * max(box.score for box in boxes)
     firm = [box for box in boxes if box.score >= weakest]
     coarse = coarse_prior(stack_boxes(standard.grid.shape, firm), settings.prior)
-    probability = classify(standard, firm, coarse, settings)
-    kinds = [draw_maps(standard, kind) for kind in ((ENHANCING, DARK) if detector.knows_dark else (ENHANCING,))]
+    with ThreadPoolExecutor() as pool:
+        drawn = pool.map(partial(draw_maps, standard), (ENHANCING, DARK) if detector.knows_dark else (ENHANCING,))
+        probability = classify(standard, firm, coarse, settings)
+        kinds = list(drawn)
     refined = trim(unite(probability, coarse, settings.union), kinds, settings.union)
     pieces = weigh_regions(refined, boxes, kinds, detector.claim_score, settings.union)
     labels = number_lesions(pieces, standard.grid.shape, settings.union)
