@@ -28,7 +28,9 @@ def evaluate_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     folds: Annotated[int, typer.Option(min=2)] = 5,
     seed: Seed = 1,
     epochs: Annotated[int, typer.Option(min=1)] = 12,
-    weights: Annotated[Path | None, typer.Option(help="A bundle: test it on all cases, and train nothing.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A bundle, or shipped: test it on all cases, and train nothing.")
+    ] = None,
 ) -> None:
     """Cross-validate Adaptive-Diagnoser by patient, or test a bundle: figures with intervals, and an HTML report.
 

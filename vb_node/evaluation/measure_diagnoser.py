@@ -14,12 +14,14 @@ from vb_node.evaluation.learn import PREPARED, classes_of
 from vb_node.evaluation.prepare import Prepared, prepare, prepare_phantoms
 from vb_node.evaluation.report import Curve, Report, Sheet, number, shown, write
 from vb_node.models.bundle import read_bundle
-from vb_node.models.weights import Weights
+from vb_node.models.diagnoser import WEIGHTS
+from vb_node.models.weights import Weights, open_weights
 from vb_node.training.cases import read_data_set
 from vb_node.training.phantom import Progress
 from vb_node.training.tumour import CLASSES
 
 KEPT = "kept"
+SHIPPED = Path("shipped")
 NOTES = (
     "Intervals are 95 % bootstrap intervals over patients; they know nothing of another scanner, another site or "
     "another training seed.",
@@ -45,14 +47,14 @@ class Source:
 def evaluate_diagnoser(
     source: Source, out: Path, protocol: Protocol, weights: Path | None, progress: Progress
 ) -> dict[str, dict[str, Figure]]:
-    """Cross-validate, or test the weights of a bundle; write the report, give each arm's figures.
+    """Cross-validate, or test the weights of a bundle or ``SHIPPED``; write the report, give each arm's figures.
 
     Raises
     ------
     ConfigError
         The data set or the bundle is not as expected, or has too few patients of a class.
     """
-    opened = None if weights is None else read_bundle(weights)
+    opened = None if weights is None else open_weights(WEIGHTS) if weights == SHIPPED else read_bundle(weights)
     work = 0 if opened else 2 * protocol.folds * protocol.epochs
     prepared, classes, about = _prepared(source, opened, out, protocol.seed, lambda n, of: progress(n, of + work))
     if opened is None:
@@ -62,7 +64,8 @@ def evaluate_diagnoser(
         )
     else:
         arms = answer_by(reader_of(opened), prepared, protocol.seed)
-    return write_report(out, arms, classes, about | _about(opened, protocol, source), protocol.seed)
+    option = "shipped" if weights == SHIPPED else "BUNDLE"
+    return write_report(out, arms, classes, about | _about(opened, option, protocol, source), protocol.seed)
 
 
 def _prepared(
@@ -101,13 +104,13 @@ def reader_of(weights: Weights) -> Reader:
     return Reader(diagnoser.network, diagnoser.temperature, diagnoser.conformal)
 
 
-def _about(opened: Weights | None, protocol: Protocol, source: Source) -> dict[str, str]:
+def _about(opened: Weights | None, option: str, protocol: Protocol, source: Source) -> dict[str, str]:
     command, told = (
         f"vb-node evaluate diagnoser {source.words} --seed {protocol.seed}",
         {"seed": str(protocol.seed)},
     )
     if opened is not None:
-        return told | {"command": f"{command} --weights BUNDLE", "weights sha256": opened.sha256}
+        return told | {"command": f"{command} --weights {option}", "weights sha256": opened.sha256}
     own = f" --folds {protocol.folds} --epochs {protocol.epochs}"
     return told | {"command": command + own, "weights sha256": "none: each fold trains its own"}
 
