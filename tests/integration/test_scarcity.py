@@ -64,13 +64,13 @@ def test_r_12_a_ledger_that_may_not_grow_loses_nothing_that_was_answered(node: L
 
 
 def test_r_14_without_file_descriptors_a_good_peer_waits_until_silent_ones_are_cut_off(node: ListenerProcess) -> None:
-    limit = node.vitals().descriptors + FEW
+    limit = node.process.num_fds() + FEW
     _limit(node, resource.RLIMIT_NOFILE, limit)
 
     with ExitStack() as peers:
         for _ in range(PEERS):
             peers.enter_context(Raw(node.port))
-        wait_until(lambda: node.vitals().descriptors >= limit, RECOVERY_S, "no descriptor is left")
+        wait_until(lambda: node.process.num_fds() >= limit, RECOVERY_S, "no descriptor is left")
         wait_until(lambda: _answer(node, instance()) == status.SUCCESS, RECOVERY_S, "a good peer is served")
     _limit(node, resource.RLIMIT_NOFILE)
 
