@@ -50,6 +50,5 @@ def lines_of(session: Session, model: str) -> tuple[ColumnElement[bool], int | N
         return or_(Event.seq.in_(changes), Event.job_id.in_(few)), None
     earliest = select(func.min(jobs.subquery().c.job_id)).scalar_subquery()
     first = session.scalars(select(func.min(Event.seq)).where(Event.job_id == earliest)).one()
-    return or_(Event.seq.in_(changes), are_of(model, Event.job_id)), min(
-        [first or 1, *changes]
-    )  # 1: its lines were taken out
+    begin = min([first or 1, *changes])  # 1: its lines were taken out
+    return or_(Event.seq.in_(changes), are_of(model, Event.job_id)), begin

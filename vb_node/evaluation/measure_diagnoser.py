@@ -54,7 +54,7 @@ def evaluate_diagnoser(
     ConfigError
         The data set or the bundle is not as expected, or has too few patients of a class.
     """
-    opened = None if weights is None else open_weights(WEIGHTS) if weights == SHIPPED else read_bundle(weights)
+    opened = _open(weights) if weights is not None else None
     work = 0 if opened else 2 * protocol.folds * protocol.epochs
     prepared, classes, about = _prepared(source, opened, out, protocol.seed, lambda n, of: progress(n, of + work))
     if opened is None:
@@ -66,6 +66,10 @@ def evaluate_diagnoser(
         arms = answer_by(reader_of(opened), prepared, protocol.seed)
     option = "shipped" if weights == SHIPPED else "BUNDLE"
     return write_report(out, arms, classes, about | _about(opened, option, protocol, source), protocol.seed)
+
+
+def _open(weights: Path) -> Weights:
+    return open_weights(WEIGHTS) if weights == SHIPPED else read_bundle(weights)
 
 
 def _prepared(

@@ -41,8 +41,6 @@ class Ramp:
         return self.weight * float(np.clip((value - self.low) / (self.high - self.low), 0, 1))
 
 
-_MEASURING = Lock()  # two kinds are drawn at the same time
-
 BIAS = -9.6
 WEIGHTS = {
     "excess": Ramp(0.1, 0.5, 4.0),
@@ -137,6 +135,9 @@ def draw_maps(standard: StandardVolume, kind: Kind = ENHANCING) -> Maps:
         grid=standard.grid,
         atlas_from_patient=standard.atlas_from_patient,
     )
+
+
+_MEASURING = Lock()  # kinds may be drawn at the same time
 
 
 def _brightness_and_depth(standard: StandardVolume) -> tuple[Floats, Floats]:
