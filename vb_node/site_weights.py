@@ -22,15 +22,14 @@ NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 
 def add(database: Database, settings: Settings, bundle: Path, name: str, *, user: str) -> Pin:
-    """Check a bundle, copy it and tell of it in the audit trail; give its pin.
+    """Check a bundle, a folder or a ZIP archive, copy it and tell of it in the audit trail; give its pin.
 
     Raises
     ------
     ConfigError
         The bundle is not as expected, or the name is taken or none.
     """
-    from vb_node.models.bundle import read_bundle  # late: torch
-    from vb_node.models.weights import write_pin  # late: torch
+    from vb_node.models.bundle_archive import as_folder  # late: torch
 
     if not NAME.fullmatch(name):
         raise ConfigError(
@@ -39,13 +38,9 @@ def add(database: Database, settings: Settings, bundle: Path, name: str, *, user
     folder = site_folder(settings.data, name)
     if folder.exists():
         raise ConfigError(f"there are weights {name} already: remove them first, or give another name with --as")
-    pin = _check(bundle)
     part = folder.with_name(f".{name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(bundle, part)
-    if read_bundle(part).sha256 != pin.sha256:
-        raise ConfigError(f"bundle {bundle.name} changed while it was copied: import it again")
-    write_pin(part / MODELS / MODEL, pin)
+    with as_folder(bundle) as opened:
+        pin = _copy(opened, part)
     with database.write() as session:
         _tell(session, "weights imported", name, pin, user)
         part.rename(folder)
@@ -62,6 +57,20 @@ def remove(database: Database, settings: Settings, name: str, *, user: str) -> N
     with database.write() as session:
         _tell(session, "weights removed", name, read_site_pin(folder), user)
         shutil.rmtree(folder)
+
+
+def _copy(bundle: Path, part: Path) -> Pin:
+    """Check a bundle and copy it with its pin."""
+    from vb_node.models.bundle import read_bundle  # late: torch
+    from vb_node.models.weights import write_pin  # late: torch
+
+    pin = _check(bundle)
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(bundle, part)
+    if read_bundle(part).sha256 != pin.sha256:
+        raise ConfigError(f"bundle {bundle.name} changed while it was copied: import it again")
+    write_pin(part / MODELS / MODEL, pin)
+    return pin
 
 
 def _check(bundle: Path) -> Pin:

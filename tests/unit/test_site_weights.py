@@ -1,11 +1,14 @@
 """Weights that a site trained: taken as data alone, told of in the audit trail, and used where they are named."""
 
 import json
+import os
 import shutil
+import stat
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import pytest
 import torch
@@ -242,3 +245,98 @@ def test_k_01_k_02_k_05_what_is_not_plain_data_of_the_right_shape_is_refused_and
     assert not (settings.data / "weights" / "ours").exists()
     with database.read() as session:
         assert session.scalars(select(Event)).all() == []
+
+
+def zipped(bundle: Path, below: str = "") -> Path:
+    """Pack a bundle as it is."""
+    archive = bundle.with_suffix(".zip")
+    with ZipFile(archive, "w", ZIP_DEFLATED) as opened:
+        for path in sorted(bundle.rglob("*")):
+            if path.is_file():
+                opened.writestr(ZipInfo(below + path.relative_to(bundle).as_posix()), path.read_bytes(), ZIP_DEFLATED)
+    return archive
+
+
+@pytest.mark.parametrize("below", ["", "our-cases-1/"], ids=["at the root", "in one folder"])
+def test_an_archive_of_a_bundle_is_taken_as_its_folder_is(
+    bundle: Path, settings: Settings, database: Database, below: str
+) -> None:
+    of_folder = site_weights.add(database, settings, bundle, "folder", user="anna")
+    of_archive = site_weights.add(database, settings, zipped(bundle, below), "archive", user="anna")
+
+    assert of_archive == of_folder
+    assert [one.state for one in doctor.site_weights(settings)] == [doctor.GOOD, doctor.GOOD]
+
+
+def add_member(archive: Path, name: str, data: bytes, mode: int = stat.S_IFREG | 0o644) -> None:
+    info = ZipInfo(name)
+    info.external_attr = mode << 16
+    info.compress_type = ZIP_DEFLATED
+    with ZipFile(archive, "a") as opened:
+        opened.writestr(info, data)
+
+
+def replace_member(archive: Path, name: str, data: bytes, mode: int = stat.S_IFREG | 0o644) -> None:
+    with ZipFile(archive) as opened:
+        others = {info: opened.read(info) for info in opened.infolist() if info.filename != name}
+    with ZipFile(archive, "w", ZIP_DEFLATED) as opened:
+        for info, its in others.items():
+            opened.writestr(info, its)
+    add_member(archive, name, data, mode)
+
+
+def damage(archive: Path) -> None:
+    data = bytearray(archive.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    archive.write_bytes(bytes(data))
+
+
+def claim_encryption(archive: Path) -> None:
+    data = bytearray(archive.read_bytes())
+    at = data.rindex(b"PK\x01\x02")
+    data[at + 8] |= 1
+    archive.write_bytes(bytes(data))
+
+
+BAD_ARCHIVES = {
+    "a way out": (lambda archive: add_member(archive, "../../evil", b"x"), "unexpected file '../../evil'"),
+    "an absolute path": (lambda archive: add_member(archive, "/etc/cron.d/evil", b"x"), "unexpected file '/etc/cron"),
+    "a link": (lambda archive: replace_member(archive, "LICENSE", b"/etc/passwd", stat.S_IFLNK), "link or a device"),
+    "a device": (lambda archive: replace_member(archive, "LICENSE", b"", stat.S_IFCHR), "link or a device"),
+    "a thousand to one": (lambda archive: replace_member(archive, "LICENSE", bytes(1 << 20)), "more than 100 times"),
+    "too large": (
+        lambda archive: replace_member(archive, "LICENSE", os.urandom((1 << 20) + 1)),
+        "LICENSE is too large",
+    ),
+    "a pickle": (lambda archive: add_member(archive, "models/model.pt", b"x"), "unexpected file 'models/model.pt'"),
+    "a name twice": (lambda archive: add_member(archive, "LICENSE", b"x"), "a name twice"),
+    "an encrypted file": (claim_encryption, "is encrypted"),
+    "a flipped bit": (damage, "a folder or a whole ZIP archive expected"),
+    "no archive": (lambda archive: archive.write_bytes(b"no archive"), "a folder or a whole ZIP archive expected"),
+    "half of it": (lambda archive: os.truncate(archive, 5000), "a folder or a whole ZIP archive expected"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("fault", BAD_ARCHIVES)
+def test_k_03_an_archive_that_holds_anything_else_is_refused_and_leaves_nothing(
+    bundle: Path, settings: Settings, database: Database, tmp_path: Path, fault: str
+) -> None:
+    spoil, said = BAD_ARCHIVES[fault]
+    archive = zipped(bundle)
+    spoil(archive)
+    before = {path for path in tmp_path.rglob("*") if not path.is_relative_to(settings.data)}
+
+    with pytest.raises(ConfigError, match=said):
+        site_weights.add(database, settings, archive, "ours", user="anna")
+
+    assert {path for path in tmp_path.rglob("*") if not path.is_relative_to(settings.data)} == before
+    assert [path for path in settings.data.rglob("*") if "ours" in path.name or "evil" in path.name] == []
+
+
+@pytest.mark.parametrize("top", ["..", ""], ids=["a way out", "an absolute path"])
+def test_k_03_an_archive_of_which_every_file_leaves_its_folder_is_refused(
+    bundle: Path, settings: Settings, database: Database, top: str
+) -> None:
+    with pytest.raises(ConfigError, match="unexpected file"):
+        site_weights.add(database, settings, zipped(bundle, f"{top}/"), "ours", user="anna")

@@ -60,8 +60,8 @@ def weights_verify(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> 
 
 @app.command("import")
 def weights_import(
-    bundle: Annotated[Path, typer.Argument(metavar="DIR", help="A bundle that `vb-node train diagnoser` wrote.")],
-    name: Annotated[str | None, typer.Option("--as", help="Its name here; default: the folder's.")] = None,
+    bundle: Annotated[Path, typer.Argument(metavar="DIR|ZIP", help="A bundle that `vb-node train diagnoser` wrote.")],
+    name: Annotated[str | None, typer.Option("--as", help="Its name here; default: the bundle's.")] = None,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Take weights that a site trained into the node's data: safetensors and JSON alone, nothing of it is evaluated.
@@ -73,7 +73,7 @@ def weights_import(
     from vb_node import site_weights
 
     settings, database = ledger(config)
-    name = name or bundle.resolve().name
+    name = name or bundle.resolve().name.removesuffix(".zip")
     pin = site_weights.add(database, settings, bundle, name, user=getpass.getuser())
     typer.echo(f'weights {name}, sha256 {pin.sha256}; to use them: [virtual_biopsy] diagnoser = "{name}"')
 

@@ -109,7 +109,7 @@ def _readme(story: Story) -> str:
         f"# Adaptive-Diagnoser\n\n{INVESTIGATIONAL}\n\nTrained on {story.trained_on}.\n\n"
         f"Classes: {', '.join(story.classes)}\n\nWeights: `{WEIGHTS_FILE}`, sha256 {story.sha256}\n\n"
         f"Made by: `{story.command}`\n\n| measured on held-out cases | |\n|---|---|\n{figures}\n\n"
-        "Install: `vb-node weights import DIR`, then name it in `[virtual_biopsy] diagnoser`.\n"
+        "Install: `vb-node weights import DIR|ZIP`, then name it in `[virtual_biopsy] diagnoser`.\n"
     )
 
 
