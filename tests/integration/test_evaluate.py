@@ -5,8 +5,10 @@ from pathlib import Path
 
 from vb_node.config import Settings
 from vb_node.evaluation.diagnoser import ELSEWHERE, MCA, Protocol
-from vb_node.evaluation.measure_diagnoser import SHIPPED, Source, evaluate_diagnoser
+from vb_node.evaluation.finished import SHIPPED
+from vb_node.evaluation.measure_diagnoser import evaluate_diagnoser
 from vb_node.evaluation.pipeline import ANALYSED, SECONDS, evaluate_pipeline
+from vb_node.evaluation.prepare import Source
 from vb_node.models.diagnoser import WEIGHTS
 from vb_node.models.pins import PRETRAINED, read_pins
 from vb_node.training.phantom import generate

@@ -32,6 +32,7 @@ from vb_node.pipeline.application import Case
 from vb_node.runtime.node import open_ledger
 from vb_node.training.dataset import Sample
 from vb_node.training.diagnoser import BUNDLE, Lesson, learn
+from vb_node.training.fit import Course
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lesion[:, 30:42, 30:42, 30:42] = 1
         samples.append(Sample(torch.randn(1, 80, 96, 80, generator=generator).half(), lesion.half(), index % 2))
     out = tmp_path_factory.mktemp("trained")
-    lesson = Lesson(samples[2:], samples[:2], ("Glioma", "PCNSL"), "four cases", "ab" * 32, "vb-node train", 1, 1)
+    lesson = Lesson(
+        samples[2:], samples[:2], ("Glioma", "PCNSL"), "four cases", False, "ab" * 32, "vb-node train", Course(1, 1, 2)
+    )
     learn(lesson, out, lambda done, total: None)
     return out / BUNDLE
 

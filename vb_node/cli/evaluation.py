@@ -31,6 +31,12 @@ def evaluate_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     weights: Annotated[
         Path | None, typer.Option(help="A bundle, or shipped: test it on all cases, and train nothing.")
     ] = None,
+    masks: Annotated[
+        Literal["drawn", "localizer"], typer.Option(help="Whose say where a lesion of --data is.")
+    ] = "drawn",
+    start: Annotated[
+        Path | None, typer.Option(help="A bundle, or shipped: each fold's training goes on from its weights.")
+    ] = None,
 ) -> None:
     """Cross-validate Adaptive-Diagnoser by patient, or test a bundle: figures with intervals, and an HTML report.
 
@@ -38,14 +44,16 @@ def evaluate_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     """
     from vb_node import show
     from vb_node.evaluation.diagnoser import Protocol
-    from vb_node.evaluation.measure_diagnoser import Source, rows_for_people
+    from vb_node.evaluation.finished import open_finished
     from vb_node.evaluation.measure_diagnoser import evaluate_diagnoser as evaluate
+    from vb_node.evaluation.measure_diagnoser import rows_for_people
+    from vb_node.evaluation.prepare import Source
 
     with show.progress() as bar:
         task = bar.add_task("evaluating", total=None)
-        protocol = Protocol(folds, seed, epochs)
+        protocol = Protocol(folds, seed, epochs, open_finished(start) if start else None)
         measured = evaluate(
-            Source(data, phantoms),
+            Source(data, phantoms, masks),
             out,
             protocol,
             weights,

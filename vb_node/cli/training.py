@@ -8,6 +8,7 @@ import typer
 app = typer.Typer()
 train_app = typer.Typer(help="Train the networks. Example: vb-node train diagnoser --out weights", no_args_is_help=True)
 
+MasksOf = Literal["drawn", "localizer"]
 TENSORBOARD = typer.Option(help="Draw loss and learning rate into this folder, for `tensorboard --logdir`.")
 
 
@@ -38,6 +39,8 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     cases: Annotated[int, typer.Option(min=8, help="How many phantoms, without --data.")] = 1200,
     seed: Annotated[int, typer.Option()] = 1,
     epochs: Annotated[int, typer.Option(min=1)] = 10,
+    masks: Annotated[MasksOf, typer.Option(help="Whose say where a lesion of --data is.")] = "drawn",
+    start: Annotated[Path | None, typer.Option(help="A bundle, or shipped: go on from its weights, on --data.")] = None,
     tensorboard: Annotated[Path | None, TENSORBOARD] = None,
 ) -> None:
     """Train Adaptive-Diagnoser, on generated phantoms or a site's cases; the defaults are those of the shipped weights.
@@ -53,14 +56,18 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
         def tell(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        if data is None:
+        if data is None and start is None:
             from vb_node.training.diagnoser import train_diagnoser as train
 
             figures = train(out, cases, seed, epochs, tell, curve)
         else:
+            from vb_node.evaluation.finished import open_finished
             from vb_node.evaluation.learn import train_on_cases
+            from vb_node.evaluation.prepare import Source
+            from vb_node.training.fit import Course
 
-            figures = train_on_cases(data, out, seed, epochs, tell, curve)
+            course = Course(seed, epochs, start=open_finished(start) if start else None)
+            figures = train_on_cases(Source(data, masks=masks), out, course, tell, curve)
     show.table("Diagnoser, on held-out cases", ["", ""], [(name, f"{value:.3g}") for name, value in figures.items()])
     typer.echo(f"{out / 'bundle'}: install it with `vb-node weights import`")
 

@@ -18,9 +18,10 @@ from vb_node.evaluation.prepare import Prepared, patients
 from vb_node.evaluation.split import folds
 from vb_node.models.conformal import Conformal
 from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
+from vb_node.models.weights import Weights
 from vb_node.training.calibrate import set_confidence, spoil
 from vb_node.training.dataset import Sample
-from vb_node.training.fit import Batch, fit, infer
+from vb_node.training.fit import Batch, Course, fit, infer
 from vb_node.training.phantom import Progress
 
 MCA, FAULTY, ELSEWHERE, GAP = "MCA", "MCA, faulty mask", "MCA, mask of another case", "GAP only"
@@ -52,11 +53,12 @@ class Reader:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a cross-validation is run."""
+    """How a cross-validation is run; each training goes on from ``start``, where it is given."""
 
     folds: int
     seed: int
     epochs: int
+    start: Weights | None = None
 
 
 def cross_validate(
@@ -79,7 +81,8 @@ def _learn(
 ) -> Reader:
     """Train one network on most of a fold's rest and calibrate it on what remains."""
     known, calibration = ([one.sample for one in part] for part in divide(rest, protocol.seed))
-    network = fit(known, protocol.seed, protocol.epochs, fusion, progress, keep, classes)
+    course = Course(protocol.seed, protocol.epochs, classes, protocol.start)
+    network = fit(known, course, fusion, progress, keep)
     return Reader(network, *set_confidence(network, calibration, protocol.seed))
 
 

@@ -1,44 +1,50 @@
 """``vb-node train diagnoser --data``: learn from a site's own cases."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from vb_node.evaluation.prepare import Prepared, patients, prepare
+from vb_node.evaluation.finished import classes_with, refuse_known
+from vb_node.evaluation.prepare import Prepared, Source, left_out, patients, prepare, seen
 from vb_node.evaluation.split import hold_out
-from vb_node.training.cases import read_data_set
 from vb_node.training.curves import Curve, no_curve
-from vb_node.training.diagnoser import Lesson, learn
+from vb_node.training.diagnoser import PHANTOMS_ONLY, Lesson, learn
+from vb_node.training.fit import Course
 from vb_node.training.phantom import Progress
-from vb_node.training.tumour import CLASSES
 
 PREPARED = "prepared"
 
 
-def classes_of(names: set[str | None]) -> tuple[str, ...]:
-    """Give the classes that occur, in the order in which they are always told."""
-    return tuple(name for name in CLASSES if name in names)
-
-
 def train_on_cases(
-    data: Path, out: Path, seed: int, epochs: int, progress: Progress, curve: Curve = no_curve
+    source: Source, out: Path, course: Course, progress: Progress, curve: Curve = no_curve
 ) -> dict[str, float]:
     """Train on a data set, holding out one patient in five of each class; give the figures.
 
     What was prepared and learned is kept in ``out``: the same command goes on where it was stopped.
+
+    Raises
+    ------
+    ConfigError
+        The data set is not as expected, or the weights to start from do not fit it.
     """
-    found = read_data_set(data).with_tumour()
-    classes, total = classes_of({case.tumour_class for case in found.cases}), len(found.cases) + 2 * epochs
-    prepared = prepare(found, classes, out / PREPARED, lambda done, _: progress(done, total))
-    known, held_out = divide(prepared, seed)
-    command = f"vb-node train diagnoser --data {data.name} --seed {seed} --epochs {epochs}"
+    found, start = source.read(), course.start
+    refuse_known(found, start)
+    classes, total = classes_with(found.classes, start), len(found.cases) + 2 * course.epochs
+    all_cases = prepare(found, classes, out / PREPARED, lambda done, _: progress(done, total))
+    prepared = seen(all_cases)
+    known, held_out = divide(prepared, course.seed)
+    is_synthetic = found.is_synthetic and (start is None or start.metadata["is_trained_on_synthetic_data"])
     lesson = Lesson(
         [one.sample for one in known],
         [one.sample for one in held_out],
         classes,
-        f"{len(prepared)} cases of the data set sha256:{found.sha256}",
+        f"{len(prepared)} cases of the data set sha256:{found.sha256}{left_out(all_cases)}"
+        + (f", from weights sha256:{start.sha256} on" if start else "")
+        + (f"; {PHANTOMS_ONLY}" if is_synthetic else ""),
+        is_synthetic,
         found.sha256,
-        command,
-        seed,
-        epochs,
+        f"vb-node train diagnoser {source.words} --seed {course.seed} --epochs {course.epochs}"
+        + (f" --start {start.sha256[:12]}" if start else ""),
+        replace(course, classes=len(classes)),
     )
     return learn(lesson, out, lambda done, _: progress(len(found.cases) + done, total), curve)
 

@@ -1,7 +1,7 @@
 """``vb-node evaluate diagnoser``, from the data set to the report."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +10,15 @@ from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
 from vb_node.errors import ConfigError
 from vb_node.evaluation.diagnoser import MCA, Protocol, Reader, answer_by, cross_validate
 from vb_node.evaluation.figures import Answers, Figure, confusion_of, measure, reliability, with_intervals
-from vb_node.evaluation.learn import PREPARED, classes_of
-from vb_node.evaluation.prepare import Prepared, prepare, prepare_phantoms
+from vb_node.evaluation.finished import classes_with, named, open_finished, refuse_known
+from vb_node.evaluation.learn import PREPARED
+from vb_node.evaluation.prepare import Prepared, Source, left_out, prepare, prepare_phantoms, seen
 from vb_node.evaluation.report import Curve, Report, Sheet, number, shown, write
-from vb_node.models.bundle import read_bundle
-from vb_node.models.diagnoser import WEIGHTS
-from vb_node.models.weights import Weights, open_weights
-from vb_node.training.cases import read_data_set
+from vb_node.models.weights import Weights
 from vb_node.training.phantom import Progress
 from vb_node.training.tumour import CLASSES
 
 KEPT = "kept"
-SHIPPED = Path("shipped")
 NOTES = (
     "Intervals are 95 % bootstrap intervals over patients; they know nothing of another scanner, another site or "
     "another training seed.",
@@ -29,19 +26,6 @@ NOTES = (
     "calibration at the arm with faulty masks.",
 )
 Measured = Mapping[str, Mapping[str, Figure]]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where cases come from: a data set, or ``phantoms`` generated ones."""
-
-    data: Path | None
-    phantoms: int = 0
-
-    @property
-    def words(self) -> str:
-        """Give the option that names it."""
-        return f"--phantoms {self.phantoms}" if self.data is None else f"--data {self.data.name}"
 
 
 def evaluate_diagnoser(
@@ -54,9 +38,10 @@ def evaluate_diagnoser(
     ConfigError
         The data set or the bundle is not as expected, or has too few patients of a class.
     """
-    opened = _open(weights) if weights is not None else None
+    opened = open_finished(weights) if weights is not None else None
     work = 0 if opened else 2 * protocol.folds * protocol.epochs
-    prepared, classes, about = _prepared(source, opened, out, protocol.seed, lambda n, of: progress(n, of + work))
+    known = opened or protocol.start
+    prepared, classes, about = _prepared(source, known, out, protocol.seed, lambda n, of: progress(n, of + work))
     if opened is None:
         count = len(prepared)
         arms = cross_validate(
@@ -64,12 +49,8 @@ def evaluate_diagnoser(
         )
     else:
         arms = answer_by(reader_of(opened), prepared, protocol.seed)
-    option = "shipped" if weights == SHIPPED else "BUNDLE"
-    return write_report(out, arms, classes, about | _about(opened, option, protocol, source), protocol.seed)
-
-
-def _open(weights: Path) -> Weights:
-    return open_weights(WEIGHTS) if weights == SHIPPED else read_bundle(weights)
+    about |= _about(opened, named(weights) if weights else "", protocol, source)
+    return write_report(out, arms, classes, about, protocol.seed)
 
 
 def _prepared(
@@ -77,25 +58,15 @@ def _prepared(
 ) -> tuple[list[Prepared], tuple[str, ...], dict[str, str]]:
     """Give the cases, the classes they count in, and what is told of them."""
     if source.data is None:
-        classes = _classes(CLASSES, opened)
+        classes = classes_with(CLASSES, opened)
         prepared = prepare_phantoms(source.phantoms, classes, seed, out / PREPARED, progress)
         return prepared, classes, {"data": f"{prepared[0].case.name} to {prepared[-1].case.name}, generated"}
-    found = read_data_set(source.data).with_tumour()
-    if opened is not None and opened.metadata.get("data_sha256") == found.sha256:
-        raise ConfigError("the weights were trained on this data set: test them on other cases, or leave out --weights")
-    classes = _classes(found.classes, opened)
+    found = source.read()
+    refuse_known(found, opened)
+    classes = classes_with(found.classes, opened)
     prepared = prepare(found, classes, out / PREPARED, progress)
-    return prepared, classes, {"data": source.data.name, "data sha256": found.sha256}
-
-
-def _classes(occurring: Iterable[str], opened: Weights | None) -> tuple[str, ...]:
-    classes = classes_of(set(occurring))
-    if opened is None:
-        return classes
-    known = tuple(opened.metadata["classes"])
-    if unknown := set(classes) - set(known):
-        raise ConfigError(f"the weights know {', '.join(known)}; the data set has {', '.join(sorted(unknown))} too")
-    return known
+    about = {"data": source.data.name + left_out(prepared), "data sha256": found.sha256}
+    return seen(prepared), classes, about
 
 
 def reader_of(weights: Weights) -> Reader:
@@ -116,7 +87,10 @@ def _about(opened: Weights | None, option: str, protocol: Protocol, source: Sour
     if opened is not None:
         return told | {"command": f"{command} --weights {option}", "weights sha256": opened.sha256}
     own = f" --folds {protocol.folds} --epochs {protocol.epochs}"
-    return told | {"command": command + own, "weights sha256": "none: each fold trains its own"}
+    if protocol.start is None:
+        return told | {"command": command + own, "weights sha256": "none: each fold trains its own"}
+    command += f"{own} --start {protocol.start.sha256[:12]}"
+    return told | {"command": command, "weights sha256": f"each fold goes on from {protocol.start.sha256}"}
 
 
 def write_report(

@@ -5,24 +5,56 @@ What was prepared is kept under the digest of the case, so that a command that w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from vb_node import __version__
 from vb_node.applications.virtual_biopsy.localise import localise
+from vb_node.applications.virtual_biopsy.network import NetworkDetector
 from vb_node.applications.virtual_biopsy.process import process
 from vb_node.errors import ConfigError, Unfit
 from vb_node.models.diagnoser import network_input
+from vb_node.models.pins import LOCALIZER, digests
 from vb_node.pipeline.resample import mask_to_grid
-from vb_node.training.cases import DataCase, DataSet, read_case
+from vb_node.training.cases import DataCase, DataSet, read_case, read_data_set
 from vb_node.training.dataset import Sample, make_samples, read_sample
 from vb_node.training.diagnoser import SEEDS_PER_TRAINING
 from vb_node.training.manifest import Entry
 from vb_node.training.phantom import Progress
 from vb_node.training.tumour import CLASSES
 from vb_node.types import Grid, Labels, Prior, StandardVolume
+
+Masks = Literal["drawn", "localizer"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where cases come from: a data set, or ``phantoms`` generated ones; and whose masks say where a lesion is.
+
+    Masks are the drawn ones, and where there is none the localizer's; or all the localizer's.
+    """
+
+    data: Path | None
+    phantoms: int = 0
+    masks: Masks = "drawn"
+
+    @property
+    def words(self) -> str:
+        """Give the options that name it."""
+        if self.data is None:
+            return f"--phantoms {self.phantoms}"
+        return f"--data {self.data.name}" + (f" --masks {self.masks}" if self.masks != "drawn" else "")
+
+    def read(self) -> DataSet:
+        """Read the data set's cases with a tumour; raise ``ConfigError`` where it is not as expected."""
+        if self.data is None:
+            raise ConfigError("a data set expected: name it with --data")
+        found = read_data_set(self.data).with_tumour()
+        return found.without_masks() if self.masks == "localizer" else found
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +100,20 @@ def prepare_phantoms(count: int, classes: Sequence[str], seed: int, keep: Path, 
     return prepared
 
 
+def seen(prepared: Sequence[Prepared]) -> list[Prepared]:
+    """Leave out cases in which the localizer found nothing: the node gives those no class."""
+    return [one for one in prepared if one.sample.lesion.any()]
+
+
+def left_out(prepared: Sequence[Prepared]) -> str:
+    """Say how many were left out, where any were."""
+    missed = len(prepared) - len(seen(prepared))
+    return f", {missed} more were left out, since nothing was localised in them" if missed else ""
+
+
 def _kept(case: DataCase, classes: Sequence[str], keep: Path) -> Sample:
-    name = sha256(f"{case.sha256} {case.lesion is not None} {__version__}".encode()).hexdigest()[:24]
+    outlined = "drawn" if case.lesion else digests()[LOCALIZER]
+    name = sha256(f"{case.sha256} {outlined} {__version__}".encode()).hexdigest()[:24]
     path = keep / f"case-{name}.npz"
     if not path.exists():
         image, lesion = network_input(*standardised(case))
@@ -81,12 +125,17 @@ def _kept(case: DataCase, classes: Sequence[str], keep: Path) -> Sample:
 
 
 def standardised(case: DataCase) -> tuple[StandardVolume, Prior]:
-    """Give what the diagnosis would see; without a mask what the classical localizer finds, which may be nothing."""
+    """Give what the diagnosis would see; without a mask what the network localizer finds, which may be nothing."""
     volume, labels = read_case(case)
     standard = process(volume)
     if labels is None:
-        return standard, localise(standard)
+        return standard, localise(standard, _detector())
     return standard, prior_of(labels, volume.grid, standard)
+
+
+@cache
+def _detector() -> NetworkDetector:
+    return NetworkDetector.load()
 
 
 def prior_of(labels: Labels, source: Grid, standard: StandardVolume) -> Prior:

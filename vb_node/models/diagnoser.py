@@ -7,7 +7,7 @@ Output: logits (b, classes) and the fused vector (b, 96) they are read from.
 Weights: ``diagnoser.safetensors``.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -17,11 +17,14 @@ from torch.nn import functional
 
 from vb_node.models.mca import MaskedChannelAttention, TumorPool
 from vb_node.models.pins import DIAGNOSER
+from vb_node.models.weights import Weights
 from vb_node.types import Floats, Grid, Prior, StandardVolume
 
 NETWORK_SHAPE = (80, 96, 80)
 NETWORK_MM = 2.0
 WEIGHTS = DIAGNOSER
+# The network's tensors in a weights file; others are the guard's.
+PREFIX = "network."
 
 Fusion = Literal["mca", "gap"]
 
@@ -94,6 +97,14 @@ class DiagnoserNetwork(nn.Module):
         self.drop = nn.Dropout(0.2)
         self.head_fine = nn.Linear(2 * fine, classes)
         self.head_coarse = nn.Linear(2 * coarse, classes)
+
+    @classmethod
+    def of(cls, weights: Weights, fusion: Fusion = "mca") -> Self:
+        """Build the network of opened weights."""
+        network = cls(len(weights.metadata["classes"]), fusion=fusion)
+        named = weights.tensors.items()
+        network.load_state_dict({name.removeprefix(PREFIX): one for name, one in named if name.startswith(PREFIX)})
+        return network
 
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         return self.read(self.features(image), mask)

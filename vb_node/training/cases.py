@@ -5,7 +5,7 @@ Every problem is told at once, so that a data set is mended in one go. Problems 
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,18 @@ class DataSet:
         """The classes that occur, in alphabetical order."""
         return tuple(sorted({case.tumour_class for case in self.cases if case.tumour_class}))
 
+    @property
+    def is_synthetic(self) -> bool:
+        """Say whether there is no patient among them."""
+        return all(case.is_phantom for case in self.cases)
+
     def with_tumour(self) -> "DataSet":
         """Leave out heads without tumour."""
         return data_set([case for case in self.cases if case.tumour_class])
+
+    def without_masks(self) -> "DataSet":
+        """Leave the drawn masks unread, as a node has none."""
+        return data_set([replace(case, lesion=None) for case in self.cases])
 
 
 def data_set(cases: Sequence[DataCase]) -> DataSet:

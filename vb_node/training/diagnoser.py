@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from vb_node.models.bundle import Story, write_bundle
-from vb_node.models.diagnoser import NETWORK_MM, NETWORK_SHAPE, WEIGHTS, DiagnoserNetwork
+from vb_node.models.diagnoser import NETWORK_MM, NETWORK_SHAPE, PREFIX, WEIGHTS, DiagnoserNetwork
 from vb_node.models.pins import Pin
 from vb_node.models.weights import write_pin, write_weights
 from vb_node.training.calibrate import Calibration, calibrate, spoil
 from vb_node.training.curves import Curve, no_curve
 from vb_node.training.dataset import Sample, make_samples
-from vb_node.training.fit import Batch, fit, infer
+from vb_node.training.fit import Batch, Course, fit, infer
 from vb_node.training.phantom import Progress
 from vb_node.training.tumour import CLASSES
 
@@ -26,20 +26,19 @@ PHANTOMS_ONLY = "generated phantoms only; nothing clinical can be claimed"
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is learned from: samples, what they are called, the classes, and the command that does it again."""
+    """What is learned from and how: samples, what they are called, the classes, and the command that does it again.
+
+    ``is_synthetic`` says that no patient's case was ever learned from; ``data_sha256`` is None without a data set.
+    """
 
     known: Sequence[Sample]
     held_out: Sequence[Sample]
     classes: tuple[str, ...]
     trained_on: str
+    is_synthetic: bool
     data_sha256: str | None
     command: str
-    seed: int
-    epochs: int
-
-    @property
-    def is_synthetic(self) -> bool:
-        return self.data_sha256 is None
+    course: Course
 
 
 def train_diagnoser(
@@ -53,18 +52,17 @@ def train_diagnoser(
     samples = make_samples(out / "samples", cases, seed * SEEDS_PER_TRAINING, 2, lambda done, _: progress(done, total))
     held = round(cases * HELD_OUT)
     command = f"vb-node train diagnoser --cases {cases} --seed {seed} --epochs {epochs}"
-    lesson = Lesson(
-        samples[held:], samples[:held], tuple(CLASSES), PHANTOMS_ONLY, None, command, seed=seed, epochs=epochs
-    )
+    course = Course(seed, epochs)
+    lesson = Lesson(samples[held:], samples[:held], tuple(CLASSES), PHANTOMS_ONLY, True, None, command, course)
     return learn(lesson, out, lambda done, _: progress(cases + done, total), curve)
 
 
 def learn(lesson: Lesson, out: Path, progress: Progress, curve: Curve = no_curve) -> dict[str, float]:
     """Train, calibrate, measure and write ``diagnoser.safetensors`` with its pin, and the bundle; give the figures."""
-    epochs, total, keep, classes = lesson.epochs, 2 * lesson.epochs, out / "kept", len(lesson.classes)
-    known, held_out, seed = lesson.known, lesson.held_out, lesson.seed
-    network = fit(known, seed, epochs, "mca", lambda done, _: progress(done, total), keep, classes, curve)
-    baseline = fit(known, seed, epochs, "gap", lambda done, _: progress(epochs + done, total), keep, classes, curve)
+    course, keep, known, held_out = lesson.course, out / "kept", lesson.known, lesson.held_out
+    epochs, total, seed = course.epochs, 2 * course.epochs, course.seed
+    network = fit(known, course, "mca", lambda done, _: progress(done, total), keep, curve)
+    baseline = fit(known, course, "gap", lambda done, _: progress(epochs + done, total), keep, curve)
     figures = measure(network, held_out, seed, lesson.classes)
     figures["accuracy_gap_only"] = accuracy(baseline, Batch.of(held_out))
     calibration = calibrate(network, known, held_out, seed)
@@ -103,11 +101,11 @@ def _write(
     out: Path, network: DiagnoserNetwork, calibration: Calibration, figures: dict[str, float], lesson: Lesson
 ) -> None:
     """Write weights, pin and bundle; what the diagnosis needs to know travels in the file's metadata."""
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    tensors = {f"{PREFIX}{name}": tensor for name, tensor in network.state_dict().items()}
     digest = write_weights(
         out / WEIGHTS, tensors | calibration.guard.tensors(), _metadata(calibration, figures, lesson)
     )
-    pin = Pin(digest, lesson.command, lesson.seed, figures, lesson.is_synthetic)
+    pin = Pin(digest, lesson.command, lesson.course.seed, figures, lesson.is_synthetic)
     write_pin(out / WEIGHTS, pin)
     write_bundle(out / BUNDLE, out / WEIGHTS, Story(lesson.classes, lesson.trained_on, lesson.command, figures, digest))
 
@@ -120,7 +118,8 @@ def _metadata(calibration: Calibration, figures: dict[str, float], lesson: Lesso
         "trained_on": lesson.trained_on,
         "is_trained_on_synthetic_data": lesson.is_synthetic,
         "data_sha256": lesson.data_sha256,
+        "started_from_sha256": lesson.course.start.sha256 if lesson.course.start else None,
         "command": lesson.command,
-        "seed": lesson.seed,
+        "seed": lesson.course.seed,
         "figures": figures,
     }

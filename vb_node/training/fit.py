@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
+from vb_node.models.weights import Weights
 from vb_node.training.augment import augment
 from vb_node.training.curves import Curve, no_curve
 from vb_node.training.dataset import Sample
@@ -23,8 +24,20 @@ from vb_node.training.tumour import CLASSES
 
 BATCH = 4
 LEARNING_RATE = 2e-3
+# Smaller steps from finished weights on: few cases must not undo what many taught.
+LEARNING_RATE_ON = 5e-4
 WEIGHT_DECAY = 1e-2
 LABEL_SMOOTHING = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What decides a training, beside its samples: ``start`` are weights that it goes on from, else it begins anew."""
+
+    seed: int
+    epochs: int
+    classes: int = len(CLASSES)
+    start: Weights | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,18 +57,18 @@ class Batch:
 class Fitting:
     """One training: network, optimiser, schedule and generators, and the epochs that were done."""
 
-    def __init__(self, samples: Sequence[Sample], seed: int, epochs: int, fusion: Fusion, classes: int) -> None:
-        torch.manual_seed(seed)
-        self.samples, self.epochs, self.done = samples, epochs, 0
-        self.generator = torch.Generator().manual_seed(seed)
+    def __init__(self, samples: Sequence[Sample], course: Course, fusion: Fusion) -> None:
+        torch.manual_seed(course.seed)
+        self.samples, self.done = samples, 0
+        self.generator = torch.Generator().manual_seed(course.seed)
+        start = course.start
+        self.network = DiagnoserNetwork.of(start, fusion) if start else DiagnoserNetwork(course.classes, fusion=fusion)
         # Channels last takes about half the time of the default on a CPU, for as few channels as these.
-        self.network = DiagnoserNetwork(classes, fusion=fusion)
         self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        steps = epochs * math.ceil(len(samples) / BATCH)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.15
-        )
+        rate = LEARNING_RATE_ON if start else LEARNING_RATE
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=WEIGHT_DECAY)
+        steps = course.epochs * math.ceil(len(samples) / BATCH)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, rate, total_steps=steps, pct_start=0.15)
 
     def epoch(self) -> float:
         """Learn from each sample once; give the mean loss."""
@@ -102,36 +115,36 @@ _PARTS = ("network", "optimiser", "schedule")
 
 def fit(
     samples: Sequence[Sample],
-    seed: int,
-    epochs: int,
+    course: Course,
     fusion: Fusion,
     progress: Progress,
     keep: Path | None = None,
-    classes: int = len(CLASSES),
     curve: Curve = no_curve,
 ) -> DiagnoserNetwork:
     """Train one network; what is kept in the folder ``keep`` lets the same call go on where it was stopped.
 
     ``curve`` draws loss and learning rate, a point an epoch, under the name of the fusion.
     """
-    fitting = Fitting(samples, seed, epochs, fusion, classes)
-    kept = None if keep is None else keep / f"fit-{identity(samples, seed, epochs, fusion, classes)[:16]}.pt"
+    fitting = Fitting(samples, course, fusion)
+    kept = None if keep is None else keep / f"fit-{identity(samples, course, fusion)[:16]}.pt"
     if kept is not None and kept.exists():
         fitting.resume(kept)
-    while fitting.done < epochs:
+    while fitting.done < course.epochs:
         curve(f"{fusion}/loss", fitting.epoch(), fitting.done)
         curve(f"{fusion}/learning rate", float(fitting.schedule.get_last_lr()[0]), fitting.done)
         if kept is not None:
             fitting.save(kept)
-        progress(fitting.done, epochs)
-    progress(epochs, epochs)
+        progress(fitting.done, course.epochs)
+    progress(course.epochs, course.epochs)
     fitting.network.eval()
     return fitting.network
 
 
-def identity(samples: Sequence[Sample], seed: int, epochs: int, fusion: Fusion, classes: int) -> str:
+def identity(samples: Sequence[Sample], course: Course, fusion: Fusion) -> str:
     """Name a training by all that decides its outcome."""
-    whole = sha256(f"{seed} {epochs} {fusion} {classes} {torch.__version__} {torch.get_num_threads()}".encode())
+    start = course.start.sha256 if course.start else "none"
+    own = f"{course.seed} {course.epochs} {fusion} {course.classes} {start}"
+    whole = sha256(f"{own} {torch.__version__} {torch.get_num_threads()}".encode())
     for sample in samples:
         whole.update(bytes([sample.target]))
         for field in (sample.image, sample.lesion):

@@ -36,6 +36,11 @@ class Entry:
     image: Path
     lesion: Path | None
 
+    @property
+    def is_phantom(self) -> bool:
+        """Say whether it stands in a folder of the name that ``vb-node phantom`` gives."""
+        return _PHANTOM.fullmatch(self.patient) is not None
+
 
 class Wrong(Exception):
     """What is wrong with one case, in words."""

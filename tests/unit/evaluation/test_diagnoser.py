@@ -10,11 +10,15 @@ import torch
 
 from vb_node.errors import ConfigError
 from vb_node.evaluation.diagnoser import ELSEWHERE, FAULTY, GAP, MCA, Protocol, answer_by, cross_validate
+from vb_node.evaluation.figures import measure
+from vb_node.evaluation.finished import classes_with, open_finished, refuse_known
 from vb_node.evaluation.measure_diagnoser import reader_of, write_report
 from vb_node.evaluation.prepare import Prepared
 from vb_node.models.bundle import read_bundle
+from vb_node.training.cases import DataSet
 from vb_node.training.dataset import Sample
 from vb_node.training.diagnoser import BUNDLE, Lesson, learn
+from vb_node.training.fit import Course
 from vb_node.training.manifest import Entry
 
 CLASSES = ("Glioma", "PCNSL")
@@ -58,7 +62,11 @@ def test_each_case_is_answered_once_an_arm_and_the_report_is_whole_and_escaped(t
 def test_finished_weights_answer_without_a_baseline(tmp_path: Path) -> None:
     prepared = bright_or_dark(6)
     samples = [one.sample for one in prepared]
-    learn(Lesson(samples[2:], samples[:2], CLASSES, "few", "ab" * 32, "x", 3, 1), tmp_path, lambda done, total: None)
+    learn(
+        Lesson(samples[2:], samples[:2], CLASSES, "few", False, "ab" * 32, "x", Course(3, 1, 2)),
+        tmp_path,
+        lambda done, total: None,
+    )
 
     arms = answer_by(reader_of(read_bundle(tmp_path / BUNDLE)), prepared, 1)
 
@@ -69,3 +77,34 @@ def test_finished_weights_answer_without_a_baseline(tmp_path: Path) -> None:
 def test_more_folds_than_patients_of_a_class_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="5 patients of each"):
         cross_validate(bright_or_dark(6), 2, Protocol(5, 1, 1), tmp_path, lambda done, total: None)
+
+
+def test_weights_that_learned_from_a_data_set_are_neither_tested_on_it_nor_the_start_of_a_training_on_it(
+    tmp_path: Path,
+) -> None:
+    samples = [one.sample for one in bright_or_dark(6)]
+    known = DataSet((), "ab" * 32)
+    lesson = Lesson(samples[2:], samples[:2], CLASSES, "few", False, known.sha256, "x", Course(3, 1, 2))
+    learn(lesson, tmp_path, lambda done, total: None)
+    weights = open_finished(tmp_path / BUNDLE)
+
+    with pytest.raises(ConfigError, match="trained on this data set"):
+        refuse_known(known, weights)
+    refuse_known(DataSet((), "cd" * 32), weights)
+    with pytest.raises(ConfigError, match="the data set has Germinoma too"):
+        classes_with(("Glioma", "Germinoma"), weights)
+
+
+def test_a_cross_validation_goes_on_from_the_weights_that_it_is_given(tmp_path: Path) -> None:
+    prepared = bright_or_dark(8)
+    samples = [one.sample for one in prepared]
+    lesson = Lesson(samples, samples[:2], CLASSES, "few", False, None, "x", Course(3, 6, 2))
+    learn(lesson, tmp_path, lambda done, total: None)
+
+    begun, anew = (
+        cross_validate(prepared, 2, Protocol(2, 3, 1, start), tmp_path / "kept", lambda done, total: None)[MCA]
+        for start in (open_finished(tmp_path / BUNDLE), None)
+    )
+
+    assert measure(begun, CLASSES)["accuracy"] == 1
+    assert measure(begun, CLASSES)["Brier score"] < measure(anew, CLASSES)["Brier score"]

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from vb_node.evaluation.learn import classes_of
-from vb_node.evaluation.prepare import prepare_phantoms, prior_of
+from vb_node.evaluation.finished import classes_of
+from vb_node.evaluation.prepare import Prepared, left_out, prepare_phantoms, prior_of, seen
+from vb_node.training.dataset import Sample
+from vb_node.training.manifest import Entry
 from vb_node.types import Grid, StandardVolume
 
 
@@ -33,3 +36,14 @@ def test_a_drawn_lesion_lies_where_it_was_drawn_on_the_grid_of_the_standardised_
     centre = np.argwhere(prior.labels).mean(axis=0)
     assert prior.state == "localised"
     assert np.allclose(centre, [11, 23, 7], atol=0.6)
+
+
+def test_a_case_in_which_nothing_was_localised_is_left_out_and_counted() -> None:
+    lesion = torch.zeros(1, 8, 8, 8)
+    lesion[:, 2:4, 2:4, 2:4] = 1
+    entry = Entry("case 1", "a", "Glioma", Path(), None)
+    found, missed = (Prepared(entry, Sample(torch.zeros(1, 8, 8, 8), one, 0)) for one in (lesion, lesion * 0))
+
+    assert seen([found, missed]) == [found]
+    assert left_out([found, missed]) == ", 1 more were left out, since nothing was localised in them"
+    assert not left_out([found])

@@ -138,3 +138,24 @@ def test_phantoms_are_read_as_they_are_written(tmp_path: Path, kind: str) -> Non
     assert labels is not None
     assert labels.shape == volume_read.voxels.shape
     assert labels.any()
+
+
+def test_phantoms_are_known_as_such_and_a_set_with_a_patient_is_not(tmp_path: Path) -> None:
+    generate(tmp_path, 2, 41, "nifti", lambda done, total: None)
+
+    alone = read_data_set(tmp_path)
+    volume(tmp_path / "Glioma" / "anna" / "t1.nii.gz")
+
+    assert alone.is_synthetic
+    assert not read_data_set(tmp_path).is_synthetic
+
+
+def test_a_set_without_its_masks_has_the_same_cases_and_is_read_without_them(tmp_path: Path) -> None:
+    generate(tmp_path, 1, 41, "nifti", lambda done, total: None)
+    found = read_data_set(tmp_path)
+
+    unmasked = found.without_masks()
+
+    assert unmasked.sha256 == found.sha256
+    assert read_case(found.cases[0])[1] is not None
+    assert read_case(unmasked.cases[0])[1] is None

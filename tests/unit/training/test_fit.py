@@ -11,14 +11,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
 from vb_node.errors import ConfigError
 from vb_node.models.bundle import INFERENCE, read_bundle
-from vb_node.models.diagnoser import WEIGHTS
+from vb_node.models.diagnoser import PREFIX, WEIGHTS
 from vb_node.models.pins import read_pins
-from vb_node.models.weights import open_weights
+from vb_node.models.weights import Weights, open_weights
 from vb_node.training.calibrate import fit_temperature
 from vb_node.training.curves import to_tensorboard
 from vb_node.training.dataset import Sample
 from vb_node.training.diagnoser import BUNDLE, Lesson, learn, train_diagnoser
-from vb_node.training.fit import fit
+from vb_node.training.fit import Course, fit, identity
 
 
 def bright_or_dark(count: int) -> list[Sample]:
@@ -36,7 +36,7 @@ def bright_or_dark(count: int) -> list[Sample]:
 def test_a_training_repeated_with_its_seed_gives_the_same_network() -> None:
     samples = bright_or_dark(4)
 
-    first, second = (fit(samples, 9, 1, "mca", lambda done, total: None) for _ in range(2))
+    first, second = (fit(samples, Course(9, 1), "mca", lambda done, total: None) for _ in range(2))
 
     assert all(
         torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
@@ -46,7 +46,7 @@ def test_a_training_repeated_with_its_seed_gives_the_same_network() -> None:
 def test_a_network_with_attention_learns_what_the_mask_shows() -> None:
     samples = bright_or_dark(8)
 
-    network = fit(samples, 9, 8, "mca", lambda done, total: None)
+    network = fit(samples, Course(9, 8), "mca", lambda done, total: None)
 
     with torch.inference_mode():
         guesses = [int(network(s.image[None], s.lesion[None])[0].argmax()) for s in samples]
@@ -65,12 +65,12 @@ def stop_after_one(done: int, total: int) -> None:
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_network(tmp_path: Path) -> None:
     samples = bright_or_dark(4)
-    whole = fit(samples, 9, 3, "mca", lambda done, total: None)
+    whole = fit(samples, Course(9, 3), "mca", lambda done, total: None)
     heard: list[int] = []
 
     with pytest.raises(Stopped):
-        fit(samples, 9, 3, "mca", stop_after_one, tmp_path)
-    resumed = fit(samples, 9, 3, "mca", lambda done, total: heard.append(done), tmp_path)
+        fit(samples, Course(9, 3), "mca", stop_after_one, tmp_path)
+    resumed = fit(samples, Course(9, 3), "mca", lambda done, total: heard.append(done), tmp_path)
 
     assert heard == [2, 3, 3]
     assert all(
@@ -80,7 +80,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_network(tmp_path: Path)
 
 def test_tensorboard_shows_loss_and_learning_rate_of_each_epoch(tmp_path: Path) -> None:
     with to_tensorboard(tmp_path / "curves") as curve:
-        fit(bright_or_dark(4), 9, 2, "mca", lambda done, total: None, curve=curve)
+        fit(bright_or_dark(4), Course(9, 2), "mca", lambda done, total: None, curve=curve)
 
     shown = EventAccumulator(str(tmp_path / "curves")).Reload()
     first, second = shown.Scalars("mca/loss")
@@ -99,9 +99,9 @@ def test_without_the_package_a_curve_says_what_to_install(tmp_path: Path, monkey
 def test_another_training_does_not_go_on_from_what_was_kept(tmp_path: Path) -> None:
     samples = bright_or_dark(4)
     heard: list[int] = []
-    fit(samples, 9, 1, "mca", lambda done, total: None, tmp_path)
+    fit(samples, Course(9, 1), "mca", lambda done, total: None, tmp_path)
 
-    fit(samples[:3], 9, 1, "mca", lambda done, total: heard.append(done), tmp_path)
+    fit(samples[:3], Course(9, 1), "mca", lambda done, total: heard.append(done), tmp_path)
 
     assert heard == [1, 1]
 
@@ -122,7 +122,9 @@ def test_the_training_command_writes_weights_that_the_diagnosis_opens(tmp_path: 
 
 def test_what_was_learned_from_cases_is_a_bundle_that_monai_builds_and_we_read_as_data(tmp_path: Path) -> None:
     samples = bright_or_dark(6)
-    lesson = Lesson(samples[2:], samples[:2], ("Glioma", "Rare"), "a few cases", "ab" * 32, "vb-node train", 3, 1)
+    lesson = Lesson(
+        samples[2:], samples[:2], ("Glioma", "Rare"), "a few cases", False, "ab" * 32, "vb-node train", Course(3, 1, 2)
+    )
 
     learn(lesson, tmp_path, lambda done, total: None)
 
@@ -133,3 +135,38 @@ def test_what_was_learned_from_cases_is_a_bundle_that_monai_builds_and_we_read_a
     assert read_bundle(bundle).sha256 == weights.sha256
     assert weights.metadata["conformal"] == {"coverage": 0.9, "least_probability": 0.0, "cases": 2}
     assert not read_pins(tmp_path)[WEIGHTS].is_synthetic
+
+
+def taught(folder: Path, samples: list[Sample], seed: int, start: Weights | None = None) -> Weights:
+    lesson = Lesson(
+        samples[2:], samples[:2], ("Glioma", "Rare"), "a few", False, None, "vb-node train", Course(seed, 2, 2, start)
+    )
+    learn(lesson, folder, lambda done, total: None)
+    return open_weights(WEIGHTS, folder)
+
+
+def test_a_training_that_goes_on_from_finished_weights_moves_them_a_little_and_says_from_where(tmp_path: Path) -> None:
+    samples = bright_or_dark(6)
+    first = taught(tmp_path / "first", samples, 3)
+
+    second = taught(tmp_path / "second", samples, 4, first)
+    anew = taught(tmp_path / "anew", samples, 4)
+
+    def moved(weights: Weights) -> float:
+        return sum(
+            float((one - first.tensors[name]).square().sum())
+            for name, one in weights.tensors.items()
+            if name.startswith(PREFIX)
+        )
+
+    assert 0 < moved(second) < moved(anew) / 4
+    assert second.metadata["started_from_sha256"] == first.sha256
+    assert anew.metadata["started_from_sha256"] is None
+
+
+def test_trainings_from_other_weights_are_not_taken_for_one_another(tmp_path: Path) -> None:
+    samples = bright_or_dark(4)
+    first, second = (taught(tmp_path / str(seed), samples, seed) for seed in (3, 4))
+    names = {identity(samples, Course(9, 1, 2, start), "mca") for start in (None, first, second)}
+
+    assert len(names) == 3

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from torch import Tensor
 
 from vb_node.models.conformal import Conformal
 from vb_node.models.diagnoser import NETWORK_SHAPE, WEIGHTS, DiagnoserNetwork, network_grid, network_input
@@ -50,8 +49,7 @@ class Diagnoser:
     def of(cls, weights: Weights, device: str = "cpu") -> Self:
         """Build the network from opened weights."""
         classes = tuple(weights.metadata["classes"])
-        network = DiagnoserNetwork(len(classes))
-        network.load_state_dict(_below("network.", weights.tensors))
+        network = DiagnoserNetwork.of(weights)
         temperature = float(weights.metadata["temperature"])
         guard, conformal = NoveltyGuard.of(weights.tensors), Conformal(**weights.metadata["conformal"])
         return cls(network.eval().to(device), guard, classes, temperature, conformal, weights.sha256, device)
@@ -96,7 +94,3 @@ class Diagnoser:
             return Diagnosis(probabilities, False, reason, novelty)
         reason = f"most probable class: {best}"
         return Diagnosis(probabilities, True, reason, novelty, likely, self.conformal.coverage)
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

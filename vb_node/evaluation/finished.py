@@ -1,0 +1,46 @@
+"""Finished weights that a command is given, and the classes they count in."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from vb_node.errors import ConfigError
+from vb_node.models.bundle import read_bundle
+from vb_node.models.diagnoser import WEIGHTS
+from vb_node.models.weights import Weights, open_weights
+from vb_node.training.cases import DataSet
+from vb_node.training.tumour import CLASSES
+
+SHIPPED = Path("shipped")
+
+
+def open_finished(weights: Path) -> Weights:
+    """Open the weights of a bundle, or ``SHIPPED``; raise ``ConfigError`` where they are not as expected."""
+    return open_weights(WEIGHTS) if weights == SHIPPED else read_bundle(weights)
+
+
+def named(weights: Path) -> str:
+    """Name weights as a command does that is told to others."""
+    return str(SHIPPED) if weights == SHIPPED else "BUNDLE"
+
+
+def classes_of(names: Iterable[str | None]) -> tuple[str, ...]:
+    """Give the classes that occur, in the order in which they are always told."""
+    occurring = set(names)
+    return tuple(name for name in CLASSES if name in occurring)
+
+
+def classes_with(occurring: Iterable[str | None], weights: Weights | None) -> tuple[str, ...]:
+    """Give the classes of the weights, where there are any; raise ``ConfigError`` for classes that they do not know."""
+    classes = classes_of(occurring)
+    if weights is None:
+        return classes
+    known = tuple(weights.metadata["classes"])
+    if unknown := set(classes) - set(known):
+        raise ConfigError(f"the weights know {', '.join(known)}; the data set has {', '.join(sorted(unknown))} too")
+    return known
+
+
+def refuse_known(data: DataSet, weights: Weights | None) -> None:
+    """Raise ``ConfigError`` where the weights learned from this very data set: what they say of it is no figure."""
+    if weights is not None and weights.metadata.get("data_sha256") == data.sha256:
+        raise ConfigError("the weights were trained on this data set: take other cases, or other weights")
