@@ -7,7 +7,7 @@ from simulated_vlm import CentralBoxes, SimulatedVlm, SmallHead, small_head
 from vb_node.applications.virtual_biopsy.evidence import DARK, ENHANCING, Kind, Maps
 from vb_node.applications.virtual_biopsy.features import NAMES, voxel_features
 from vb_node.applications.virtual_biopsy.localise import localise
-from vb_node.applications.virtual_biopsy.validate import UnionSettings, as_shown, group_boxes, trim, unite
+from vb_node.applications.virtual_biopsy.validate import UnionSettings, as_shown, group_boxes, pool, trim, unite
 from vb_node.pipeline.prior import Box
 from vb_node.pipeline.symmetry import mirrored
 from vb_node.types import Grid, Mask, Prior, StandardVolume
@@ -255,3 +255,24 @@ def test_what_uptake_bears_out_is_never_taken_as_dark() -> None:
     assert as_shown([0.6, 0.9], UnionSettings()) == 0
     assert as_shown([0.1, 0.4], UnionSettings()) == 1
     assert as_shown([0.4, 0.1], UnionSettings()) == 0
+
+
+@pytest.mark.parametrize(
+    ("claimed", "shown", "is_accepted"),
+    [
+        (0.99, 0.25, True),  # a sure claim of which the image shows a little
+        (0.99, 0.04, False),  # a sure claim that the image does not bear out
+        (1.0, 0.01, False),  # however sure
+        (0.5, 0.6, True),  # a model that says no number: the image decides
+        (0.5, 0.4, False),
+        (0.1, 0.8, False),  # what was hardly claimed, the image alone does not make a lesion
+    ],
+)
+def test_either_the_claim_or_the_image_can_deny_a_region(claimed: float, shown: float, is_accepted: bool) -> None:
+    settings = UnionSettings()
+
+    assert (pool(claimed, shown, settings) >= settings.accept_score) == is_accepted
+
+
+def test_no_score_is_beyond_what_can_be_told() -> None:
+    assert all(0 <= pool(a, b, UnionSettings()) <= 1 for a in (0.0, 1.0) for b in (0.0, 1.0))

@@ -9,7 +9,15 @@ import pytest
 
 from vb_node.evaluation.case_by_case import Row, tell, walk
 from vb_node.evaluation.localizer import ANY, COVERAGE, DICE, DISTANCE, FIRST, THIRD, compare
-from vb_node.evaluation.pipeline import DETERMINED, FALSE, PROBABLE, RIGHT, RIGHT_OF_ALL, judge
+from vb_node.evaluation.pipeline import (
+    DETERMINED,
+    FALSE,
+    PROBABLE,
+    RIGHT,
+    RIGHT_OF_ALL,
+    RIGHT_OF_BAND,
+    judge,
+)
 from vb_node.evaluation.report import Report
 from vb_node.training.cases import DataCase
 from vb_node.types import Grid, Prior, Region, StandardVolume
@@ -74,6 +82,16 @@ def test_what_is_not_determined_is_not_right() -> None:
     assert (unsure[PROBABLE], unsure[RIGHT_OF_ALL], unsure[DETERMINED]) == (1.0, 0.0, 0.0)
     assert RIGHT not in unsure
     assert (right[RIGHT], right[RIGHT_OF_ALL]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("lesion_ml", "is_in_band"), [(1.9, False), (2, True), (15, True), (15.1, False), (None, False)]
+)
+def test_tumours_of_2_to_15_ml_are_counted_apart(lesion_ml: float | None, is_in_band: bool) -> None:
+    row = judge(case(1), summary(True, Glioma=0.9), lesion_ml)
+
+    assert (RIGHT_OF_BAND in row) == is_in_band
+    assert row[RIGHT_OF_ALL] == 1.0
 
 
 def test_a_class_for_a_head_without_tumour_is_a_false_one() -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 from scipy import ndimage, sparse
+from scipy.special import expit, logit
 
 from vb_node.applications.virtual_biopsy.evidence import Maps, Where, score_of, weigh
 from vb_node.applications.virtual_biopsy.features import bounding_box
@@ -25,7 +26,8 @@ class UnionSettings:
     """How prediction and prior are united; docs/virtual-biopsy-localizer.md gives the reasons.
 
     Probabilities and priors are 0-1, ``reach_mm`` is measured from the coarse prior. ``further_score`` is what every
-    lesion after the best must reach; ``gap_mm`` the slices that boxes of one region may leave out.
+    lesion after the best must reach; ``gap_mm`` the slices that boxes of one region may leave out; ``surest_claim`` the
+    claim above which a detector is not believed more.
     """
 
     probability: float = 0.6
@@ -39,6 +41,7 @@ class UnionSettings:
     accept_score: float = 0.5
     further_score: float = 0.9
     gap_mm: int = 3
+    surest_claim: float = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,21 +116,31 @@ def weigh_regions(
 ) -> list[Piece]:
     """Score every candidate, best first: each part of the refined mask, and each group of boxes that has no part in it.
 
-    A part's score is the geometric mean of what its boxes claim and of what the image shows: either can deny it. As
-    another kind than the first it is looked at only where it is claimed: what is dark in a head is mostly no lesion.
+    A part's score pools what its boxes claim and what the image shows: either can deny it. As another kind than the
+    first it is looked at only where it is claimed: what is dark in a head is mostly no lesion.
     """
     stacked = stack_boxes(refined.shape, boxes)
     pieces = []
     for where, part in _parts(refined):
         claimed = float(np.percentile(stacked[where][part], 90))
         shown = _image_score(where, part, kinds if claimed >= claim_score else kinds[:1], settings)
-        pieces.append(Piece(where, part, float(np.sqrt(claimed * shown)), is_refined=True))
+        pieces.append(Piece(where, part, pool(claimed, shown, settings), is_refined=True))
     for group in group_boxes(boxes, settings.gap_mm):
         where, mask = _extent(group, refined.shape)
         if mask.sum() >= settings.smallest_ml * 1000 and refined[where][mask].mean() < settings.inside_share:
             score = 0.5 * float(np.mean([box.score for box in group]))
             pieces.append(Piece(where, mask, score, is_refined=False))
     return sorted(pieces, key=lambda piece: piece.score, reverse=True)
+
+
+def pool(claimed: float, shown: float, settings: UnionSettings) -> float:
+    """Give the mean of both log-odds as a score (logarithmic opinion pool); claims above ``surest_claim`` are alike."""
+    odds = logit(np.clip([min(claimed, settings.surest_claim), shown], _LEAST, 1 - _LEAST))
+    return float(expit(odds.mean()))
+
+
+# scores nearer to 0 or 1 are alike
+_LEAST = 1e-6
 
 
 def _parts(mask: Mask) -> Iterator[tuple[Where, Mask]]:
