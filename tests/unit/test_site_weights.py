@@ -46,7 +46,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         samples.append(Sample(torch.randn(1, 80, 96, 80, generator=generator).half(), lesion.half(), index % 2))
     out = tmp_path_factory.mktemp("trained")
     lesson = Lesson(
-        samples[2:], samples[:2], ("Glioma", "PCNSL"), "four cases", False, "ab" * 32, "vb-node train", Course(1, 1, 2)
+        samples,
+        [(range(2, 4), range(2))],
+        ("Glioma", "PCNSL"),
+        "four cases",
+        "vb-node train",
+        Course(1, 1, 2),
+        data_sha256="ab" * 32,
     )
     learn(lesson, out, lambda done, total: None)
     return out / BUNDLE

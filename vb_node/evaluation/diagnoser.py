@@ -53,12 +53,16 @@ class Reader:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a cross-validation is run; each training goes on from ``start``, where it is given."""
+    """How a cross-validation is run; each training goes on from ``start``, where it is given.
+
+    ``has_localizers_masks`` says that the masks have a localizer's faults already: none are drawn for calibration.
+    """
 
     folds: int
     seed: int
     epochs: int
     start: Weights | None = None
+    has_localizers_masks: bool = False
 
 
 def cross_validate(
@@ -83,7 +87,9 @@ def _learn(
     known, calibration = ([one.sample for one in part] for part in divide(rest, protocol.seed))
     course = Course(protocol.seed, protocol.epochs, classes, protocol.start)
     network = fit(known, course, fusion, progress, keep)
-    return Reader(network, *set_confidence(network, calibration, protocol.seed))
+    masked = calibration if protocol.has_localizers_masks else spoil(calibration, protocol.seed)
+    batch = Batch.of(masked)
+    return Reader(network, *set_confidence(infer(network, batch)[0], batch.target))
 
 
 def _tell(progress: Progress, before: int, protocol: Protocol, done: int, _total: int) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vb_node.evaluation.finished import classes_with, refuse_known
 from vb_node.evaluation.prepare import Prepared, Source, left_out, patients, prepare, seen
-from vb_node.evaluation.split import hold_out
+from vb_node.evaluation.split import PARTS, hold_out, split
 from vb_node.training.curves import Curve, no_curve
 from vb_node.training.diagnoser import PHANTOMS_ONLY, Lesson, learn
 from vb_node.training.fit import Course
@@ -17,9 +17,9 @@ PREPARED = "prepared"
 def train_on_cases(
     source: Source, out: Path, course: Course, progress: Progress, curve: Curve = no_curve
 ) -> dict[str, float]:
-    """Train on a data set, holding out one patient in five of each class; give the figures.
+    """Train on a data set: five times on four patients in five, which calibrates and measures, then on all.
 
-    What was prepared and learned is kept in ``out``: the same command goes on where it was stopped.
+    What was prepared and learned is kept in ``out``: the same command goes on where it was stopped. Gives the figures.
 
     Raises
     ------
@@ -28,23 +28,25 @@ def train_on_cases(
     """
     found, start = source.read(), course.start
     refuse_known(found, start)
-    classes, total = classes_with(found.classes, start), len(found.cases) + 2 * course.epochs
+    classes = classes_with(found.classes, start)
+    trainings = PARTS + 1
+    total = len(found.cases) + trainings * course.epochs
     all_cases = prepare(found, classes, out / PREPARED, lambda done, _: progress(done, total))
     prepared = seen(all_cases)
-    known, held_out = divide(prepared, course.seed)
     is_synthetic = found.is_synthetic and (start is None or start.metadata["is_trained_on_synthetic_data"])
     lesson = Lesson(
-        [one.sample for one in known],
-        [one.sample for one in held_out],
+        [one.sample for one in prepared],
+        list(split([one.sample.target for one in prepared], patients(prepared), course.seed)),
         classes,
         f"{len(prepared)} cases of the data set sha256:{found.sha256}{left_out(all_cases)}"
         + (f", from weights sha256:{start.sha256} on" if start else "")
         + (f"; {PHANTOMS_ONLY}" if is_synthetic else ""),
-        is_synthetic,
-        found.sha256,
         f"vb-node train diagnoser {source.words} --seed {course.seed} --epochs {course.epochs}"
         + (f" --start {start.sha256[:12]}" if start else ""),
         replace(course, classes=len(classes)),
+        has_localizers_masks=source.masks == "localizer",
+        is_synthetic=is_synthetic,
+        data_sha256=found.sha256,
     )
     return learn(lesson, out, lambda done, _: progress(len(found.cases) + done, total), curve)
 

@@ -9,6 +9,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from vb_node.errors import ConfigError
 
 Indices = list[int]
+PARTS = 5
 
 
 def folds(targets: Sequence[int], patients: Sequence[str], count: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
@@ -27,9 +28,14 @@ def folds(targets: Sequence[int], patients: Sequence[str], count: int, seed: int
         yield rest.tolist(), held_out.tolist()
 
 
-def hold_out(targets: Sequence[int], patients: Sequence[str], seed: int, parts: int = 5) -> tuple[Indices, Indices]:
-    """Give (rest, held out): one part of ``parts``, or of fewer where a class has fewer patients."""
-    return next(folds(targets, patients, max(2, min(parts, _fewest(targets, patients))), seed))
+def split(targets: Sequence[int], patients: Sequence[str], seed: int) -> Iterator[tuple[Indices, Indices]]:
+    """Give (rest, held out) of ``PARTS`` folds, or of fewer where a class has fewer patients."""
+    return folds(targets, patients, max(2, min(PARTS, _fewest(targets, patients))), seed)
+
+
+def hold_out(targets: Sequence[int], patients: Sequence[str], seed: int) -> tuple[Indices, Indices]:
+    """Give (rest, held out) of one such fold."""
+    return next(split(targets, patients, seed))
 
 
 def _fewest(targets: Sequence[int], patients: Sequence[str]) -> int:

@@ -109,6 +109,12 @@ class DiagnoserNetwork(nn.Module):
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         return self.read(self.features(image), mask)
 
+    def answer(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Give logits and fused vector in the mean over a head and its mirror image: a class knows no side."""
+        both = self(image, mask), self(image.flip(-1), mask.flip(-1))
+        logits, fused = (torch.stack(pair).mean(dim=0) for pair in zip(*both, strict=True))
+        return logits, fused
+
     def features(self, image: Tensor) -> Tensor:
         """Give the finer feature map."""
         # (b, 1, 80, 96, 80) -> (b, 8, 40, 48, 40) -> (b, 16, 20, 24, 20)

@@ -6,7 +6,7 @@ Input: image (1, 1, 80, 96, 80) and fused vector (1, n). Output: the distance ov
 Weights: part of ``diagnoser.safetensors``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -29,16 +29,19 @@ class Cloud:
     threshold: Tensor
 
     @classmethod
-    def fit(cls, known: Tensor, held_out: Tensor) -> Self:
-        """Fit to known vectors (m, n); set the threshold by held-out ones (h, n)."""
+    def fit(cls, known: Tensor) -> Self:
+        """Fit to known vectors (m, n); the threshold is 1."""
         # (n)
         mean, scale = known.mean(dim=0), known.std(dim=0).clamp_min(1e-6)
         # (n, n)
         correlation = torch.cov(((known - mean) / scale).T)
         shrunk = (1 - SHRINKAGE) * correlation + SHRINKAGE * torch.eye(len(mean))
         root = torch.linalg.inv(torch.linalg.cholesky(shrunk)) / scale
-        open_cloud = cls(mean, root, torch.ones(()))
-        return cls(mean, root, torch.quantile(open_cloud.novelty(held_out), KNOWN_SHARE))
+        return cls(mean, root, torch.ones(()))
+
+    def up_to(self, distances: Tensor) -> Self:
+        """Set the threshold by the distances (h) of vectors that it was not fitted to."""
+        return replace(self, threshold=torch.quantile(distances, KNOWN_SHARE))
 
     def novelty(self, vectors: Tensor) -> Tensor:
         """Give the distance over the threshold: (m, n) -> (m)."""
@@ -64,15 +67,22 @@ class NoveltyGuard:
     described: Cloud
 
     @classmethod
-    def fit(cls, known: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor]) -> Self:
-        """Fit to images (m, 1, d, h, w) with their fused vectors (m, n)."""
-        anatomy = Anatomy.fit(known[0])
-        described = Cloud.fit(describe(known[0], anatomy), describe(held_out[0], anatomy))
-        return cls(anatomy, Cloud.fit(known[1], held_out[1]), described)
+    def fit(cls, image: Tensor, fused: Tensor) -> Self:
+        """Fit to images (m, 1, d, h, w) with their fused vectors (m, n); both thresholds are 1."""
+        anatomy = Anatomy.fit(image)
+        return cls(anatomy, Cloud.fit(fused), Cloud.fit(describe(image, anatomy)))
+
+    def up_to(self, distances: Tensor) -> Self:
+        """Set both thresholds by the distances (2, h) of inputs that it was not fitted to."""
+        return replace(self, fused=self.fused.up_to(distances[0]), described=self.described.up_to(distances[1]))
+
+    def distances(self, image: Tensor, fused: Tensor) -> Tensor:
+        """Give both distances: (b, 1, d, h, w), (b, n) -> (2, b)."""
+        return torch.stack([self.fused.novelty(fused), self.described.novelty(describe(image, self.anatomy))])
 
     def novelty(self, image: Tensor, fused: Tensor) -> Tensor:
         """Give the larger distance: (b, 1, d, h, w), (b, n) -> (b)."""
-        return torch.maximum(self.fused.novelty(fused), self.described.novelty(describe(image, self.anatomy)))
+        return self.distances(image, fused).amax(dim=0)
 
     def tensors(self) -> dict[str, Tensor]:
         """Name the guard's tensors for a weights file."""

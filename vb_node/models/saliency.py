@@ -16,7 +16,15 @@ from vb_node.types import Floats
 
 
 def contributions(network: DiagnoserNetwork, image: Tensor, lesion: Tensor, number: int) -> Tensor:
-    """Give what each cell of the finer feature map adds to the logit of a class: (20, 24, 20), below 0 too."""
+    """Give what each cell of the finer feature map adds to the logit of a class: (20, 24, 20), below 0 too.
+
+    As the answer, it is the mean over a head and its mirror image.
+    """
+    there = _contributions(network, image.flip(-1), lesion.flip(-1), number).flip(-1)
+    return (_contributions(network, image, lesion, number) + there) / 2
+
+
+def _contributions(network: DiagnoserNetwork, image: Tensor, lesion: Tensor, number: int) -> Tensor:
     # (1, 16, 20, 24, 20)
     fine = network.features(image).detach().requires_grad_()
     logits, _ = network.read(fine, lesion)

@@ -1,6 +1,6 @@
-"""What is set on held-out cases after the training: temperature, conformal threshold, and the novelty guard.
+"""What is set on cases that were not learned from: temperature, conformal threshold, and the novelty guard.
 
-Lesion masks are spoiled as a localiser would spoil them, the same way each time: a node never has the true mask.
+Their masks have a localizer's faults, drawn or its own: a node never has the true mask.
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from vb_node.models.conformal import Conformal
@@ -19,8 +20,28 @@ from vb_node.training.fit import Batch, infer
 
 
 @dataclass(frozen=True, eq=False)
+class Unseen:
+    """What was said of cases by networks that had not learned from them.
+
+    ``logits`` (n, classes), ``target`` (n), and the ``distances`` (2, n) to what each network had learned from.
+    """
+
+    logits: Tensor
+    target: Tensor
+    distances: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence["Unseen"]) -> "Unseen":
+        """Join the cases that different networks have not seen."""
+        logits, target = (
+            torch.cat(pieces) for pieces in zip(*((one.logits, one.target) for one in parts), strict=True)
+        )
+        return cls(logits, target, torch.cat([one.distances for one in parts], dim=1))
+
+
+@dataclass(frozen=True, eq=False)
 class Calibration:
-    """All that is set on held-out cases."""
+    """All that is set on cases that were not learned from."""
 
     temperature: float
     conformal: Conformal
@@ -31,39 +52,39 @@ class Calibration:
         return {"temperature": self.temperature, "conformal": asdict(self.conformal)}
 
 
-def calibrate(network: DiagnoserNetwork, known: Sequence[Sample], held_out: Sequence[Sample], seed: int) -> Calibration:
-    """Set everything; ``known`` are the cases that the network learned from."""
-    temperature, conformal = set_confidence(network, held_out, seed)
-    return Calibration(temperature, conformal, fit_guard(network, known, held_out, seed))
+def look(network: DiagnoserNetwork, known: Sequence[Sample], held_out: Sequence[Sample]) -> Unseen:
+    """Have a network that learned from ``known`` answer what it has not seen."""
+    batch = Batch.of(held_out)
+    logits, fused = infer(network, batch)
+    return Unseen(logits, batch.target, fit_guard(network, known).distances(batch.image, fused))
 
 
-def set_confidence(network: DiagnoserNetwork, held_out: Sequence[Sample], seed: int) -> tuple[float, Conformal]:
-    """Set temperature and conformal threshold."""
-    temperature = fit_temperature(network, held_out, seed)
-    batch = Batch.of(spoil(held_out, seed))
-    probability = torch.softmax(infer(network, batch)[0] / temperature, dim=1)
-    return temperature, Conformal.of(probability, batch.target)
+def calibrate(network: DiagnoserNetwork, known: Sequence[Sample], unseen: Unseen) -> Calibration:
+    """Set everything for a network that learned from ``known``."""
+    temperature, conformal = set_confidence(unseen.logits, unseen.target)
+    return Calibration(temperature, conformal, fit_guard(network, known).up_to(unseen.distances))
 
 
-def spoil(samples: Sequence[Sample], seed: int) -> list[Sample]:
-    """Give each lesion mask the faults of a localiser, the same ones each time."""
-    generator = torch.Generator().manual_seed(seed + 1)
-    return [Sample(s.image, spoil_lesion(s.lesion.float(), generator).half(), s.target) for s in samples]
+def fit_guard(network: DiagnoserNetwork, known: Sequence[Sample]) -> NoveltyGuard:
+    """Fit the novelty guard to what was learned from."""
+    batch = Batch.of(known)
+    return NoveltyGuard.fit(batch.image, infer(network, batch)[1])
 
 
-def fit_temperature(network: DiagnoserNetwork, samples: Sequence[Sample], seed: int) -> float:
-    """Find the temperature of least cross-entropy on held-out samples, masks spoiled (Guo et al., ICML 2017)."""
-    batch = Batch.of(spoil(samples, seed))
-    logits, _ = infer(network, batch)
+def set_confidence(logits: Tensor, target: Tensor) -> tuple[float, Conformal]:
+    """Set temperature and conformal threshold by logits (n, classes) of cases that were not learned from."""
+    temperature = fit_temperature(logits, target)
+    return temperature, Conformal.of(torch.softmax(logits / temperature, dim=1), target)
+
+
+def fit_temperature(logits: Tensor, target: Tensor) -> float:
+    """Find the temperature of least cross-entropy (Guo et al., ICML 2017)."""
     candidates = torch.linspace(0.5, 5, 91)
-    losses = torch.stack([functional.cross_entropy(logits / t, batch.target) for t in candidates])
+    losses = torch.stack([functional.cross_entropy(logits / t, target) for t in candidates])
     return float(candidates[losses.argmin()])
 
 
-def fit_guard(
-    network: DiagnoserNetwork, known: Sequence[Sample], held_out: Sequence[Sample], seed: int
-) -> NoveltyGuard:
-    """Fit the novelty guard; lesion masks are spoiled as a localiser's would be."""
-    batches = [Batch.of(spoil(samples, seed)) for samples in (known, held_out)]
-    known_pair, held_out_pair = ((batch.image, infer(network, batch)[1]) for batch in batches)
-    return NoveltyGuard.fit(known_pair, held_out_pair)
+def spoil(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """Give each lesion mask the faults of a localizer, the same ones each time."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    return [Sample(s.image, spoil_lesion(s.lesion.float(), generator).half(), s.target) for s in samples]

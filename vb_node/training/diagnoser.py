@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from vb_node.models.bundle import Story, write_bundle
-from vb_node.models.diagnoser import NETWORK_MM, NETWORK_SHAPE, PREFIX, WEIGHTS, DiagnoserNetwork
+from vb_node.models.diagnoser import NETWORK_MM, NETWORK_SHAPE, PREFIX, WEIGHTS, DiagnoserNetwork, Fusion
 from vb_node.models.pins import Pin
 from vb_node.models.weights import write_pin, write_weights
-from vb_node.training.calibrate import Calibration, calibrate, spoil
+from vb_node.training.calibrate import Calibration, Unseen, calibrate, look, spoil
 from vb_node.training.curves import Curve, no_curve
 from vb_node.training.dataset import Sample, make_samples
 from vb_node.training.fit import Batch, Course, fit, infer
@@ -28,17 +31,34 @@ PHANTOMS_ONLY = "generated phantoms only; nothing clinical can be claimed"
 class Lesson:
     """What is learned from and how: samples, what they are called, the classes, and the command that does it again.
 
-    ``is_synthetic`` says that no patient's case was ever learned from; ``data_sha256`` is None without a data set.
+    Each of ``parts`` names samples to learn from and samples to hold out. Of one part's network the weights are kept;
+    of several, which hold out each sample once, a further one's that learns from all. ``has_localizers_masks`` says
+    that the masks have a localizer's faults already. ``is_synthetic`` says that no patient's case was ever learned
+    from; ``data_sha256`` is None without a data set.
     """
 
-    known: Sequence[Sample]
-    held_out: Sequence[Sample]
+    samples: Sequence[Sample]
+    parts: Sequence[tuple[Sequence[int], Sequence[int]]]
     classes: tuple[str, ...]
     trained_on: str
-    is_synthetic: bool
-    data_sha256: str | None
     command: str
     course: Course
+    has_localizers_masks: bool = False
+    is_synthetic: bool = False
+    data_sha256: str | None = None
+
+    @property
+    def trainings(self) -> int:
+        """How many networks are trained: with one part a baseline too."""
+        return len(self.parts) + 1
+
+    def take(self, index: Sequence[int]) -> list[Sample]:
+        """Give some of the samples."""
+        return [self.samples[one] for one in index]
+
+    def as_seen(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """Give samples with masks as a node has them."""
+        return samples if self.has_localizers_masks else spoil(samples, self.course.seed)
 
 
 def train_diagnoser(
@@ -52,49 +72,79 @@ def train_diagnoser(
     samples = make_samples(out / "samples", cases, seed * SEEDS_PER_TRAINING, 2, lambda done, _: progress(done, total))
     held = round(cases * HELD_OUT)
     command = f"vb-node train diagnoser --cases {cases} --seed {seed} --epochs {epochs}"
-    course = Course(seed, epochs)
-    lesson = Lesson(samples[held:], samples[:held], tuple(CLASSES), PHANTOMS_ONLY, True, None, command, course)
+    parts = [(range(held, cases), range(held))]
+    lesson = Lesson(samples, parts, tuple(CLASSES), PHANTOMS_ONLY, command, Course(seed, epochs), is_synthetic=True)
     return learn(lesson, out, lambda done, _: progress(cases + done, total), curve)
 
 
 def learn(lesson: Lesson, out: Path, progress: Progress, curve: Curve = no_curve) -> dict[str, float]:
     """Train, calibrate, measure and write ``diagnoser.safetensors`` with its pin, and the bundle; give the figures."""
-    course, keep, known, held_out = lesson.course, out / "kept", lesson.known, lesson.held_out
-    epochs, total, seed = course.epochs, 2 * course.epochs, course.seed
-    network = fit(known, course, "mca", lambda done, _: progress(done, total), keep, curve)
-    baseline = fit(known, course, "gap", lambda done, _: progress(epochs + done, total), keep, curve)
-    figures = measure(network, held_out, seed, lesson.classes)
-    figures["accuracy_gap_only"] = accuracy(baseline, Batch.of(held_out))
-    calibration = calibrate(network, known, held_out, seed)
+    course, keep = lesson.course, out / "kept"
+    total = lesson.trainings * course.epochs
+
+    def train(number: int, samples: Sequence[Sample], fusion: Fusion, curve: Curve) -> DiagnoserNetwork:
+        before = number * course.epochs
+        return fit(samples, course, fusion, lambda done, _: progress(before + done, total), keep, curve)
+
+    pairs = [(lesson.take(known), lesson.take(held_out)) for known, held_out in lesson.parts]
+    is_one = len(pairs) == 1
+    networks = [train(number, known, "mca", curve if is_one else no_curve) for number, (known, _) in enumerate(pairs)]
+    unseen = Unseen.joined(
+        [
+            look(network, lesson.as_seen(known), lesson.as_seen(held_out))
+            for network, (known, held_out) in zip(networks, pairs, strict=True)
+        ]
+    )
+    figures = measure(networks, [held_out for _, held_out in pairs], lesson)
+    if is_one:
+        network, known = networks[0], pairs[0][0]
+        figures["accuracy_gap_only"] = accuracy([train(1, known, "gap", curve)], [pairs[0][1]])
+    else:
+        known = list(lesson.samples)
+        network = train(len(pairs), known, "mca", curve)
+    calibration = calibrate(network, lesson.as_seen(known), unseen)
     figures["temperature"] = calibration.temperature
     _write(out, network, calibration, figures, lesson)
     return figures
 
 
 def measure(
-    network: DiagnoserNetwork, samples: Sequence[Sample], seed: int, classes: Sequence[str]
+    networks: Sequence[DiagnoserNetwork], held_out: Sequence[Sequence[Sample]], lesson: Lesson
 ) -> dict[str, float]:
-    """Measure accuracy with the true mask, a spoiled one and one of another case, and recall of each class."""
-    batch, spoiled = Batch.of(samples), Batch.of(spoil(samples, seed))
-    elsewhere = Batch(batch.image, batch.lesion.roll(1, dims=0), batch.target)
-    guess = infer(network, batch)[0].argmax(dim=1)
+    """Measure each network on what it has not seen: accuracy with three kinds of mask, and recall of each class."""
+    own = "accuracy_localizers_mask" if lesson.has_localizers_masks else "accuracy_true_mask"
+    guess, target = guesses(networks, held_out)
     recall = {
-        f"recall_{name.lower()}": float((guess[batch.target == index] == index).float().mean())
-        for index, name in enumerate(classes)
-        if bool((batch.target == index).any())
+        f"recall_{name.lower()}": float((guess[target == index] == index).float().mean())
+        for index, name in enumerate(lesson.classes)
+        if bool((target == index).any())
     }
     return {
-        "held_out_cases": float(len(samples)),
-        "accuracy_true_mask": accuracy(network, batch),
-        "accuracy_spoiled_mask": accuracy(network, spoiled),
-        "accuracy_mask_of_another_case": accuracy(network, elsewhere),
+        "held_out_cases": float(len(target)),
+        own: float((guess == target).float().mean()),
+        "accuracy_spoiled_mask": accuracy(networks, [spoil(samples, lesson.course.seed) for samples in held_out]),
+        "accuracy_mask_of_another_case": accuracy(networks, [_elsewhere(samples) for samples in held_out]),
         **recall,
     }
 
 
-def accuracy(network: DiagnoserNetwork, batch: Batch) -> float:
+def guesses(networks: Sequence[DiagnoserNetwork], held_out: Sequence[Sequence[Sample]]) -> tuple[Tensor, Tensor]:
+    """Give the most probable classes and the true ones, each network's samples in order."""
+    batches = [Batch.of(samples) for samples in held_out]
+    found = [infer(network, batch)[0].argmax(dim=1) for network, batch in zip(networks, batches, strict=True)]
+    return torch.cat(found), torch.cat([batch.target for batch in batches])
+
+
+def accuracy(networks: Sequence[DiagnoserNetwork], held_out: Sequence[Sequence[Sample]]) -> float:
     """Give the share of right classes."""
-    return float((infer(network, batch)[0].argmax(dim=1) == batch.target).float().mean())
+    guess, target = guesses(networks, held_out)
+    return float((guess == target).float().mean())
+
+
+def _elsewhere(samples: Sequence[Sample]) -> list[Sample]:
+    """Give each sample the mask of the one before."""
+    others = [samples[-1], *samples[:-1]]
+    return [Sample(one.image, other.lesion, one.target) for one, other in zip(samples, others, strict=True)]
 
 
 def _write(

@@ -156,5 +156,5 @@ def infer(network: DiagnoserNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
     """Give logits (b, classes) and fused vectors (b, n), a few samples at a time."""
     with torch.inference_mode():
         pieces = zip(torch.split(batch.image, BATCH), torch.split(batch.lesion, BATCH), strict=True)
-        logits, fused = zip(*(network(image, lesion) for image, lesion in pieces), strict=True)
+        logits, fused = zip(*(network.answer(image, lesion) for image, lesion in pieces), strict=True)
     return torch.cat(logits), torch.cat(fused)

@@ -63,7 +63,7 @@ def test_finished_weights_answer_without_a_baseline(tmp_path: Path) -> None:
     prepared = bright_or_dark(6)
     samples = [one.sample for one in prepared]
     learn(
-        Lesson(samples[2:], samples[:2], CLASSES, "few", False, "ab" * 32, "x", Course(3, 1, 2)),
+        Lesson(samples, [(range(2, 6), range(2))], CLASSES, "few", "x", Course(3, 1, 2), data_sha256="ab" * 32),
         tmp_path,
         lambda done, total: None,
     )
@@ -84,7 +84,7 @@ def test_weights_that_learned_from_a_data_set_are_neither_tested_on_it_nor_the_s
 ) -> None:
     samples = [one.sample for one in bright_or_dark(6)]
     known = DataSet((), "ab" * 32)
-    lesson = Lesson(samples[2:], samples[:2], CLASSES, "few", False, known.sha256, "x", Course(3, 1, 2))
+    lesson = Lesson(samples, [(range(2, 6), range(2))], CLASSES, "few", "x", Course(3, 1, 2), data_sha256=known.sha256)
     learn(lesson, tmp_path, lambda done, total: None)
     weights = open_finished(tmp_path / BUNDLE)
 
@@ -98,7 +98,7 @@ def test_weights_that_learned_from_a_data_set_are_neither_tested_on_it_nor_the_s
 def test_a_cross_validation_goes_on_from_the_weights_that_it_is_given(tmp_path: Path) -> None:
     prepared = bright_or_dark(8)
     samples = [one.sample for one in prepared]
-    lesson = Lesson(samples, samples[:2], CLASSES, "few", False, None, "x", Course(3, 6, 2))
+    lesson = Lesson(samples, [(range(8), range(2))], CLASSES, "few", "x", Course(3, 6, 2))
     learn(lesson, tmp_path, lambda done, total: None)
 
     begun, anew = (

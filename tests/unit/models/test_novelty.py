@@ -10,8 +10,13 @@ def clouds(count: int, seed: int) -> torch.Tensor:
     return torch.randn(count, 6, generator=generator) @ torch.diag(torch.tensor([1.0, 2, 5, 0.1, 1, 1])) + 3
 
 
+def bounded(count: int) -> Cloud:
+    cloud = Cloud.fit(clouds(count, 0))
+    return cloud.up_to(cloud.novelty(clouds(count, 1)))
+
+
 def test_about_one_in_a_hundred_known_inputs_is_called_novel() -> None:
-    cloud = Cloud.fit(clouds(400, 0), clouds(400, 1))
+    cloud = bounded(400)
 
     share = float((cloud.novelty(clouds(2000, 2)) > 1).float().mean())
 
@@ -19,7 +24,7 @@ def test_about_one_in_a_hundred_known_inputs_is_called_novel() -> None:
 
 
 def test_distance_counts_in_units_of_each_measures_own_spread() -> None:
-    cloud = Cloud.fit(clouds(400, 0), clouds(400, 1))
+    cloud = bounded(400)
     mean = torch.full((1, 6), 3.0)
     wide, narrow = mean.clone(), mean.clone()
     wide[0, 2] += 2
@@ -30,7 +35,7 @@ def test_distance_counts_in_units_of_each_measures_own_spread() -> None:
 
 
 def test_a_cloud_read_back_measures_the_same() -> None:
-    cloud = Cloud.fit(clouds(100, 0), clouds(100, 1))
+    cloud = bounded(100)
 
     again = Cloud.of(cloud.tensors("x"), "x")
 

@@ -38,7 +38,7 @@ def test_where_the_classifier_is_linear_the_values_sum_up_to_the_logit_less_its_
     _silence(network.head_coarse.weight, network.head_coarse.bias)
 
     with torch.no_grad():
-        logits, _ = network(*inputs)
+        logits, _ = network.answer(*inputs)
         expected = (logits[0] - network.head_fine.bias).tolist()
     totals = [float(contributions(network, *inputs, number).sum()) for number in range(CLASSES)]
     assert totals == pytest.approx(expected, abs=1e-5)

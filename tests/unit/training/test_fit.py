@@ -18,7 +18,7 @@ from vb_node.training.calibrate import fit_temperature
 from vb_node.training.curves import to_tensorboard
 from vb_node.training.dataset import Sample
 from vb_node.training.diagnoser import BUNDLE, Lesson, learn, train_diagnoser
-from vb_node.training.fit import Course, fit, identity
+from vb_node.training.fit import Batch, Course, fit, identity, infer
 
 
 def bright_or_dark(count: int) -> list[Sample]:
@@ -51,7 +51,7 @@ def test_a_network_with_attention_learns_what_the_mask_shows() -> None:
     with torch.inference_mode():
         guesses = [int(network(s.image[None], s.lesion[None])[0].argmax()) for s in samples]
     assert guesses == [s.target for s in samples]
-    assert 0.5 <= fit_temperature(network, samples, 1) <= 5
+    assert 0.5 <= fit_temperature(infer(network, Batch.of(samples))[0], Batch.of(samples).target) <= 5
 
 
 class Stopped(Exception):
@@ -123,7 +123,13 @@ def test_the_training_command_writes_weights_that_the_diagnosis_opens(tmp_path: 
 def test_what_was_learned_from_cases_is_a_bundle_that_monai_builds_and_we_read_as_data(tmp_path: Path) -> None:
     samples = bright_or_dark(6)
     lesson = Lesson(
-        samples[2:], samples[:2], ("Glioma", "Rare"), "a few cases", False, "ab" * 32, "vb-node train", Course(3, 1, 2)
+        samples,
+        [(range(2, 6), range(2))],
+        ("Glioma", "Rare"),
+        "a few cases",
+        "vb-node train",
+        Course(3, 1, 2),
+        data_sha256="ab" * 32,
     )
 
     learn(lesson, tmp_path, lambda done, total: None)
@@ -138,9 +144,8 @@ def test_what_was_learned_from_cases_is_a_bundle_that_monai_builds_and_we_read_a
 
 
 def taught(folder: Path, samples: list[Sample], seed: int, start: Weights | None = None) -> Weights:
-    lesson = Lesson(
-        samples[2:], samples[:2], ("Glioma", "Rare"), "a few", False, None, "vb-node train", Course(seed, 2, 2, start)
-    )
+    parts = [(range(2, len(samples)), range(2))]
+    lesson = Lesson(samples, parts, ("Glioma", "Rare"), "a few", "vb-node train", Course(seed, 2, 2, start))
     learn(lesson, folder, lambda done, total: None)
     return open_weights(WEIGHTS, folder)
 
@@ -170,3 +175,21 @@ def test_trainings_from_other_weights_are_not_taken_for_one_another(tmp_path: Pa
     names = {identity(samples, Course(9, 1, 2, start), "mca") for start in (None, first, second)}
 
     assert len(names) == 3
+
+
+def test_few_cases_calibrate_across_parts_and_the_weights_learn_from_all(tmp_path: Path) -> None:
+    samples = bright_or_dark(8)
+    parts = [(range(4, 8), range(4)), (range(4), range(4, 8))]
+    lesson = Lesson(samples, parts, ("Glioma", "Rare"), "a few", "vb-node train", Course(3, 4, 2), True)
+    heard: list[tuple[int, int]] = []
+
+    figures = learn(lesson, tmp_path, lambda done, total: heard.append((done, total)))
+
+    alone = fit(samples, lesson.course, "mca", lambda done, total: None)
+    kept = open_weights(WEIGHTS, tmp_path)
+    assert heard[-1] == (12, 12)
+    assert figures["held_out_cases"] == 8
+    assert "accuracy_localizers_mask" in figures
+    assert "accuracy_gap_only" not in figures
+    assert kept.metadata["conformal"]["cases"] == 8
+    assert all(torch.equal(kept.tensors[f"{PREFIX}{name}"], one) for name, one in alone.state_dict().items())

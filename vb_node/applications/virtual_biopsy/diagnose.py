@@ -58,7 +58,7 @@ class Diagnoser:
         """Run once on an empty head; raise ``ValueError`` where what comes out cannot be read."""
         image = torch.zeros(1, 1, *NETWORK_SHAPE)
         with torch.inference_mode():
-            logits, fused = (out.cpu() for out in self.network(image.to(self.device), image.to(self.device)))
+            logits, fused = (out.cpu() for out in self.network.answer(image.to(self.device), image.to(self.device)))
             novelty = self.guard.novelty(image, fused)
         if logits.shape != (1, len(self.classes)) or novelty.shape != (1,) or not 0.01 <= self.temperature <= 100:
             raise ValueError("one logit a class, one novelty and a temperature expected")
@@ -69,7 +69,7 @@ class Diagnoser:
             return Diagnosis({}, False, f"no tumour to classify: localisation ended '{prior.state}'")
         image, lesion = network_input(standard, prior)
         with torch.inference_mode():
-            logits, fused = (out.cpu() for out in self.network(image.to(self.device), lesion.to(self.device)))
+            logits, fused = (out.cpu() for out in self.network.answer(image.to(self.device), lesion.to(self.device)))
             # (1, classes) -> (classes)
             probability = torch.softmax(logits / self.temperature, dim=1)[0]
             novelty = float(self.guard.novelty(image, fused)[0])
