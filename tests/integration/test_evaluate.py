@@ -5,13 +5,17 @@ from pathlib import Path
 
 from vb_node.config import Settings
 from vb_node.evaluation.diagnoser import ELSEWHERE, MCA, Protocol
-from vb_node.evaluation.finished import SHIPPED
+from vb_node.evaluation.finished import SHIPPED, open_finished
+from vb_node.evaluation.learn import train_on_cases
 from vb_node.evaluation.measure_diagnoser import evaluate_diagnoser
 from vb_node.evaluation.pipeline import ANALYSED, SECONDS, evaluate_pipeline
 from vb_node.evaluation.prepare import Source
 from vb_node.models.diagnoser import WEIGHTS
 from vb_node.models.pins import PRETRAINED, read_pins
-from vb_node.training.phantom import generate
+from vb_node.training.diagnoser import BUNDLE
+from vb_node.training.fit import Course
+from vb_node.training.phantom import class_of, generate, make_case
+from vb_node.training.phantom_dicom import write_study
 
 
 def test_a_phantom_goes_from_dicom_to_a_line_of_the_report(tmp_path: Path) -> None:
@@ -38,3 +42,22 @@ def test_the_shipped_weights_read_phantoms_of_another_seed_by_their_masks(tmp_pa
     assert figures[MCA]["accuracy"].value >= figures[ELSEWHERE]["accuracy"].value + 0.2
     assert about["weights sha256"] == read_pins(PRETRAINED)[WEIGHTS].sha256
     assert about["command"] == "vb-node evaluate diagnoser --phantoms 8 --seed 77 --weights shipped"
+
+
+def test_shipped_weights_go_on_to_learn_from_phantoms_as_the_node_sees_them(tmp_path: Path) -> None:
+    data, out = tmp_path / "cases", tmp_path / "out"
+    for seed in (1_250_005, 1_250_008, 1_250_009, 1_250_016):
+        folder = data / f"phantom-{seed:06d}-{class_of(seed).lower()}"
+        folder.mkdir(parents=True)
+        write_study(make_case(seed, class_of(seed)), folder)
+    source, course = Source(data, masks="localizer"), Course(1, 1, start=open_finished(SHIPPED))
+
+    figures = train_on_cases(source, out, course, lambda done, total: None)
+    told = open_finished(out / BUNDLE).metadata
+
+    assert figures["held_out_cases"] == 4
+    assert figures["accuracy_localizers_mask"] >= 0.5
+    assert told["is_trained_on_synthetic_data"]
+    assert told["started_from_sha256"] == read_pins(PRETRAINED)[WEIGHTS].sha256
+    assert told["trained_on"].startswith("4 cases of the data set")
+    assert told["classes"] == ["Glioma", "PCNSL", "Germinoma", "Rare"]

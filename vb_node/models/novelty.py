@@ -40,8 +40,8 @@ class Cloud:
         return cls(mean, root, torch.ones(()))
 
     def up_to(self, distances: Tensor) -> Self:
-        """Set the threshold by the distances (h) of vectors that it was not fitted to."""
-        return replace(self, threshold=torch.quantile(distances, KNOWN_SHARE))
+        """Set the threshold by the distances (h), measured by this cloud, of vectors that it was not fitted to."""
+        return replace(self, threshold=self.threshold * torch.quantile(distances, KNOWN_SHARE))
 
     def novelty(self, vectors: Tensor) -> Tensor:
         """Give the distance over the threshold: (m, n) -> (m)."""

@@ -52,17 +52,17 @@ class Calibration:
         return {"temperature": self.temperature, "conformal": asdict(self.conformal)}
 
 
-def look(network: DiagnoserNetwork, known: Sequence[Sample], held_out: Sequence[Sample]) -> Unseen:
-    """Have a network that learned from ``known`` answer what it has not seen."""
+def look(network: DiagnoserNetwork, guard: NoveltyGuard, held_out: Sequence[Sample]) -> Unseen:
+    """Have a network and its guard answer what they have not seen."""
     batch = Batch.of(held_out)
     logits, fused = infer(network, batch)
-    return Unseen(logits, batch.target, fit_guard(network, known).distances(batch.image, fused))
+    return Unseen(logits, batch.target, guard.distances(batch.image, fused))
 
 
-def calibrate(network: DiagnoserNetwork, known: Sequence[Sample], unseen: Unseen) -> Calibration:
-    """Set everything for a network that learned from ``known``."""
+def calibrate(guard: NoveltyGuard, unseen: Unseen) -> Calibration:
+    """Set everything by what was said of unseen cases."""
     temperature, conformal = set_confidence(unseen.logits, unseen.target)
-    return Calibration(temperature, conformal, fit_guard(network, known).up_to(unseen.distances))
+    return Calibration(temperature, conformal, guard.up_to(unseen.distances))
 
 
 def fit_guard(network: DiagnoserNetwork, known: Sequence[Sample]) -> NoveltyGuard:

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from vb_node.models.bundle import Story, write_bundle
 from vb_node.models.diagnoser import NETWORK_MM, NETWORK_SHAPE, PREFIX, WEIGHTS, DiagnoserNetwork, Fusion
+from vb_node.models.novelty import NoveltyGuard
 from vb_node.models.pins import Pin
 from vb_node.models.weights import write_pin, write_weights
-from vb_node.training.calibrate import Calibration, Unseen, calibrate, look, spoil
+from vb_node.training.calibrate import Calibration, Unseen, calibrate, fit_guard, look, spoil
 from vb_node.training.curves import Curve, no_curve
 from vb_node.training.dataset import Sample, make_samples
 from vb_node.training.fit import Batch, Course, fit, infer
@@ -60,6 +61,13 @@ class Lesson:
         """Give samples with masks as a node has them."""
         return samples if self.has_localizers_masks else spoil(samples, self.course.seed)
 
+    def guard(self, network: DiagnoserNetwork, known: Sequence[Sample]) -> NoveltyGuard:
+        """Fit a guard to what was learned from; phantoms that go on from phantoms keep the guard that more were for."""
+        start = self.course.start
+        if start is not None and self.is_synthetic:
+            return NoveltyGuard.of(start.tensors)
+        return fit_guard(network, self.as_seen(known))
+
 
 def train_diagnoser(
     out: Path, cases: int, seed: int, epochs: int, progress: Progress, curve: Curve = no_curve
@@ -91,7 +99,7 @@ def learn(lesson: Lesson, out: Path, progress: Progress, curve: Curve = no_curve
     networks = [train(number, known, "mca", curve if is_one else no_curve) for number, (known, _) in enumerate(pairs)]
     unseen = Unseen.joined(
         [
-            look(network, lesson.as_seen(known), lesson.as_seen(held_out))
+            look(network, lesson.guard(network, known), lesson.as_seen(held_out))
             for network, (known, held_out) in zip(networks, pairs, strict=True)
         ]
     )
@@ -102,7 +110,7 @@ def learn(lesson: Lesson, out: Path, progress: Progress, curve: Curve = no_curve
     else:
         known = list(lesson.samples)
         network = train(len(pairs), known, "mca", curve)
-    calibration = calibrate(network, lesson.as_seen(known), unseen)
+    calibration = calibrate(lesson.guard(network, known), unseen)
     figures["temperature"] = calibration.temperature
     _write(out, network, calibration, figures, lesson)
     return figures
