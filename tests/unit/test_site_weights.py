@@ -2,13 +2,14 @@
 
 import json
 import os
+import random
 import shutil
 import stat
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZipFile, ZipInfo
 
 import pytest
 import torch
@@ -26,7 +27,8 @@ from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
 from vb_node.applications.virtual_biopsy.report import _provenance
 from vb_node.config import Settings, build
 from vb_node.errors import ConfigError
-from vb_node.models.bundle import METADATA, WEIGHTS_FILE
+from vb_node.models.bundle import METADATA, WEIGHTS_FILE, read_bundle
+from vb_node.models.bundle_archive import as_folder
 from vb_node.models.pins import DIAGNOSER, LOCALIZER, digests
 from vb_node.pipeline.application import Case
 from vb_node.runtime.node import open_ledger
@@ -277,21 +279,25 @@ def test_an_archive_of_a_bundle_is_taken_as_its_folder_is(
     assert [one.state for one in doctor.site_weights(settings)] == [doctor.GOOD, doctor.GOOD]
 
 
-def add_member(archive: Path, name: str, data: bytes, mode: int = stat.S_IFREG | 0o644) -> None:
+def add_member(
+    archive: Path, name: str, data: bytes, mode: int = stat.S_IFREG | 0o644, compression: int = ZIP_DEFLATED
+) -> None:
     info = ZipInfo(name)
     info.external_attr = mode << 16
-    info.compress_type = ZIP_DEFLATED
+    info.compress_type = compression
     with ZipFile(archive, "a") as opened:
         opened.writestr(info, data)
 
 
-def replace_member(archive: Path, name: str, data: bytes, mode: int = stat.S_IFREG | 0o644) -> None:
+def replace_member(
+    archive: Path, name: str, data: bytes, mode: int = stat.S_IFREG | 0o644, compression: int = ZIP_DEFLATED
+) -> None:
     with ZipFile(archive) as opened:
         others = {info: opened.read(info) for info in opened.infolist() if info.filename != name}
     with ZipFile(archive, "w", ZIP_DEFLATED) as opened:
         for info, its in others.items():
             opened.writestr(info, its)
-    add_member(archive, name, data, mode)
+    add_member(archive, name, data, mode, compression)
 
 
 def damage(archive: Path) -> None:
@@ -307,6 +313,10 @@ def claim_encryption(archive: Path) -> None:
     archive.write_bytes(bytes(data))
 
 
+def compress_otherwise(archive: Path) -> None:
+    replace_member(archive, "LICENSE", b"x", compression=ZIP_BZIP2)
+
+
 BAD_ARCHIVES = {
     "a way out": (lambda archive: add_member(archive, "../../evil", b"x"), "unexpected file '../../evil'"),
     "an absolute path": (lambda archive: add_member(archive, "/etc/cron.d/evil", b"x"), "unexpected file '/etc/cron"),
@@ -320,6 +330,7 @@ BAD_ARCHIVES = {
     "a pickle": (lambda archive: add_member(archive, "models/model.pt", b"x"), "unexpected file 'models/model.pt'"),
     "a name twice": (lambda archive: add_member(archive, "LICENSE", b"x"), "a name twice"),
     "an encrypted file": (claim_encryption, "is encrypted"),
+    "another compression": (compress_otherwise, "otherwise than by Deflate"),
     "a flipped bit": (damage, "a folder or a whole ZIP archive expected"),
     "no archive": (lambda archive: archive.write_bytes(b"no archive"), "a folder or a whole ZIP archive expected"),
     "half of it": (lambda archive: os.truncate(archive, 5000), "a folder or a whole ZIP archive expected"),
@@ -349,3 +360,28 @@ def test_k_03_an_archive_of_which_every_file_leaves_its_folder_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="unexpected file"):
         site_weights.add(database, settings, zipped(bundle, f"{top}/"), "ours", user="anna")
+
+
+def read_archive(archive: Path) -> str:
+    """Give the digest of an archive's weights, or that it is refused."""
+    try:
+        with as_folder(archive) as opened:
+            return read_bundle(opened).sha256
+    except ConfigError:
+        return "refused"
+
+
+def test_k_03_whatever_bytes_of_an_archive_are_wrong_it_is_refused_in_words_or_is_the_bundle(bundle: Path) -> None:
+    archive = zipped(bundle)
+    whole, outcomes = archive.read_bytes(), set()
+    for seed in range(150):
+        rng = random.Random(seed)
+        data = bytearray(whole)
+        # the table at the end has few bytes and decides most
+        start = rng.choice((0, len(data) - 700))
+        for _ in range(rng.randint(1, 4)):
+            data[rng.randrange(start, len(data))] ^= 1 << rng.randrange(8)
+        archive.write_bytes(bytes(data))
+        outcomes.add(read_archive(archive))
+
+    assert outcomes == {"refused", read_bundle(bundle).sha256}

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from vb_node.cli.options import Masks
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -31,9 +33,7 @@ def evaluate_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     weights: Annotated[
         Path | None, typer.Option(help="A bundle, or shipped: test it on all cases, and train nothing.")
     ] = None,
-    masks: Annotated[
-        Literal["drawn", "localizer"], typer.Option(help="Whose say where a lesion of --data is.")
-    ] = "drawn",
+    masks: Masks = "drawn",
     start: Annotated[
         Path | None, typer.Option(help="A bundle, or shipped: each fold's training goes on from its weights.")
     ] = None,

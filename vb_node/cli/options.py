@@ -1,7 +1,7 @@
 """What several commands take: options, addresses, the ledger."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Config = Annotated[Path, typer.Option("--config", envvar="VBNODE_CONFIG", help="The node's configuration file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Masks = Annotated[Literal["drawn", "localizer"], typer.Option(help="Whose say where a lesion of --data is.")]
 AetHostPort = Annotated[str, typer.Option("--to", help="AET@HOST:PORT of the receiver.")]
 DEFAULT_CONFIG = Path("node.toml")
 

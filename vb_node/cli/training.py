@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from vb_node.cli.options import Masks
+
 app = typer.Typer()
 train_app = typer.Typer(help="Train the networks. Example: vb-node train diagnoser --out weights", no_args_is_help=True)
 
-MasksOf = Literal["drawn", "localizer"]
 TENSORBOARD = typer.Option(help="Draw loss and learning rate into this folder, for `tensorboard --logdir`.")
 
 
@@ -39,7 +40,7 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     cases: Annotated[int, typer.Option(min=8, help="How many phantoms, without --data.")] = 1200,
     seed: Annotated[int, typer.Option()] = 1,
     epochs: Annotated[int, typer.Option(min=1)] = 10,
-    masks: Annotated[MasksOf, typer.Option(help="Whose say where a lesion of --data is.")] = "drawn",
+    masks: Masks = "drawn",
     start: Annotated[Path | None, typer.Option(help="A bundle, or shipped: go on from its weights, on --data.")] = None,
     tensorboard: Annotated[Path | None, TENSORBOARD] = None,
 ) -> None:

@@ -38,6 +38,8 @@ def evaluate_diagnoser(
     ConfigError
         The data set or the bundle is not as expected, or has too few patients of a class.
     """
+    if weights is not None and protocol.start is not None:
+        raise ConfigError("--weights tests finished weights and trains nothing, --start begins a training: give one")
     opened = open_finished(weights) if weights is not None else None
     work = 0 if opened else 2 * protocol.folds * protocol.epochs
     known = opened or protocol.start

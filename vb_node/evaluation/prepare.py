@@ -42,6 +42,10 @@ class Source:
     phantoms: int = 0
     masks: Masks = "drawn"
 
+    def __post_init__(self) -> None:
+        if self.data is None and self.masks != "drawn":
+            raise ConfigError("--masks localizer is of a data set: name it with --data")
+
     @property
     def words(self) -> str:
         """Give the options that name it."""

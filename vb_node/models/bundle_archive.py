@@ -1,11 +1,12 @@
 """A bundle as a ZIP archive: taken apart only where it holds a bundle's files and nothing else."""
 
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from vb_node.errors import ConfigError
 from vb_node.models.bundle import MOST_BYTES
@@ -34,8 +35,8 @@ def as_folder(bundle: Path) -> Iterator[Path]:
         folder = Path(room, bundle.stem)
         try:
             _take_apart(bundle, folder)
-        # NotImplementedError: a compression that zipfile does not know
-        except (BadZipFile, NotImplementedError, EOFError, ValueError) as error:
+        # what damage of the table, of the data and of the names raises
+        except (BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
             raise ConfigError(f"bundle {bundle.name}: a folder or a whole ZIP archive expected: {error}") from error
         yield folder
 
@@ -76,6 +77,8 @@ def _problem(info: ZipInfo) -> str:
         return "is a link or a device"
     if info.flag_bits & _ENCRYPTED:
         return "is encrypted"
+    if info.compress_type not in {ZIP_STORED, ZIP_DEFLATED}:
+        return "is compressed otherwise than by Deflate"
     if info.file_size > MOST_SHRUNK * max(info.compress_size, 1):
         return f"shrank more than {MOST_SHRUNK} times"
     return ""

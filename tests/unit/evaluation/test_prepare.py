@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
-from vb_node.evaluation.finished import classes_of
-from vb_node.evaluation.prepare import Prepared, left_out, prepare_phantoms, prior_of, seen
+from vb_node.errors import ConfigError
+from vb_node.evaluation.diagnoser import Protocol
+from vb_node.evaluation.finished import SHIPPED, classes_of
+from vb_node.evaluation.measure_diagnoser import evaluate_diagnoser
+from vb_node.evaluation.prepare import Prepared, Source, left_out, prepare_phantoms, prior_of, seen
+from vb_node.models.weights import Weights
 from vb_node.training.dataset import Sample
 from vb_node.training.manifest import Entry
 from vb_node.types import Grid, StandardVolume
@@ -47,3 +52,14 @@ def test_a_case_in_which_nothing_was_localised_is_left_out_and_counted() -> None
     assert seen([found, missed]) == [found]
     assert left_out([found, missed]) == ", 1 more were left out, since nothing was localised in them"
     assert not left_out([found])
+
+
+def test_options_that_do_not_go_together_are_refused_in_words(tmp_path: Path) -> None:
+    start = Weights({}, {}, "ab" * 32)
+
+    with pytest.raises(ConfigError, match="--masks localizer is of a data set"):
+        Source(None, 20, "localizer")
+    with pytest.raises(ConfigError, match="name it with --data"):
+        Source(None).read()
+    with pytest.raises(ConfigError, match="give one"):
+        evaluate_diagnoser(Source(None, 20), tmp_path, Protocol(5, 1, 1, start), SHIPPED, lambda done, total: None)
