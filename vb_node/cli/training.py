@@ -44,7 +44,7 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     start: Annotated[Path | None, typer.Option(help="A bundle, or shipped: go on from its weights, on --data.")] = None,
     tensorboard: Annotated[Path | None, TENSORBOARD] = None,
 ) -> None:
-    """Train Adaptive-Diagnoser, on generated phantoms or a site's cases; the defaults are those of the shipped weights.
+    """Train Adaptive-Diagnoser, on generated phantoms or a site's cases; docs/training.md says how.
 
     Example: vb-node train diagnoser --out weights --data cases/manifest.csv --seed 1
     """
