@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const PATIENCE_MS = 120_000; // volumes are drawn by the CPU here, beside other tests
 const SERIOUS = new Set(['serious', 'critical']);
 
 const request = JSON.parse(readFileSync(0, 'utf8'));
@@ -29,6 +30,7 @@ async function open({ scheme = 'light', width = 1280, script = true }) {
   context.on('console', message => message.type() === 'error' && answer.errors.push(message.text()));
   context.on('weberror', error => answer.errors.push(error.error().message));
   context.on('request', sent => /^https?:/.test(sent.url()) && !sent.url().startsWith(`${request.url}/`) && answer.foreign.push(sent.url()));
+  context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   if (request.subject) {
     await page.goto(`${request.url}/login?next=/account`);
