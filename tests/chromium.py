@@ -19,7 +19,7 @@ def walk_through(
     _install()
     request = {"chromium": tool("chromium"), "url": url, "folder": str(folder), "visits": visits, "clicks": clicks}
     command, asked = [tool("node"), str(VIEWER / "pages.mjs")], json.dumps(request | login)
-    ended = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=240, check=False)
+    ended = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=900, check=False)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 

@@ -17,7 +17,7 @@ from viewer_server import VIEWER
 
 from vb_node.types import Grid, Mask
 
-TIMEOUT_S = 240
+TIMEOUT_S = 900  # for a browser that hangs, not for one that waits its turn
 CHANGED = 12  # of 255: less is the noise of blending
 SAME_HUE = 0.15
 MOSTLY = 0.5

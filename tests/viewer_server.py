@@ -81,6 +81,8 @@ class _Handler(SimpleHTTPRequestHandler):
             super().do_GET()
 
     def end_headers(self) -> None:
+        if not self.path.startswith(DICOM_WEB + "/"):
+            self.send_header("Cache-Control", "max-age=3600")
         # without these two a browser gives the page no shared memory, which OHIF's volumes need
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
