@@ -13,6 +13,7 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZipFile, ZipInfo
 
 import pytest
 import torch
+from lessons import taught
 from pydicom import Dataset
 from safetensors.torch import load, save
 from sqlalchemy import select
@@ -33,7 +34,6 @@ from vb_node.models.pins import DIAGNOSER, LOCALIZER, digests
 from vb_node.pipeline.application import Case
 from vb_node.runtime.node import open_ledger
 from vb_node.training.dataset import Sample
-from vb_node.training.diagnoser import BUNDLE, Lesson, learn
 from vb_node.training.fit import Course
 
 
@@ -46,18 +46,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lesion = torch.zeros(1, 80, 96, 80)
         lesion[:, 30:42, 30:42, 30:42] = 1
         samples.append(Sample(torch.randn(1, 80, 96, 80, generator=generator).half(), lesion.half(), index % 2))
-    out = tmp_path_factory.mktemp("trained")
-    lesson = Lesson(
-        samples,
-        [(range(2, 4), range(2))],
-        ("Glioma", "PCNSL"),
-        "four cases",
-        "vb-node train",
-        Course(1, 1, 2),
-        data_sha256="ab" * 32,
-    )
-    learn(lesson, out, lambda done, total: None)
-    return out / BUNDLE
+    return taught(tmp_path_factory.mktemp("trained"), samples, ("Glioma", "PCNSL"), Course(1, 1, 2))
 
 
 @pytest.fixture

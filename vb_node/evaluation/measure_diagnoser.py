@@ -82,10 +82,7 @@ def reader_of(weights: Weights) -> Reader:
 
 
 def _about(opened: Weights | None, option: str, protocol: Protocol, source: Source) -> dict[str, str]:
-    command, told = (
-        f"vb-node evaluate diagnoser {source.words} --seed {protocol.seed}",
-        {"seed": str(protocol.seed)},
-    )
+    command, told = f"vb-node evaluate diagnoser {source.words} --seed {protocol.seed}", {"seed": str(protocol.seed)}
     if opened is not None:
         return told | {"command": f"{command} --weights {option}", "weights sha256": opened.sha256}
     own = f" --folds {protocol.folds} --epochs {protocol.epochs}"

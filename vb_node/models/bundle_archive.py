@@ -14,6 +14,8 @@ from vb_node.models.bundle import MOST_BYTES
 # Weights hardly shrink and JSON does by ten: what shrinks further was made to fill a disk.
 MOST_SHRUNK = 100
 _ENCRYPTED = 0x1
+# What is no folder about a bundle: its own folders, a way out, and the root.
+_NO_TOP = {name.split("/", 1)[0] for name in MOST_BYTES} | {"..", ""}
 
 
 @contextmanager
@@ -65,10 +67,6 @@ def _names(inside: list[ZipInfo]) -> list[str]:
     tops = {name.split("/", 1)[0] for name in names if "/" in name}
     is_one = len(tops) == 1 and all("/" in name for name in names) and not tops & _NO_TOP
     return [name.split("/", 1)[1] for name in names] if is_one else names
-
-
-# a bundle's own folders, a way out of the folder, and the root
-_NO_TOP = {name.split("/", 1)[0] for name in MOST_BYTES} | {"..", ""}
 
 
 def _problem(info: ZipInfo) -> str:

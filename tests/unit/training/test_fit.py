@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lessons import taught
 from monai.bundle import ConfigParser
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -17,7 +18,7 @@ from vb_node.models.weights import Weights, open_weights
 from vb_node.training.calibrate import fit_temperature
 from vb_node.training.curves import to_tensorboard
 from vb_node.training.dataset import Sample
-from vb_node.training.diagnoser import BUNDLE, Lesson, learn, train_diagnoser
+from vb_node.training.diagnoser import Lesson, learn, train_diagnoser
 from vb_node.training.fit import Batch, Course, fit, identity, infer
 
 
@@ -122,19 +123,10 @@ def test_the_training_command_writes_weights_that_the_diagnosis_opens(tmp_path: 
 
 def test_what_was_learned_from_cases_is_a_bundle_that_monai_builds_and_we_read_as_data(tmp_path: Path) -> None:
     samples = bright_or_dark(6)
-    lesson = Lesson(
-        samples,
-        [(range(2, 6), range(2))],
-        ("Glioma", "Rare"),
-        "a few cases",
-        "vb-node train",
-        Course(3, 1, 2),
-        data_sha256="ab" * 32,
-    )
 
-    learn(lesson, tmp_path, lambda done, total: None)
+    bundle = taught(tmp_path, samples, ("Glioma", "Rare"), Course(3, 1, 2))
 
-    weights, bundle = open_weights(WEIGHTS, tmp_path), tmp_path / BUNDLE
+    weights = open_weights(WEIGHTS, tmp_path)
     own = {name[8:]: tensor for name, tensor in weights.tensors.items() if name.startswith("network.")}
     built = ConfigParser(ConfigParser.load_config_file(bundle / INFERENCE)).get_parsed_content("network_def")
     built.load_state_dict(own)
@@ -143,19 +135,16 @@ def test_what_was_learned_from_cases_is_a_bundle_that_monai_builds_and_we_read_a
     assert not read_pins(tmp_path)[WEIGHTS].is_synthetic
 
 
-def taught(folder: Path, samples: list[Sample], seed: int, start: Weights | None = None) -> Weights:
-    parts = [(range(2, len(samples)), range(2))]
-    lesson = Lesson(samples, parts, ("Glioma", "Rare"), "a few", "vb-node train", Course(seed, 2, 2, start))
-    learn(lesson, folder, lambda done, total: None)
-    return open_weights(WEIGHTS, folder)
+def weights_of(folder: Path, samples: list[Sample], seed: int, start: Weights | None = None) -> Weights:
+    return read_bundle(taught(folder, samples, ("Glioma", "Rare"), Course(seed, 2, 2, start)))
 
 
 def test_a_training_that_goes_on_from_finished_weights_moves_them_a_little_and_says_from_where(tmp_path: Path) -> None:
     samples = bright_or_dark(6)
-    first = taught(tmp_path / "first", samples, 3)
+    first = weights_of(tmp_path / "first", samples, 3)
 
-    second = taught(tmp_path / "second", samples, 4, first)
-    anew = taught(tmp_path / "anew", samples, 4)
+    second = weights_of(tmp_path / "second", samples, 4, first)
+    anew = weights_of(tmp_path / "anew", samples, 4)
 
     def moved(weights: Weights) -> float:
         return sum(
@@ -171,7 +160,7 @@ def test_a_training_that_goes_on_from_finished_weights_moves_them_a_little_and_s
 
 def test_trainings_from_other_weights_are_not_taken_for_one_another(tmp_path: Path) -> None:
     samples = bright_or_dark(4)
-    first, second = (taught(tmp_path / str(seed), samples, seed) for seed in (3, 4))
+    first, second = (weights_of(tmp_path / str(seed), samples, seed) for seed in (3, 4))
     names = {identity(samples, Course(9, 1, 2, start), "mca") for start in (None, first, second)}
 
     assert len(names) == 3

@@ -18,6 +18,7 @@ from vb_node.pipeline.prior import Box, stack_boxes
 from vb_node.types import Floats, Labels, Mask, Region, StandardVolume
 
 SHELL_MM = 5  # how far out the surroundings of a part are measured
+LEAST = 1e-6  # scores nearer to 0 or 1 are alike
 State = Literal["localised", "not localised", "unreliable"]
 
 
@@ -135,12 +136,8 @@ def weigh_regions(
 
 def pool(claimed: float, shown: float, settings: UnionSettings) -> float:
     """Give the mean of both log-odds as a score (logarithmic opinion pool); claims above ``surest_claim`` are alike."""
-    odds = logit(np.clip([min(claimed, settings.surest_claim), shown], _LEAST, 1 - _LEAST))
+    odds = logit(np.clip([min(claimed, settings.surest_claim), shown], LEAST, 1 - LEAST))
     return float(expit(odds.mean()))
-
-
-# scores nearer to 0 or 1 are alike
-_LEAST = 1e-6
 
 
 def _parts(mask: Mask) -> Iterator[tuple[Where, Mask]]:
