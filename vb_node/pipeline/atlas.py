@@ -14,6 +14,9 @@ from scipy import ndimage
 from vb_node.pipeline.resample import to_grid
 from vb_node.types import Floats, Grid, Mask, Matrix, Volume
 
+# LPS mm on the template, each from and to: midbrain and pons, without the cerebellum.
+_BRAINSTEM = ((-18, 18), (8, 38), (-56, -10))
+
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
@@ -57,6 +60,7 @@ class PlacedAtlas:
     depth_mm: Floats
     grey: Floats
     white: Floats
+    brainstem: Mask
 
     @property
     def brain(self) -> Mask:
@@ -67,13 +71,14 @@ def place(atlas_from_patient: Matrix, grid: Grid) -> PlacedAtlas:
     """Carry the atlas to a grid in the patient by the affine."""
     reference = atlas(2)
     carried = Grid(reference.grid.shape, np.linalg.inv(atlas_from_patient) @ reference.grid.affine_lps, "")
-    depth, grey, white = (
+    depth, grey, white, brainstem = (
         to_grid(Volume(voxels + offset, carried), grid, smooth=False).voxels - offset
         # what lies off the atlas is read as 0: shift depth so that it means far outside
-        for voxels, offset in ((brain_depth_mm(), 50), (reference.grey, 0), (reference.white, 0))
+        for voxels, offset in ((brain_depth_mm(), 50), (reference.grey, 0), (reference.white, 0), (_brainstem(), 0))
     )
     # the affine's mean stretch turns mm of the atlas into mm of the patient
-    return PlacedAtlas(depth * np.cbrt(abs(1 / np.linalg.det(atlas_from_patient[:3, :3]))), grey, white)
+    stretch = np.cbrt(abs(1 / np.linalg.det(atlas_from_patient[:3, :3])))
+    return PlacedAtlas(depth * stretch, grey, white, brainstem > 0.5)
 
 
 @cache
@@ -83,6 +88,16 @@ def brain_depth_mm() -> Floats:
     # MNI152's mask ends with its field of view: go on below it, as the brainstem does
     inside = ndimage.distance_transform_edt(np.pad(brain, 1, mode="edge"))[1:-1, 1:-1, 1:-1]
     return np.asarray((inside - ndimage.distance_transform_edt(~brain)) * 2, dtype=np.float32)
+
+
+@cache
+def _brainstem() -> Floats:
+    """Mark the box of the brainstem at 2 mm, 0 or 1."""
+    grid = atlas(2).grid
+    lps = grid.to_lps(np.indices(grid.shape).reshape(3, -1).T)
+    low, high = np.transpose(_BRAINSTEM)
+    is_inside = ((lps >= low) & (lps <= high)).all(axis=1)
+    return np.asarray(is_inside.reshape(grid.shape), dtype=np.float32)
 
 
 def _to_kji(image: Any) -> Floats:

@@ -18,36 +18,40 @@ from vb_node.types import Floats, Mask
 DEEP_MM, SHELL_MM = 10, 6
 """Deeper than this inside the atlas brain all is brain; further than this outside none is."""
 
+_STEM_DEEP_MM = 4  # the same in the brainstem, which has no gyri and no dura, and whose cysts reach its surface
+
 _BRIDGE_MM = 3  # what is thinner than twice this and leads outwards is dura, vessel or nerve
 _SULCUS_MM = 6
 _PEEL_MM, _PEEL_DEPTH_MM = 4, 5
 
 
-def extract_brain(voxels: Floats, depth_mm: Floats, grey: Mask, white: Mask) -> Mask:
+def extract_brain(voxels: Floats, depth_mm: Floats, grey: Mask, white: Mask, brainstem: Mask) -> Mask:
     """Give the brain on a 1 mm grid.
 
-    ``depth_mm`` is the depth in the atlas brain (negative outside), ``grey`` and ``white`` are sure atlas tissue.
+    ``depth_mm`` is the depth in the atlas brain (negative outside), ``grey`` and ``white`` are sure atlas tissue,
+    ``brainstem`` is the box about the atlas brainstem.
     Raises ``NoBrain`` when nothing connected is left.
     """
     box = _box(depth_mm > -SHELL_MM - 2)
     limits = _limits(voxels[grey], voxels[white])
     even = _even(voxels[box], depth_mm[box] > 2, limits)
     brain = np.zeros(voxels.shape, dtype=bool)
-    brain[box] = _extract(even, depth_mm[box], limits)
+    sure = (depth_mm[box] > DEEP_MM) | (brainstem[box] & (depth_mm[box] > _STEM_DEEP_MM))
+    brain[box] = _extract(even, depth_mm[box], sure, limits)
     if not brain.any():
         raise NoBrain("no brain: no connected brain tissue was found where the atlas expects it")
     return brain
 
 
-def _extract(voxels: Floats, depth_mm: Floats, limits: tuple[float, float]) -> Mask:
+def _extract(voxels: Floats, depth_mm: Floats, sure: Mask, limits: tuple[float, float]) -> Mask:
     near = depth_mm > -SHELL_MM
     smooth = ndimage.gaussian_filter(voxels, 0.7)
-    tissue = ((smooth > limits[0]) & (smooth < limits[1]) & near) | (depth_mm > DEEP_MM)
+    tissue = ((smooth > limits[0]) & (smooth < limits[1]) & near) | sure
     loose = _largest(_erode(tissue, _BRIDGE_MM))
     whole = _dilate(loose, _BRIDGE_MM + 1) & tissue
     closed = _depth(_dilate(whole, _SULCUS_MM)) > _SULCUS_MM
     smooth_outline = _dilate(_largest(_erode(closed & near, 4)), 4)
-    return _peel(np.asarray(ndimage.binary_fill_holes(smooth_outline)), tissue | (depth_mm > _PEEL_DEPTH_MM))
+    return _peel(np.asarray(ndimage.binary_fill_holes(smooth_outline)), tissue | sure | (depth_mm > _PEEL_DEPTH_MM))
 
 
 def _even(voxels: Floats, where: Mask, limits: tuple[float, float]) -> Floats:

@@ -72,4 +72,4 @@ def _remove_shading(volume: Volume, standard: Volume, registration: Registration
 
 def _brain(standard: Volume, placed: PlacedAtlas, seen: Mask) -> Mask:
     grey, white = (seen & (probability > _SURE) for probability in (placed.grey, placed.white))
-    return np.asarray(extract_brain(standard.voxels, placed.depth_mm, grey, white) & seen)
+    return np.asarray(extract_brain(standard.voxels, placed.depth_mm, grey, white, placed.brainstem) & seen)
