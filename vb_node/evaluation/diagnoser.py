@@ -19,7 +19,8 @@ from vb_node.evaluation.split import folds
 from vb_node.models.conformal import Conformal
 from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
 from vb_node.models.weights import Weights
-from vb_node.training.calibrate import set_confidence, spoil
+from vb_node.training.augment import spoil
+from vb_node.training.calibrate import set_confidence
 from vb_node.training.dataset import Sample
 from vb_node.training.fit import Batch, Course, fit, infer
 from vb_node.training.phantom import Progress

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from vb_node.models.mca import MaskedChannelAttention, TumorPool
 from vb_node.models.pins import DIAGNOSER
+from vb_node.models.radiomics import Radiomics
 from vb_node.models.weights import Weights
 from vb_node.types import Floats, Grid, Prior, StandardVolume
 
@@ -97,23 +98,29 @@ class DiagnoserNetwork(nn.Module):
         self.drop = nn.Dropout(0.2)
         self.head_fine = nn.Linear(2 * fine, classes)
         self.head_coarse = nn.Linear(2 * coarse, classes)
+        self.radiomics = Radiomics(classes)
 
     @classmethod
     def of(cls, weights: Weights, fusion: Fusion = "mca") -> Self:
         """Build the network of opened weights."""
         network = cls(len(weights.metadata["classes"]), fusion=fusion)
-        named = weights.tensors.items()
-        network.load_state_dict({name.removeprefix(PREFIX): one for name, one in named if name.startswith(PREFIX)})
+        own = {name.removeprefix(PREFIX): one for name, one in weights.tensors.items() if name.startswith(PREFIX)}
+        # weights of before there were radiomics: theirs say nothing
+        own = {f"radiomics.{name}": one for name, one in network.radiomics.state_dict().items()} | own
+        network.load_state_dict(own)
         return network
 
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         return self.read(self.features(image), mask)
 
     def answer(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Give logits and fused vector in the mean over a head and its mirror image: a class knows no side."""
+        """Give logits and fused vector in the mean over a head and its mirror image: a class knows no side.
+
+        What the lesion's radiomics say is added to the logits, where there is a mask to read.
+        """
         both = self(image, mask), self(image.flip(-1), mask.flip(-1))
         logits, fused = (torch.stack(pair).mean(dim=0) for pair in zip(*both, strict=True))
-        return logits, fused
+        return (logits + self.radiomics(image, mask) if self.fusion == "mca" else logits), fused
 
     def features(self, image: Tensor) -> Tensor:
         """Give the finer feature map."""

@@ -1,8 +1,12 @@
 """Random changes of training batches: mirrored heads, other contrast, and lesion masks with a localiser's errors."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from vb_node.training.dataset import Sample
 
 # How often a batch's sample gets each fault of a localiser.
 EMPTY, FALSE_REGION, SHIFTED = 0.08, 0.2, 0.5
@@ -41,6 +45,12 @@ def spoil_lesion(lesion: Tensor, generator: torch.Generator) -> Tensor:
     if _chance(FALSE_REGION, generator):
         spoiled = torch.maximum(spoiled, _false_region(spoiled, generator))
     return spoiled
+
+
+def spoil(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """Give each lesion mask the faults of a localizer, the same ones each time."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    return [Sample(s.image, spoil_lesion(s.lesion.float(), generator).half(), s.target) for s in samples]
 
 
 def _false_region(lesion: Tensor, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,6 @@ from torch.nn import functional
 from vb_node.models.conformal import Conformal
 from vb_node.models.diagnoser import DiagnoserNetwork
 from vb_node.models.novelty import NoveltyGuard
-from vb_node.training.augment import spoil_lesion
 from vb_node.training.dataset import Sample
 from vb_node.training.fit import Batch, infer
 
@@ -78,13 +77,10 @@ def set_confidence(logits: Tensor, target: Tensor) -> tuple[float, Conformal]:
 
 
 def fit_temperature(logits: Tensor, target: Tensor) -> float:
-    """Find the temperature of least cross-entropy (Guo et al., ICML 2017)."""
-    candidates = torch.linspace(0.5, 5, 91)
+    """Find the temperature of least cross-entropy (Guo et al., ICML 2017), at least 1.
+
+    A few held-out cases that are all right would have the lowest one, and a network be surer than any case bears out.
+    """
+    candidates = torch.linspace(1, 5, 81)
     losses = torch.stack([functional.cross_entropy(logits / t, target) for t in candidates])
     return float(candidates[losses.argmin()])
-
-
-def spoil(samples: Sequence[Sample], seed: int) -> list[Sample]:
-    """Give each lesion mask the faults of a localizer, the same ones each time."""
-    generator = torch.Generator().manual_seed(seed + 1)
-    return [Sample(s.image, spoil_lesion(s.lesion.float(), generator).half(), s.target) for s in samples]

@@ -13,7 +13,8 @@ from vb_node.models.diagnoser import NETWORK_MM, NETWORK_SHAPE, PREFIX, WEIGHTS,
 from vb_node.models.novelty import NoveltyGuard
 from vb_node.models.pins import Pin
 from vb_node.models.weights import write_pin, write_weights
-from vb_node.training.calibrate import Calibration, Unseen, calibrate, fit_guard, look, spoil
+from vb_node.training.augment import spoil
+from vb_node.training.calibrate import Calibration, Unseen, calibrate, fit_guard, look
 from vb_node.training.curves import Curve, no_curve
 from vb_node.training.dataset import Sample, make_samples
 from vb_node.training.fit import Batch, Course, fit, infer

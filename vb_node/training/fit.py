@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
+from vb_node.models.radiomics import radiomics
 from vb_node.models.weights import Weights
-from vb_node.training.augment import augment
+from vb_node.training.augment import augment, spoil
 from vb_node.training.curves import Curve, no_curve
 from vb_node.training.dataset import Sample
 from vb_node.training.phantom import Progress
@@ -136,8 +137,16 @@ def fit(
             fitting.save(kept)
         progress(fitting.done, course.epochs)
     progress(course.epochs, course.epochs)
-    fitting.network.eval()
-    return fitting.network
+    if fusion == "mca":
+        _fit_radiomics(fitting.network, [*samples, *spoil(samples, course.seed)])
+    return fitting.network.eval()
+
+
+def _fit_radiomics(network: DiagnoserNetwork, samples: Sequence[Sample]) -> None:
+    """Fit to the lesions that their masks show."""
+    shown = [sample for sample in samples if sample.lesion.any()]
+    features = [radiomics(sample.image[None], sample.lesion[None]) for sample in shown]
+    network.radiomics.fit(torch.cat(features), torch.tensor([sample.target for sample in shown]))
 
 
 def identity(samples: Sequence[Sample], course: Course, fusion: Fusion) -> str:

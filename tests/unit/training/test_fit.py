@@ -52,7 +52,7 @@ def test_a_network_with_attention_learns_what_the_mask_shows() -> None:
     with torch.inference_mode():
         guesses = [int(network(s.image[None], s.lesion[None])[0].argmax()) for s in samples]
     assert guesses == [s.target for s in samples]
-    assert 0.5 <= fit_temperature(infer(network, Batch.of(samples))[0], Batch.of(samples).target) <= 5
+    assert 1 <= fit_temperature(infer(network, Batch.of(samples))[0], Batch.of(samples).target) <= 5
 
 
 class Stopped(Exception):
@@ -150,7 +150,7 @@ def test_a_training_that_goes_on_from_finished_weights_moves_them_a_little_and_s
         return sum(
             float((one - first.tensors[name]).square().sum())
             for name, one in weights.tensors.items()
-            if name.startswith(PREFIX)
+            if name.startswith(PREFIX) and "radiomics" not in name
         )
 
     assert 0 < moved(second) < moved(anew) / 4
