@@ -1,13 +1,16 @@
 """The shelf ARRIVALS: instances that were answered Success, by series, until a series is whole."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select
+from sqlalchemy import Row, bindparam, func, insert, literal_column, select
 from sqlalchemy.orm import Session
 
 from storage import audit
+from storage.database import Database
 from storage.schema import Instance, Series
 
 
@@ -36,14 +39,14 @@ Known = tuple[str, str, float | None]  # digest, series, when its file was let g
 
 _INSTANCES, _SERIES = Instance.__table__.c, Series.__table__.c
 _COLUMNS = [column.key for column in _INSTANCES if column.key != "deleted_at"]
+_VALUES = attrgetter(*_COLUMNS)
 _INSERT = insert(Instance.__table__)  # type: ignore[arg-type]
-_BY_UID = _INSTANCES.sop_instance_uid == bindparam("uid")
-# One statement, for it runs before each answer.
-_KNOWN = select(
-    select(_INSTANCES.sha256).where(_BY_UID).scalar_subquery(),
-    select(_INSTANCES.series_instance_uid).where(_BY_UID).scalar_subquery(),
-    select(_INSTANCES.deleted_at).where(_BY_UID).scalar_subquery(),
-    select(_SERIES.study_instance_uid).where(_SERIES.series_instance_uid == bindparam("series")).scalar_subquery(),
+# One statement, for it runs before each answer: one row, whatever is known.
+_KNOWN = (
+    select(_INSTANCES.sha256, _INSTANCES.series_instance_uid, _INSTANCES.deleted_at, _SERIES.study_instance_uid)
+    .select_from(select(literal_column("1")).subquery("asked"))
+    .outerjoin(Instance, _INSTANCES.sop_instance_uid == bindparam("uid"))
+    .outerjoin(Series, _SERIES.series_instance_uid == bindparam("series"))
 )
 
 
@@ -55,6 +58,8 @@ def record(session: Session, arrived: Sequence[Arrived], *, actor: str) -> list[
     """
     known, shelves = _known(session, arrived), _shelves(session, arrived)
     new, lines, conflicts = [], [], []
+    added: Counter[str] = Counter()
+    last: dict[str, float] = {}
     for one in arrived:
         shelf = shelves.get(one.series_instance_uid)
         try:
@@ -69,11 +74,14 @@ def record(session: Session, arrived: Sequence[Arrived], *, actor: str) -> list[
         if state == "let go":
             _take_again(session, one)
         else:
-            shelf.instances += 1
-            new.append({name: getattr(one, name) for name in _COLUMNS})
+            added[one.series_instance_uid] += 1
+            new.append(dict(zip(_COLUMNS, _VALUES(one), strict=True)))
         known[one.sop_instance_uid] = one.sha256, one.series_instance_uid, None
-        _open(shelf, now=one.received_at)
+        last[one.series_instance_uid] = one.received_at
         lines.append(_line(one, shelf, actor))
+    for uid, now in last.items():
+        shelves[uid].instances += added[uid]
+        _open(shelves[uid], now=now)
     session.flush()  # the series, before instances that name them
     if new:
         session.connection().execute(_INSERT, new)
@@ -81,7 +89,7 @@ def record(session: Session, arrived: Sequence[Arrived], *, actor: str) -> list[
     return conflicts
 
 
-def is_known(connection: Connection, arrived: Arrived) -> bool:
+def is_known(database: Database, arrived: Arrived) -> bool:
     """Say whether an instance is on the shelf, byte for byte.
 
     Raises
@@ -90,7 +98,7 @@ def is_known(connection: Connection, arrived: Arrived) -> bool:
         The UID is taken by other bytes or another series, or the series by another study.
     """
     uids = {"uid": arrived.sop_instance_uid, "series": arrived.series_instance_uid}
-    sha256, series, deleted_at, study = connection.execute(_KNOWN, uids).one()
+    sha256, series, deleted_at, study = database.ask(_KNOWN, **uids)
     return _judge(arrived, (sha256, series, deleted_at) if sha256 is not None else None, study) == "kept"
 
 

@@ -19,7 +19,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Compiled, Engine, Select, create_engine, event, make_url
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -71,7 +71,8 @@ class Database:
             self._log = file.with_name(file.name + "-wal")
         self._writer = self._engine("BEGIN IMMEDIATE")
         self._reader = self._engine("BEGIN", "query_only=ON")
-        self._glancer = self._engine(None, "query_only=ON")
+        self._asker = self._engine(None, "query_only=ON")
+        self._compiled: dict[Select[Any], Compiled] = {}
 
     def _engine(self, begin: str | None, *pragmas: str) -> Engine:
         """Make an engine whose transactions start with ``begin``, or whose statements each stand alone."""
@@ -117,11 +118,30 @@ class Database:
         with Session(self._reader, expire_on_commit=False) as session:
             yield session
 
-    @contextmanager
-    def glance(self) -> Iterator[Connection]:
-        """Open a connection for reading single statements without a transaction: half the time of ``read``."""
-        with self._glancer.connect() as connection:
-            yield connection
+    def ask(self, question: Select[Any], **values: Any) -> tuple[Any, ...]:
+        """Give the one row that answers a question about some texts, empty where none does; of no transaction.
+
+        A statement that is made once is compiled once, and the driver itself is asked: a quarter of the time of
+        ``read``, for what is asked before each answer to a peer.
+
+        Raises
+        ------
+        OperationalError
+            The ledger cannot be read.
+        """
+        compiled = self._compiled.get(question)
+        if compiled is None:
+            compiled = self._compiled[question] = question.compile(self._asker)
+        order: Sequence[str] | None = getattr(compiled, "positiontup", None)
+        connection = self._asker.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(compiled.string, values if order is None else [values[name] for name in order])
+            return tuple(cursor.fetchone() or ())
+        except self._asker.dialect.loaded_dbapi.OperationalError as error:
+            raise OperationalError(compiled.string, None, error) from error
+        finally:
+            connection.close()
 
     @contextmanager
     def _queue(self) -> Iterator[None]:
@@ -174,7 +194,7 @@ class Database:
     def close(self) -> None:
         self._writer.dispose()
         self._reader.dispose()
-        self._glancer.dispose()
+        self._asker.dispose()
 
 
 def _prepare_sqlite(connection: Any, pragmas: Sequence[str]) -> None:

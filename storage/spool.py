@@ -8,9 +8,11 @@ here compares the digest in the name.
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+
+from storage import blocks
 
 _FILE, _PART = ".dcm", ".part"
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
@@ -28,8 +30,11 @@ class Spool:
 
         Two contents under one UID never share a file, so the second cannot touch the first.
         """
+        return Path(self._place_of(sop_instance_uid, sha256))
+
+    def _place_of(self, sop_instance_uid: str, sha256: str) -> str:
         name = name_of(sop_instance_uid, sha256)
-        return self.root / name[:1] / name
+        return f"{self.root}/{name[:1]}/{name}"
 
     def files(self) -> dict[str, str]:
         """List the files there are, path by name; as strings, for they may be a million."""
@@ -48,31 +53,31 @@ class Spool:
         _sync_folder(self.root)
 
     def put(self, sop_instance_uid: str, sha256: str, *pieces: bytes) -> Path:
-        """Store the pieces as the instance's file, durably.
+        """Store the pieces as the instance's file, durably; together in whole ``blocks`` they are so sooner.
 
         Raises
         ------
         OSError
             The disk is full or broken.
         """
-        path = self.path_of(sop_instance_uid, sha256)
+        path = self._place_of(sop_instance_uid, sha256)
         try:
             descriptor = self._create(path)
         except FileExistsError:  # of another thread, or of a crash: never changed, perhaps somebody reads it
-            write_durably(path, *pieces)
-            return path
+            write_durably(Path(path), *pieces)
+            return Path(path)
         try:
-            _write_all(descriptor, pieces)
+            blocks.write_new(descriptor, pieces)
             os.fsync(descriptor)
         except BaseException:
-            if path.stat().st_ino == os.fstat(descriptor).st_ino:  # else somebody has put a whole one in its place
-                path.unlink()
+            if Path(path).stat().st_ino == os.fstat(descriptor).st_ino:  # else somebody has put a whole one there
+                Path(path).unlink()
             raise
         finally:
             os.close(descriptor)
-        return path
+        return Path(path)
 
-    def _create(self, path: Path) -> int:
+    def _create(self, path: str) -> int:
         try:
             return os.open(path, _NEW)
         except FileNotFoundError:
@@ -116,16 +121,6 @@ def write_durably(path: Path, *pieces: bytes) -> None:
 def _is_running(process: str) -> bool:
     """Say whether a process, by its id, is there and is another one than this."""
     return process.isdecimal() and int(process) != os.getpid() and Path(f"/proc/{process}").exists()
-
-
-def _write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
-    left = [memoryview(piece) for piece in pieces]
-    while left:
-        written = os.writev(descriptor, left)
-        while left and written >= len(left[0]):
-            written -= len(left.pop(0))
-        if left:
-            left[0] = left[0][written:]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from pathlib import Path
 from statistics import median
@@ -27,6 +27,9 @@ from pdu import Raw, encoded, store_rq
 from processes import HOST, free_port, tool, wait_until
 from pydicom import Dataset
 from pydicom.uid import generate_uid
+
+from vb_node.dimse.listener import bind
+from vb_node.runtime import supervised
 
 INSTANCES, STOCK_INSTANCES = 400, 60
 ASSOCIATIONS = (1, 4, 8)
@@ -69,16 +72,39 @@ def _listens(port: int) -> bool:
 @contextmanager
 def node(folder: Path) -> Iterator[int]:
     """Run this node's listener: file, folder and ledger are on disk before Success."""
-    listener = ListenerProcess(folder)
-    text = listener.config.read_text()
-    for old, new in RAW_TOML.items():
-        text = text.replace(old, new)
-    listener.config.write_text(text)
+    listener = _listener(folder)
     listener.start()
     try:
         yield listener.port
     finally:
         listener.stop()
+
+
+def _listener(folder: Path) -> ListenerProcess:
+    listener = ListenerProcess(folder)
+    text = listener.config.read_text()
+    for old, new in RAW_TOML.items():
+        text = text.replace(old, new)
+    listener.config.write_text(text)
+    return listener
+
+
+@contextmanager
+def node_of_two(folder: Path) -> Iterator[int]:
+    """Run two processes of this node's listener on one port, as ``[receive] processes = 2`` does."""
+    with ExitStack() as running:
+        listener = _listener(folder)
+        running.enter_context(socket := bind((HOST, listener.port)))
+        told, tell = os.pipe()
+        running.callback(os.close, told)
+        command = [sys.executable, "-m", "vb_node", "serve", "--config", str(listener.config), "--only", "receive"]
+        for number in (1, 2):
+            process = supervised.start(command, number, socket, tell)
+            running.callback(process.wait)
+            running.callback(process.terminate)
+        os.close(tell)
+        assert [os.read(told, 1), os.read(told, 1)] == [b"1", b"1"], "both processes are ready"
+        yield listener.port
 
 
 @contextmanager
@@ -121,6 +147,7 @@ def pynetdicom(folder: Path) -> Iterator[int]:
 
 RECEIVERS: dict[str, Callable[[Path], object]] = {
     "vb-node (durable)": node,
+    "vb-node, two processes (durable)": node_of_two,
     "Orthanc nd, fsync": orthanc,
     "DCMTK storescp nd, no fsync": lambda folder: dcmtk(folder, TCP_NODELAY="1"),
     "DCMTK storescp as shipped": dcmtk,

@@ -7,6 +7,7 @@ structure is walked to its last byte first (structure.py), and what is needed of
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.uid import UID
@@ -53,27 +54,37 @@ def admit(data: bytes, transfer_syntax_uid: str, sop_class_uid: str, sop_instanc
     Refused
         With the status of the first thing that is wrong (PS3.4 table B.2-1).
     """
-    syntax = UID(transfer_syntax_uid)
-    places = walk(data, syntax.is_implicit_VR)
-    found = {
-        tag: data[start : start + length]
-        for tag, (start, length) in places.items()
-        if tag in _READ and length != UNDEFINED
-    }
+    is_implicit, is_encapsulated = _form_of(transfer_syntax_uid)
+    places = walk(data, is_implicit)
+    found = {}
+    for tag in _READ & places.keys():
+        start, length = places[tag]
+        if length != UNDEFINED:
+            found[tag] = data[start : start + length]
     _, pixel_length = places.get(PIXEL_DATA, (0, None))
-    if not syntax.is_implicit_VR and any(
-        not data.startswith(b"UI", places[tag][0] - 4) for tag in UIDS.keys() & places
-    ):
+    if not is_implicit and any(not data.startswith(b"UI", places[tag][0] - 4) for tag in UIDS.keys() & places):
         raise Refused("UIDs of VR UI expected, another VR came", ILLEGAL_UID)
     uids = _identity(found, sop_class_uid, sop_instance_uid)
-    if pixel_length is None and UID(sop_class_uid).name.endswith("Image Storage"):
+    if pixel_length is None and _is_image(sop_class_uid):
         raise Refused("an image with Pixel Data expected, none came: the data set may be cut", TRUNCATED)
-    if syntax.is_encapsulated and pixel_length not in (None, UNDEFINED):
+    if is_encapsulated and pixel_length not in (None, UNDEFINED):
         raise Refused(f"Pixel Data in fragments expected (PS3.5 A.4), {pixel_length} bytes in one came", PIXEL_LENGTH)
-    if pixel_length is not None and not syntax.is_encapsulated:
+    if pixel_length is not None and not is_encapsulated:
         _check_pixel_length(found, pixel_length)
     sop_class, sop_instance, series, study = uids
     return Header(sop_class, sop_instance, series, study, _text(found, PATIENT), _text(found, ACCESSION))
+
+
+@lru_cache
+def _form_of(transfer_syntax_uid: str) -> tuple[bool, bool]:
+    """Say whether VRs are implicit, and whether pixels are in fragments."""
+    syntax = UID(transfer_syntax_uid)
+    return syntax.is_implicit_VR, syntax.is_encapsulated
+
+
+@lru_cache
+def _is_image(sop_class_uid: str) -> bool:
+    return UID(sop_class_uid).name.endswith("Image Storage")
 
 
 def _identity(found: Mapping[int, bytes], sop_class_uid: str, sop_instance_uid: str) -> list[str]:

@@ -54,13 +54,18 @@ def walk(data: bytes, is_implicit: bool, most_elements: int = MOST_ELEMENTS) -> 
     position, elements = 0, 0
     while levels:
         level = levels[-1]
+        if level.kind == "data set":
+            seen = found if len(levels) == 1 else {}
+            before = len(seen)
+            position = _follow_plain(data, position, level, seen)
+            elements += len(seen) - before
+        if elements > most_elements or len(levels) > MOST_DEPTH:
+            raise Refused(f"more than {most_elements} elements or {MOST_DEPTH} levels", TOO_MUCH)
         if position == level.limit and not level.is_open:
             levels.pop()
             continue
         tag, vr, length, start = _element(data, position, level.is_implicit)
         elements += 1
-        if elements > most_elements or len(levels) > MOST_DEPTH:
-            raise Refused(f"more than {most_elements} elements or {MOST_DEPTH} levels", TOO_MUCH)
         if not _is_in_place(tag, vr, length, level):
             raise Refused(f"no DICOM structure at byte {position}", CANNOT_PARSE)
         if len(levels) == 1:
@@ -77,6 +82,29 @@ def walk(data: bytes, is_implicit: bool, most_elements: int = MOST_ELEMENTS) -> 
             levels.append(Level(inner, level.limit if is_open else end, is_open, level.is_implicit or vr == b"UN"))
         position = end if inner is None else start
     return found
+
+
+def _follow_plain(data: bytes, position: int, level: Level, found: dict[int, tuple[int, int]]) -> int:
+    """Follow elements that hold no others, into ``found``, and stop at whatever is not plainly one: quicker by far."""
+    form = 4 if level.is_implicit else 6  # bytes before the length: the tag alone, or with a VR
+    while position + 8 <= level.limit:
+        tag = _plain_tag(data[position : position + form])
+        start = position + 8
+        length = int.from_bytes(data[position + form : start], "little")
+        if tag is None or tag in found or start + length > level.limit:
+            break
+        found[tag] = start, length
+        position = start + length
+    return position
+
+
+@lru_cache(maxsize=8192)
+def _plain_tag(head: bytes) -> int | None:
+    """Give the tag of an element of eight bytes before its value, None where it may hold others or may not stand."""
+    group, element = unpack_from("<HH", head)
+    tag, vr = group << 16 | element, head[4:]
+    is_plain = vr in _SHORT_VR if vr else not _is_sequence(tag)
+    return tag if is_plain and 0x0008 <= group != 0xFFFE else None
 
 
 def _element(data: bytes, position: int, is_implicit: bool) -> tuple[int, bytes, int, int]:

@@ -68,6 +68,7 @@ class Wire:
         self.connection = connection
         self._limits, self._stop = limits, stop
         self._buffer = bytearray(FIRST_BUFFER)
+        self._view = memoryview(self._buffer)
         self._start = self._end = 0
         self._open_until: float | None = time.monotonic() + limits.stall_s
         self._heard_at = self._window_at = time.monotonic()
@@ -85,9 +86,8 @@ class Wire:
         Broken
             The peer is gone, silent, too slow, or announces what cannot be.
         """
-        self._heard_at = time.monotonic()
         if not is_in_message:
-            self._window_at, self._window_bytes = self._heard_at, 0
+            self._window_at, self._window_bytes = time.monotonic(), 0
         self._fill(HEADER_LENGTH, is_in_message)
         kind, length = HEADER.unpack_from(self._buffer, self._start)
         if kind not in PDU_TYPES:
@@ -97,14 +97,17 @@ class Wire:
         self._fill(HEADER_LENGTH + length, is_in_message=True)
         start = self._start + HEADER_LENGTH
         self._start = start + length
-        return kind, memoryview(self._buffer)[start : self._start]
+        return kind, self._view[start : self._start]
 
     def _fill(self, needed: int, is_in_message: bool) -> None:
+        if self._end - self._start >= needed:
+            return
+        self._heard_at = time.monotonic()
         if self._start + needed > len(self._buffer):
             self._make_room(needed)
         while self._end - self._start < needed:
             try:
-                self._take(self.connection.recv_into(memoryview(self._buffer)[self._end :]))
+                self._take(self.connection.recv_into(self._view[self._end :]))
             except TimeoutError:
                 pass  # a tick: time to look at the clock
             except OSError as error:
@@ -125,6 +128,7 @@ class Wire:
         size = max(needed, min(2 * len(self._buffer), LARGEST_BUFFER) if self._open_until is None else 0)
         if size > len(self._buffer):
             self._buffer = bytearray(size)
+            self._view = memoryview(self._buffer)
         self._buffer[: len(rest)] = rest
         self._start, self._end = 0, len(rest)
 

@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
 from struct import pack
@@ -21,6 +22,7 @@ from sqlalchemy.orm import Session
 
 from storage import arrivals, associations, audit, stations
 from storage.arrivals import Arrived
+from storage.blocks import BLOCK
 from storage.database import Database
 from storage.disk import Disk
 from storage.pen import Dry, Pen
@@ -39,6 +41,7 @@ STATION = RECEIVE
 REBUILT_AT_ONCE = 200
 ALIVE_S, YOUNG_S = 10.0, 600.0
 META_START, META_LENGTH_AT = 144, slice(140, 144)
+PRIVATE_START = 12  # bytes of Private Information before its value
 
 HALF = (TRUNCATED, MISSING_UID)  # what a file shows that ends too early, in mid-element or between two
 
@@ -102,8 +105,7 @@ class Receiver:
     def _keep(self, request: StoreRequest, taken: Taken, release: Callable[[], None]) -> None:
         """Have the instance on disk, and hand in what the ledger is to hold of it."""
         uid, sha256 = taken.arrived.sop_instance_uid, taken.arrived.sha256
-        with self.database.glance() as connection:
-            is_known = arrivals.is_known(connection, taken.arrived)
+        is_known = arrivals.is_known(self.database, taken.arrived)
         if is_known and self._see_again(taken) and is_intact(self.spool.path_of(uid, sha256), sha256):
             release()
             return
@@ -259,17 +261,29 @@ def is_intact(path: Path, sha256: str) -> bool:
 
 
 def part10(request: StoreRequest) -> bytes:
-    """Write a preamble of zeros and file meta information of our own (PS3.10 7.1): a peer's never reaches the disk."""
-    elements = (
-        _element(0x0001, b"OB\0\0", pack("<L", 2) + b"\x00\x01"),
-        _uid(0x0002, request.sop_class_uid),
-        _uid(0x0003, request.sop_instance_uid),
-        _uid(0x0010, request.transfer_syntax_uid),
-        _uid(0x0012, implementation.CLASS_UID),
-        _short(0x0017, b"AE", request.calling_ae_title.encode("ascii", "replace"), b" "),
+    """Write a preamble of zeros and file meta information of our own (PS3.10 7.1): a peer's never reaches the disk.
+
+    Its last element is as long as makes whole blocks of the file.
+    """
+    uid = _uid(0x0003, request.sop_instance_uid)
+    before, after = _meta(request.sop_class_uid, request.transfer_syntax_uid, request.calling_ae_title)
+    length = len(before) + len(uid) + len(after) + PRIVATE_START
+    padding = -(META_START + length + len(request.data)) % BLOCK
+    group = _element(0x0000, b"UL", pack("<HL", 4, length + padding))
+    private = _element(0x0102, b"OB\0\0", pack("<L", padding) + bytes(padding))
+    return b"".join((bytes(128), b"DICM", group, before, uid, after, private))
+
+
+@lru_cache
+def _meta(sop_class_uid: str, transfer_syntax_uid: str, calling_ae_title: str) -> tuple[bytes, bytes]:
+    """Write what stands before and after the SOP Instance UID, the same for very many instances."""
+    return (
+        _element(0x0001, b"OB\0\0", pack("<L", 2) + b"\x00\x01") + _uid(0x0002, sop_class_uid),
+        _uid(0x0010, transfer_syntax_uid)
+        + _uid(0x0012, implementation.CLASS_UID)
+        + _short(0x0017, b"AE", calling_ae_title.encode("ascii", "replace"), b" ")
+        + _uid(0x0100, implementation.CLASS_UID),
     )
-    meta = b"".join(elements)
-    return b"\x00" * 128 + b"DICM" + _element(0x0000, b"UL", pack("<HL", 4, len(meta))) + meta
 
 
 def _element(number: int, vr: bytes, length_and_value: bytes) -> bytes:

@@ -16,7 +16,7 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_STORE
 from sqlalchemy import event
 
-from storage import arrivals, deliveries, jobs, spool
+from storage import arrivals, blocks, deliveries, jobs, spool
 from vb_node.runtime.heartbeat import Heartbeat
 
 POINTS, KILLED = "VB_CHAOS_POINTS", "VB_CHAOS_KILLED"
@@ -139,8 +139,8 @@ def _cell_in_the_middle(act: Act, point: str) -> Act:
 
 HOW: dict[str, tuple[Any, str, Callable[[Act, str], Act]]] = {
     "receive-before-the-file": (spool.Spool, "put", _before),
-    "receive-half-a-file": (spool, "_write_all", _half_way),
-    "receive-file-not-synced": (spool, "_write_all", _after),
+    "receive-half-a-file": (blocks, "write_new", _half_way),
+    "receive-file-not-synced": (blocks, "write_new", _after),
     "receive-after-the-file": (spool.Spool, "put", _after),
     "receive-answered-before-the-row": (arrivals, "record", _before),
     "receive-after-the-row": (arrivals, "record", _committed),

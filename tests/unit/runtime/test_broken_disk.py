@@ -22,7 +22,7 @@ from vb_node.errors import Refused
 from vb_node.pipeline.application import installed
 from vb_node.runtime.receive import is_intact
 
-CALLS = ("open", "mkdir", "writev", "fsync", "rename", "unlink")
+CALLS = ("open", "mkdir", "write", "writev", "fsync", "rename", "unlink")
 FEWEST_CALLS = 3  # of one instance in a folder that is there: open, write, fsync
 
 

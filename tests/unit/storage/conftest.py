@@ -51,8 +51,7 @@ def arrive(database: Database) -> Callable[..., bool]:
             peer="PACS",
             received_at=now,
         )
-        with database.glance() as connection:
-            is_known = arrivals.is_known(connection, arrived)
+        is_known = arrivals.is_known(database, arrived)
         with database.write() as session:
             assert arrivals.record(session, [arrived], actor="receive") == []
         return not is_known

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Inspector, create_engine, inspect, text
+from sqlalchemy import Inspector, bindparam, create_engine, inspect, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from storage import stations
 from storage.database import Database, SchemaMismatch
-from storage.schema import Table
+from storage.schema import Series, Table
 
 SQLITE_ONLY = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
@@ -120,3 +120,18 @@ def test_a_ledger_that_takes_nothing_is_told_in_the_end(database: Database, monk
         database.persist(_reluctant(4, tries))
 
     assert len(tries) == 4
+
+
+def test_a_question_that_the_ledger_cannot_answer_is_an_error_of_the_ledger(tmp_path: Path) -> None:
+    empty = Database(f"sqlite:///{tmp_path / 'empty.db'}")
+
+    with pytest.raises(OperationalError, match="no such table"):
+        empty.ask(select(Series.series_instance_uid))
+
+    empty.close()
+
+
+def test_a_question_without_an_answer_gives_nothing(database: Database) -> None:
+    question = select(Series.study_instance_uid).where(Series.series_instance_uid == bindparam("series"))
+
+    assert database.ask(question, series="1.2.3") == ()
