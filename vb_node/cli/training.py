@@ -74,20 +74,29 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
 
 
 @train_app.command("localizer")
-def train_localizer(
+def train_localizer(  # noqa: PLR0913, PLR0917  one parameter an option
     out: Annotated[Path, typer.Option(help="Where the weights go; a training that was stopped goes on from there.")],
     heads: Annotated[int, typer.Option(min=2)] = 48,
     seed: Annotated[int, typer.Option()] = 1,
     steps: Annotated[int, typer.Option(min=1)] = 8150,
+    phantoms: Annotated[int, typer.Option(min=0, help="How many heads with a phantom's tumour, too.")] = 0,
+    start: Annotated[Path | None, typer.Option(help="Go on from the weights in this folder, or shipped.")] = None,
     tensorboard: Annotated[Path | None, TENSORBOARD] = None,
 ) -> None:
-    """Train the `network` slice detector on generated heads; the defaults are those of the shipped weights.
+    """Train the `network` slice detector on generated heads; docs/virtual-biopsy-localizer.md has the shipped one's.
 
     Example: vb-node train localizer --out weights --heads 48 --seed 1
     """
     from vb_node import show
+    from vb_node.models.lesion_network import WEIGHTS
+    from vb_node.models.pins import PRETRAINED
+    from vb_node.models.weights import open_weights
     from vb_node.training.curves import to_tensorboard
+    from vb_node.training.fit_localizer import Lesson
     from vb_node.training.fit_localizer import train_localizer as train
+
+    folder = PRETRAINED if start == Path("shipped") else start
+    lesson = Lesson(heads, seed, steps, phantoms, open_weights(WEIGHTS, folder) if folder else None)
 
     with show.progress() as bar, to_tensorboard(tensorboard) as curve:
         task = bar.add_task("training", total=None)
@@ -95,5 +104,5 @@ def train_localizer(
         def tell(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        figures = train(out, heads, seed, steps, tell, curve=curve)
+        figures = train(out, lesson, tell, curve=curve)
     show.rows("Localizer", [figures], as_json=False)

@@ -1,4 +1,4 @@
-"""Train the network of the `network` slice detector on generated heads and drawn lesions, and pin its weights.
+"""Train the network of the `network` slice detector on generated heads with drawn and phantoms' lesions, and pin it.
 
 Deterministic by seed on one machine and number of threads, and resumable: each step draws its crops by its own seed.
 The learning rate is constant and the weights that are kept are a moving average, so a longer training only continues
@@ -6,6 +6,7 @@ a shorter one.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,42 +17,60 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vb_node.models.lesion_network import NETWORK_MM, PATCH, WEIGHTS, build
 from vb_node.models.pins import Pin
-from vb_node.models.weights import write_pin, write_weights
+from vb_node.models.weights import Weights, write_pin, write_weights
 from vb_node.training.crop import WITH_LESION, Crop, make_crop
 from vb_node.training.curves import Curve, no_curve
 from vb_node.training.diagnoser import SEEDS_PER_TRAINING
-from vb_node.training.healthy_head import HealthyHead, make_heads, split
 from vb_node.training.phantom import Progress
+from vb_node.training.training_head import TrainingHead, make_heads, split
 
 BATCH = 8
-LEARNING_RATE = 2e-3
+LEARNING_RATE, TUNING_RATE = 2e-3, 1e-3  # of a training anew, and of one that goes on from finished weights
 WARM_UP = 100
 AVERAGED_OVER = 0.995
 HELD_OUT = 0.15
+OF_PHANTOMS = 0.45  # of the crops with a lesion, where there are phantoms
 MEASURED_CROPS = 160
 CHECKPOINT = "localizer-checkpoint.pt"
 CHECKPOINT_STEPS = 50
 
 
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """What crops are cut from: healthy heads, into which lesions are drawn, and phantoms with a tumour of their own."""
+
+    healthy: Sequence[TrainingHead]
+    phantoms: Sequence[TrainingHead] = ()
+
+    def split(self) -> tuple["Heads", "Heads"]:
+        """Give those that teach, and those held out."""
+        parts = [split(heads, HELD_OUT) if heads else ((), ()) for heads in (self.healthy, self.phantoms)]
+        known, held_out = (Heads(*side) for side in zip(*parts, strict=True))
+        return known, held_out
+
+
 class Training:
     """One training: network, moving average and optimiser, and the steps that were done."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, start: Weights | None = None) -> None:
         torch.manual_seed(seed)
         self.seed, self.steps = seed, 0
+        self.rate = TUNING_RATE if start else LEARNING_RATE
         # Channels last takes about two thirds of the time of the default on a CPU, for as few channels as these.
         self.network = build().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        if start is not None:
+            self.network.load_state_dict(start.tensors)
         moving = get_ema_multi_avg_fn(AVERAGED_OVER)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.network, multi_avg_fn=moving, use_buffers=True)
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=self.rate, weight_decay=1e-3)
         # The focal part is a mean over voxels, nearly all of them easy background.
         self.loss = DiceFocalLoss(sigmoid=True, batch=True, gamma=2.0, lambda_dice=0.5, lambda_focal=20.0)
 
-    def step(self, heads: Sequence[HealthyHead]) -> float:
+    def step(self, heads: Heads) -> float:
         """Learn from one batch; give its loss."""
         crops = make_crops(heads, BATCH, [self.seed, self.steps])
         fields = torch.stack([crop.fields for crop in crops]).to(memory_format=torch.channels_last_3d)
-        self.optimiser.param_groups[0]["lr"] = LEARNING_RATE * min(1, (self.steps + 1) / WARM_UP)
+        self.optimiser.param_groups[0]["lr"] = self.rate * min(1, (self.steps + 1) / WARM_UP)
         self.network.train()
         loss: Tensor = self.loss(self.network(fields), torch.stack([crop.lesion for crop in crops]))
         self.optimiser.zero_grad()
@@ -81,41 +100,64 @@ class Training:
         return self.average.module.eval()
 
 
-def make_crops(heads: Sequence[HealthyHead], count: int, seed: Sequence[int]) -> list[Crop]:
-    """Make crops of heads drawn at random; a fixed share of them has a lesion."""
+def make_crops(heads: Heads, count: int, seed: Sequence[int]) -> list[Crop]:
+    """Make crops of heads drawn at random; a fixed share of them has a lesion, drawn or of a phantom."""
     rng = np.random.default_rng(seed)
     with_lesion = round(count * WITH_LESION)
-    return [make_crop(heads[int(rng.integers(len(heads)))], rng, index < with_lesion) for index in range(count)]
+    crops = []
+    for index in range(count):
+        has_lesion = index < with_lesion
+        is_of_phantom = has_lesion and bool(heads.phantoms) and rng.random() < OF_PHANTOMS
+        among = heads.phantoms if is_of_phantom else heads.healthy
+        crops.append(make_crop(among[int(rng.integers(len(among)))], rng, has_lesion))
+    return crops
 
 
-def train_localizer(  # noqa: PLR0913, PLR0917  what a training is known by
-    out: Path,
-    heads: int,
-    seed: int,
-    steps: int,
-    progress: Progress,
-    measured_crops: int = MEASURED_CROPS,
-    curve: Curve = no_curve,
+@dataclass(frozen=True)
+class Lesson:
+    """What a training is known by: how many heads and phantoms, seed, steps, and the weights it goes on from."""
+
+    heads: int
+    seed: int
+    steps: int
+    phantoms: int = 0
+    start: Weights | None = None
+
+    @property
+    def command(self) -> str:
+        """The command that does it again; the weights it goes on from are named by their digest."""
+        words = f"vb-node train localizer --heads {self.heads} --seed {self.seed} --steps {self.steps}"
+        words += f" --phantoms {self.phantoms}" if self.phantoms else ""
+        return words + (f" --start {self.start.sha256[:12]}" if self.start else "")
+
+
+def train_localizer(
+    out: Path, lesson: Lesson, progress: Progress, measured_crops: int = MEASURED_CROPS, curve: Curve = no_curve
 ) -> dict[str, float]:
     """Train, write ``localizer.safetensors`` and its pin into ``out``; give the figures.
 
     ``out / "heads"`` and a checkpoint are kept: the same command goes on where it was stopped.
     """
-    total = heads + steps
-    made = make_heads(out / "heads", heads, seed * SEEDS_PER_TRAINING, lambda done, _: progress(done, total))
-    known, held_out = split(made, HELD_OUT)
-    training = Training(seed)
+    total = lesson.heads + lesson.phantoms + lesson.steps
+    known, held_out = _make_heads(out / "heads", lesson, lambda done, _: progress(done, total)).split()
+    training = Training(lesson.seed, lesson.start)
     if (out / CHECKPOINT).exists():
         training.resume(out / CHECKPOINT)
-    while training.steps < steps:
+    while training.steps < lesson.steps:
         curve("localizer/loss", training.step(known), training.steps)
         if training.steps % CHECKPOINT_STEPS == 0:
             training.save(out / CHECKPOINT)
-        progress(heads + training.steps, total)
-    figures = measure(training.averaged(), make_crops(held_out, measured_crops, [seed, 0, 1]))
-    command = f"vb-node train localizer --heads {heads} --seed {seed} --steps {steps}"
-    write(out, training.averaged(), Pin("", command, seed, figures))
+        progress(total - lesson.steps + training.steps, total)
+    figures = measure(training.averaged(), make_crops(held_out, measured_crops, [lesson.seed, 0, 1]))
+    write(out, training.averaged(), Pin("", lesson.command, lesson.seed, figures))
     return figures
+
+
+def _make_heads(folder: Path, lesson: Lesson, progress: Progress) -> Heads:
+    first = lesson.seed * SEEDS_PER_TRAINING
+    healthy = make_heads(folder, lesson.heads, first, progress, has_tumour=False)
+    later = first + SEEDS_PER_TRAINING // 2
+    return Heads(healthy, make_heads(folder, lesson.phantoms, later, progress, has_tumour=True))
 
 
 def measure(network: nn.Module, crops: Sequence[Crop]) -> dict[str, float]:
@@ -143,7 +185,7 @@ def write(out: Path, network: nn.Module, pin: Pin) -> None:
     metadata = {
         "grid_mm": NETWORK_MM,
         "patch": list(PATCH),
-        "trained_on": "generated heads and drawn lesions only; nothing clinical can be claimed",
+        "trained_on": "generated heads and lesions only; nothing clinical can be claimed",
         "command": pin.command,
         "seed": pin.seed,
         "figures": dict(pin.figures),

@@ -8,35 +8,36 @@ import torch
 
 from vb_node.models.lesion_network import WEIGHTS, build
 from vb_node.models.weights import open_weights
-from vb_node.training.fit_localizer import CHECKPOINT, Training, train_localizer
-from vb_node.training.healthy_head import HealthyHead
+from vb_node.training.fit_localizer import CHECKPOINT, Heads, Lesson, Training, train_localizer
+from vb_node.training.training_head import TrainingHead
 
 
 @pytest.fixture(scope="module")
-def grey_head() -> HealthyHead:
+def grey_head() -> TrainingHead:
     rng = np.random.default_rng(1)
     voxels = 0.1 * rng.standard_normal((64, 72, 64), dtype=np.float32)
     affine = np.array([[0, 0, 2, -63], [0, 2, 0, -71], [2, 0, 0, -63], [0, 0, 0, 1.0]])
-    return HealthyHead(voxels, np.full(voxels.shape, -20, dtype=np.float32), affine, fluid=-2.5, white=0.5)
+    outside_mm = np.full(voxels.shape, -20, dtype=np.float32)
+    return TrainingHead(voxels, outside_mm, affine, -2.5, 0.5, np.zeros_like(voxels))
 
 
-def test_a_few_steps_lower_the_loss(grey_head: HealthyHead) -> None:
+def test_a_few_steps_lower_the_loss(grey_head: TrainingHead) -> None:
     training = Training(seed=1)
 
-    losses = [training.step([grey_head]) for _ in range(8)]
+    losses = [training.step(Heads([grey_head])) for _ in range(8)]
 
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
 
 
-def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(grey_head: HealthyHead, tmp_path: Path) -> None:
+def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(grey_head: TrainingHead, tmp_path: Path) -> None:
     whole, first = Training(seed=2), Training(seed=2)
     for training in (whole, first):
-        training.step([grey_head])
+        training.step(Heads([grey_head]))
     first.save(tmp_path / CHECKPOINT)
     second = Training(seed=2)
     second.resume(tmp_path / CHECKPOINT)
     for training in (whole, second):
-        training.step([grey_head])
+        training.step(Heads([grey_head]))
 
     pairs = zip(whole.averaged().state_dict().values(), second.averaged().state_dict().values(), strict=True)
 
@@ -48,7 +49,9 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(grey_head: He
 def test_the_training_command_writes_pinned_weights_that_fit_the_network(tmp_path: Path) -> None:
     heard: list[tuple[int, int]] = []
 
-    figures = train_localizer(tmp_path, 2, 3, 1, lambda done, total: heard.append((done, total)), 10)
+    lesson = Lesson(heads=2, seed=3, steps=1)
+
+    figures = train_localizer(tmp_path, lesson, lambda done, total: heard.append((done, total)), 10)
 
     weights = open_weights(WEIGHTS, tmp_path)
     network = build()
@@ -57,3 +60,19 @@ def test_the_training_command_writes_pinned_weights_that_fit_the_network(tmp_pat
     assert weights.metadata["command"] == "vb-node train localizer --heads 2 --seed 3 --steps 1"
     assert figures["held_out_crops"] == weights.metadata["figures"]["held_out_crops"] == 10
     assert all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values())
+
+
+@pytest.mark.timeout(300)
+def test_a_training_goes_on_from_finished_weights_with_phantoms_of_their_own(tmp_path: Path) -> None:
+    shipped = open_weights(WEIGHTS)
+    lesson = Lesson(heads=2, seed=4, steps=1, phantoms=2, start=shipped)
+
+    train_localizer(tmp_path, lesson, lambda *_: None, 10)
+
+    weights = open_weights(WEIGHTS, tmp_path)
+    heads = [np.load(path)["lesion"].any() for path in sorted((tmp_path / "heads").iterdir())]
+    assert heads == [False, False, True, True]
+    assert weights.metadata["command"].endswith(f"--steps 1 --phantoms 2 --start {shipped.sha256[:12]}")
+    kernels = [(weights.tensors[name], tensor) for name, tensor in shipped.tensors.items() if tensor.ndim == 5]
+    assert all(torch.allclose(now, before, atol=1e-4) for now, before in kernels)
+    assert not all(torch.equal(now, before) for now, before in kernels)

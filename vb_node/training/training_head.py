@@ -1,4 +1,4 @@
-"""Healthy heads for the localizer's training: phantoms without tumour at 2 mm, with folds, and skull and scalp left on.
+"""Heads for the localizer's training: phantoms at 2 mm, healthy or with their tumour, folded, skull and scalp left on.
 
 What brain extraction leaves in or cuts off is drawn crop by crop (crop.py), so nothing is masked here.
 """
@@ -12,18 +12,20 @@ from numpy.random import Generator
 from scipy import ndimage
 
 from vb_node.training.dataset import REMAINING_SHADING, lay_standard
-from vb_node.training.phantom import Progress, make_case
+from vb_node.training.phantom import Progress, class_of, make_case
 from vb_node.training.randomness import smooth_noise
 from vb_node.types import Floats, Mask, Matrix
 
 FOLDED_MM = 26.0
+UNFOLDED_CELLS = 6  # about a tumour, oedema and all
 
 
 @dataclass(frozen=True, eq=False)
-class HealthyHead:
+class TrainingHead:
     """One head at 2 mm: z-scores everywhere, distance to the brain's surface (negative inside), place in MNI152.
 
-    ``fluid`` and ``white`` are the levels of cerebrospinal fluid and white matter, in z-scores.
+    ``fluid`` and ``white`` are the levels of cerebrospinal fluid and white matter, in z-scores; ``lesion`` is 1 in the
+    phantom's tumour, nowhere in a healthy head.
     """
 
     voxels: Floats
@@ -31,21 +33,28 @@ class HealthyHead:
     atlas_from_index: Matrix
     fluid: float
     white: float
+    lesion: Floats
+
+    @property
+    def has_tumour(self) -> bool:
+        return bool(self.lesion.any())
 
 
-def make_head(seed: int) -> HealthyHead:
-    """Generate one head."""
-    case = make_case(seed, None, "axial", lay=lay_standard, shading=REMAINING_SHADING)
+def make_head(seed: int, tumour_class: str | None = None) -> TrainingHead:
+    """Generate one head, with a tumour of a class or healthy."""
+    case = make_case(seed, tumour_class, "axial", lay=lay_standard, shading=REMAINING_SHADING)
     rng = np.random.default_rng([seed, 2])
     brain = np.asarray(ndimage.binary_fill_holes(ndimage.binary_closing(case.brain, iterations=3)))
     outside = ndimage.distance_transform_edt(~brain) - ndimage.distance_transform_edt(brain)
-    voxels = _scored(case.volume.voxels, brain)
-    fluid, grey, white = (float(level) for level in np.percentile(voxels[brain], (3, 30, 75)))
+    voxels, lesion = _scored(case.volume.voxels, brain), case.labels > 0
+    fluid, grey, white = (float(level) for level in np.percentile(voxels[brain & ~lesion], (3, 30, 75)))
     if rng.random() < 0.8:
-        _fold(voxels, 2 * outside, (fluid, grey, white), rng)
-    return HealthyHead(
-        voxels, (2 * outside).astype(np.float32), case.atlas_from_patient @ case.volume.grid.affine_lps, fluid, white
-    )
+        folded = voxels.copy()
+        _fold(folded, 2 * outside, (fluid, grey, white), rng)
+        voxels = np.where(ndimage.binary_dilation(lesion, iterations=UNFOLDED_CELLS), voxels, folded)
+    atlas_from_index = case.atlas_from_patient @ case.volume.grid.affine_lps
+    fields = voxels, (2 * outside).astype(np.float32), atlas_from_index
+    return TrainingHead(*fields, fluid, white, lesion.astype(np.float32))
 
 
 def _scored(voxels: Floats, brain: Mask) -> Floats:
@@ -70,34 +79,33 @@ def _fold(voxels: Floats, outside_mm: Floats, levels: tuple[float, float, float]
     voxels += np.where(voxels < white + 0.5, strength, 0) * (value - voxels).astype(np.float32)
 
 
-def make_heads(folder: Path, count: int, seed: int, progress: Progress) -> list[HealthyHead]:
-    """Generate ``count`` heads, or read those that ``folder`` already keeps."""
+def make_heads(folder: Path, count: int, seed: int, progress: Progress, *, has_tumour: bool) -> list[TrainingHead]:
+    """Generate ``count`` heads, of tumours the classes in turn, or read those that ``folder`` already keeps."""
     folder.mkdir(parents=True, exist_ok=True)
     heads = []
     for index in range(count):
         path = folder / f"head-{seed + index}.npz"
         if not path.exists():
-            head = make_head(seed + index)
-            _keep(path, head)
+            _keep(path, make_head(seed + index, class_of(index) if has_tumour else None))
         heads.append(_read(path))
         progress(index + 1, count)
     return heads
 
 
-def _keep(path: Path, head: HealthyHead) -> None:
-    voxels, outside_mm = (field.astype(np.float16) for field in (head.voxels, head.outside_mm))
+def _keep(path: Path, head: TrainingHead) -> None:
+    fields = {name: getattr(head, name).astype(np.float16) for name in ("voxels", "outside_mm", "lesion")}
     levels = np.array([head.fluid, head.white])
-    np.savez(path, voxels=voxels, outside_mm=outside_mm, atlas_from_index=head.atlas_from_index, levels=levels)
+    np.savez(path, atlas_from_index=head.atlas_from_index, levels=levels, **fields)
 
 
-def _read(path: Path) -> HealthyHead:
+def _read(path: Path) -> TrainingHead:
     with np.load(path) as kept:
+        voxels, outside_mm, lesion = (kept[name].astype(np.float32) for name in ("voxels", "outside_mm", "lesion"))
         fluid, white = kept["levels"].tolist()
-        fields = (kept["voxels"].astype(np.float32), kept["outside_mm"].astype(np.float32))
-        return HealthyHead(*fields, kept["atlas_from_index"], fluid, white)
+        return TrainingHead(voxels, outside_mm, kept["atlas_from_index"], fluid, white, lesion)
 
 
-def split(heads: Sequence[HealthyHead], held_share: float) -> tuple[Sequence[HealthyHead], Sequence[HealthyHead]]:
+def split(heads: Sequence[TrainingHead], held_share: float) -> tuple[Sequence[TrainingHead], Sequence[TrainingHead]]:
     """Give those that teach, and those held out."""
     held = max(1, round(len(heads) * held_share))
     return heads[held:], heads[:held]
