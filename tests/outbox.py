@@ -18,6 +18,7 @@ from vb_node.dimse.contexts import ENHANCED_SR
 from vb_node.runtime.deliver import Deliverer
 
 BEGIN = 1000.0
+PATIENCE_S = 30.0  # with a peer that answers, on a machine that may be busy
 
 
 class Outbox:
@@ -83,7 +84,7 @@ class Outbox:
         )
 
     def deliverer(self, name: str = "pacs", **settings: object) -> Deliverer:
-        filled = {"name": name, "ae_title": "PACS", "timeout_s": 2.0} | settings
+        filled = {"name": name, "ae_title": "PACS", "timeout_s": PATIENCE_S} | settings
         return Deliverer(self.database, self.results, DestinationSettings.model_validate(filled), "NODE")
 
     def deliveries(self, destination: str = "pacs") -> list[Delivery]:

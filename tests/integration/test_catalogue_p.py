@@ -28,6 +28,7 @@ from vb_node.errors import Later, Unreachable
 from vb_node.runtime.deliver import park_lost
 
 RESULTS = int(os.environ.get("VB_NODE_P01_RESULTS", "40"))  # the catalogue asks for 500: docs/reliability.md
+SILENCE_S = 5.0  # of a peer that answers nothing at all
 SHORT = scu.Timeouts(connect_s=2.0, answer_s=2.0)
 FREED_S = 30.0  # the goal (G12); a loaded machine takes its time
 
@@ -209,7 +210,7 @@ def test_p_03_without_a_query_the_same_uid_goes_again(outbox: Outbox) -> None:
 def test_p_03_an_answer_lost_on_the_way_is_made_good(outbox: Outbox) -> None:
     (uid,) = outbox.finish_job("pacs", pair=False)
     with pacs() as peer, proxy(peer.port, loses_answer=True) as lossy:
-        deliverer = outbox.deliverer(port=lossy.port, query=True)
+        deliverer = outbox.deliverer(port=lossy.port, query=True, timeout_s=SILENCE_S)
         drain(deliverer, BEGIN)
         was = outbox.states()
         lossy.loses_answer = False
@@ -331,7 +332,7 @@ def test_p_05_where_only_seg_is_refused_the_report_goes_and_the_seg_is_parked_wi
 def test_p_09_a_destination_that_is_down_does_not_hold_up_another(outbox: Outbox) -> None:
     outbox.finish_job("pacs", "research")
     with freezing("negotiation") as frozen, pacs() as peer:
-        slow = threading.Thread(target=outbox.deliverer(port=frozen).step, args=(BEGIN,))
+        slow = threading.Thread(target=outbox.deliverer(port=frozen, timeout_s=SILENCE_S).step, args=(BEGIN,))
         slow.start()
         drain(outbox.deliverer("research", port=peer.port), BEGIN)
         was_waiting = slow.is_alive()
