@@ -35,7 +35,7 @@ class Disk:
     @property
     def is_spent(self) -> bool:
         """Whether a write found no space, and none has been made since."""
-        return not os.path.exists(f"{self.folder}/{_RESERVE}")  # noqa: PTH110  asked before each answer
+        return not (self.folder / _RESERVE).exists()
 
     def is_high(self) -> bool:
         """Say whether the disk is above the lower watermark."""

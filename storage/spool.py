@@ -30,11 +30,8 @@ class Spool:
 
         Two contents under one UID never share a file, so the second cannot touch the first.
         """
-        return Path(self._place_of(sop_instance_uid, sha256))
-
-    def _place_of(self, sop_instance_uid: str, sha256: str) -> str:
         name = name_of(sop_instance_uid, sha256)
-        return f"{self.root}/{name[:1]}/{name}"
+        return self.root / name[:1] / name
 
     def files(self) -> dict[str, str]:
         """List the files there are, path by name; as strings, for they may be a million."""
@@ -60,24 +57,24 @@ class Spool:
         OSError
             The disk is full or broken.
         """
-        path = self._place_of(sop_instance_uid, sha256)
+        path = self.path_of(sop_instance_uid, sha256)
         try:
             descriptor = self._create(path)
         except FileExistsError:  # of another thread, or of a crash: never changed, perhaps somebody reads it
-            write_durably(Path(path), *pieces)
-            return Path(path)
+            write_durably(path, *pieces)
+            return path
         try:
             blocks.write_new(descriptor, pieces)
             os.fsync(descriptor)
         except BaseException:
-            if Path(path).stat().st_ino == os.fstat(descriptor).st_ino:  # else somebody has put a whole one there
-                Path(path).unlink()
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:  # else somebody has put a whole one in its place
+                path.unlink()
             raise
         finally:
             os.close(descriptor)
-        return Path(path)
+        return path
 
-    def _create(self, path: str) -> int:
+    def _create(self, path: Path) -> int:
         try:
             return os.open(path, _NEW)
         except FileNotFoundError:

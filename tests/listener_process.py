@@ -82,10 +82,13 @@ class ListenerProcess:
         self.context = context
         self.database = Database(f"sqlite:///{home / 'data' / 'ledger.db'}")
 
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "vb_node", "serve", "--config", str(self.config), "--only", self.STATION]
+
     def start(self) -> "ListenerProcess":
-        command = [sys.executable, "-m", "vb_node", "serve", "--config", str(self.config), "--only", self.STATION]
         with self.log.open("ab") as log:
-            self.process = psutil.Popen(command, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+            self.process = psutil.Popen(self.command, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
         wait_until(self._listens, START_S, "the listener listens")
         return self
 

@@ -97,9 +97,8 @@ def node_of_two(folder: Path) -> Iterator[int]:
         running.enter_context(socket := bind((HOST, listener.port)))
         told, tell = os.pipe()
         running.callback(os.close, told)
-        command = [sys.executable, "-m", "vb_node", "serve", "--config", str(listener.config), "--only", "receive"]
         for number in (1, 2):
-            process = supervised.start(command, number, socket, tell)
+            process = supervised.start(listener.command, number, socket, tell)
             running.callback(process.wait)
             running.callback(process.terminate)
         os.close(tell)

@@ -5,7 +5,7 @@ The learning rate is constant and the weights that are kept are a moving average
 a shorter one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,7 +139,7 @@ def train_localizer(
     ``out / "heads"`` and a checkpoint are kept: the same command goes on where it was stopped.
     """
     total = lesson.heads + lesson.phantoms + lesson.steps
-    known, held_out = _make_heads(out / "heads", lesson, lambda done, _: progress(done, total)).split()
+    known, held_out = _make_heads(out / "heads", lesson, lambda done: progress(done, total)).split()
     training = Training(lesson.seed, lesson.start)
     if (out / CHECKPOINT).exists():
         training.resume(out / CHECKPOINT)
@@ -153,11 +153,13 @@ def train_localizer(
     return figures
 
 
-def _make_heads(folder: Path, lesson: Lesson, progress: Progress) -> Heads:
-    first = lesson.seed * SEEDS_PER_TRAINING
-    healthy = make_heads(folder, lesson.heads, first, progress, has_tumour=False)
+def _make_heads(folder: Path, lesson: Lesson, told: Callable[[int], None]) -> Heads:
+    first, done = lesson.seed * SEEDS_PER_TRAINING, lesson.heads
     later = first + SEEDS_PER_TRAINING // 2
-    return Heads(healthy, make_heads(folder, lesson.phantoms, later, progress, has_tumour=True))
+    healthy = make_heads(folder, lesson.heads, first, lambda made, _: told(made), has_tumour=False)
+    return Heads(
+        healthy, make_heads(folder, lesson.phantoms, later, lambda made, _: told(done + made), has_tumour=True)
+    )
 
 
 def measure(network: nn.Module, crops: Sequence[Crop]) -> dict[str, float]:

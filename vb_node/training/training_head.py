@@ -5,6 +5,7 @@ What brain extraction leaves in or cuts off is drawn crop by crop (crop.py), so 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ class TrainingHead:
     white: float
     lesion: Floats
 
-    @property
+    @cached_property
     def has_tumour(self) -> bool:
         return bool(self.lesion.any())
 

@@ -18,6 +18,7 @@ from vb_node.pipeline.application import installed
 def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path, installed())
     yield house
+    house.receiver.close()
     house.database.close()
 
 
