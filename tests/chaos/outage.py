@@ -1,8 +1,9 @@
 """An outage in mid-series: the listener dies between two slices, stays away, and the sender comes back after it (D12).
 
 Run ``python tests/chaos/outage.py``. The sender opens an association for each slice. The silence of the outage must
-close no series: quiet time counts from when the listener hears again. With ``--control no-gate`` it counts at once, and
-the run must fail at I6. Exit status: 0 everything holds, 1 something fails.
+close no series: quiet time counts from when the listener hears again. With ``--control no-gate`` it counts at once: the
+sender stays away until the series is closed, and the run must fail at I6. Exit status: 0 everything holds, 1 something
+fails.
 """
 
 import argparse
@@ -33,7 +34,10 @@ def run(home: Path, control: str | None) -> int:
     sender.start()
     wait_until(victim.left, START_S, "the first slice is in the ledger")
     victim.without_listener(DOWN_S)
-    time.sleep(AWAY_S)
+    if control:
+        wait_until(lambda: "series open" not in victim.left(), START_S, "the series is closed")
+    else:
+        time.sleep(AWAY_S)
     sender.enough.set()
     sender.may_return.set()
     drain_s = drain(victim, [sender], set())

@@ -76,12 +76,17 @@ def _make_random_uids() -> None:
 
 
 def _write_without_fsync() -> None:
+    """Leave files to the kernel; nor may the ledger's own sync take them along, as one on another disk does not."""
     os.fsync = lambda _descriptor: None
+    _open_ledger_with("OFF")
 
 
 def _commit_without_sync() -> None:
-    """Open the ledger with ``synchronous=NORMAL``."""
-    kept = tuple(pragma.replace("synchronous=FULL", "synchronous=NORMAL") for pragma in database._PRAGMAS)
+    _open_ledger_with("NORMAL")
+
+
+def _open_ledger_with(synchronous: str) -> None:
+    kept = tuple(pragma.replace("synchronous=FULL", f"synchronous={synchronous}") for pragma in database._PRAGMAS)
     if kept == database._PRAGMAS:
         raise SystemExit("synchronous=FULL expected in storage.database: the control has nothing to break")
     database._PRAGMAS = kept
