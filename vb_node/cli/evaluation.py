@@ -51,7 +51,7 @@ def evaluate_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
 
     with show.progress() as bar:
         task = bar.add_task("evaluating", total=None)
-        protocol = Protocol(folds, seed, epochs, open_finished(start) if start else None, masks == "localizer")
+        protocol = Protocol(folds, seed, epochs, open_finished(start) if start else None)
         measured = evaluate(
             Source(data, phantoms, masks),
             out,

@@ -20,6 +20,10 @@ from vb_node.types import Matrix
 Row = dict[str, float | str | None]
 # Distances have long tails; all else is averaged.
 _MEDIAN = "median"
+# the sizes of the tiny, deep-seated tumours that the paper is about
+BAND_ML = (2.0, 15.0)
+RIGHT_OF_ALL = "right, of all with a tumour"
+RIGHT_OF_BAND = f"{RIGHT_OF_ALL} of {BAND_ML[0]:g} to {BAND_ML[1]:g} mL"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +48,13 @@ def _average(name: str, known: Matrix) -> float:
     return float(np.median(known) if name.startswith(_MEDIAN) else known.mean())
 
 
+def right_of(is_right: float, size_ml: float | None) -> Row:
+    """Count a case with a tumour among all of them, and among those of its size."""
+    row: Row = {RIGHT_OF_ALL: is_right, "lesion mL": size_ml and round(size_ml, 2)}
+    is_in_band = size_ml is not None and BAND_ML[0] <= size_ml <= BAND_ML[1]
+    return row | ({RIGHT_OF_BAND: is_right} if is_in_band else {})
+
+
 def walk(
     cases: Sequence[DataCase], how: str, look: Callable[[DataCase], Row], keep: Path, progress: Progress
 ) -> list[Row]:
@@ -66,20 +77,36 @@ def tell(
     out: Path, report: Report, cases: Sequence[DataCase], rows: Sequence[Row], names: Sequence[str], seed: int
 ) -> dict[str, Figure]:
     """Average the columns ``names`` with intervals, write the report and give the figures."""
-    columns = {name: np.array([_number(row.get(name)) for row in rows]) for name in names}
-    measured = Measured(np.array([case.patient for case in cases]), columns)
-    figures = with_intervals(measured, Measured.averages, seed)
-    counts = {name: int(np.isfinite(column).sum()) for name, column in columns.items()}
-    lines = [[name, shown(figure), str(counts[name])] for name, figure in figures.items()]
-    sheet = Sheet("Figures with 95 % intervals", ["", "value", "cases"], lines)
+    figures, counts = average([case.patient for case in cases], rows, names, seed)
+    sheet = averages_sheet("Figures with 95 % intervals", figures, counts)
     unknown: dict[str, object] = dict.fromkeys(key for row in rows for key in row)
     named = [
         {"case": case.name, "class": case.tumour_class or "none"} | unknown | row
         for case, row in zip(cases, rows, strict=True)
     ]
-    told = {name: asdict(figure) | {"cases": counts[name]} for name, figure in figures.items()}
+    told = averages_told(figures, counts)
     write(out, Report(report.title, report.about, report.notes, [sheet, *report.sheets], (), named, told))
     return figures
+
+
+def average(
+    patients: Sequence[str], rows: Sequence[Row], names: Sequence[str], seed: int
+) -> tuple[dict[str, Figure], dict[str, int]]:
+    """Average the columns ``names`` over patients, with intervals; give how many cases each has, too."""
+    columns = {name: np.array([_number(row.get(name)) for row in rows]) for name in names}
+    figures = with_intervals(Measured(np.array(patients), columns), Measured.averages, seed)
+    return figures, {name: int(np.isfinite(column).sum()) for name, column in columns.items()}
+
+
+def averages_sheet(title: str, figures: Mapping[str, Figure], counts: Mapping[str, int]) -> Sheet:
+    """Lay averages out, a figure a line."""
+    lines = [[name, shown(figure), str(counts[name])] for name, figure in figures.items()]
+    return Sheet(title, ["", "value", "cases"], lines)
+
+
+def averages_told(figures: Mapping[str, Figure], counts: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    """Give averages for the report's data."""
+    return {name: asdict(figure) | {"cases": counts[name]} for name, figure in figures.items()}
 
 
 def _number(value: float | str | None) -> float:

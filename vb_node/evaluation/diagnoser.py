@@ -5,7 +5,7 @@ them; with the mask of another case; and the same backbone that sees no mask.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from vb_node.evaluation.split import folds
 from vb_node.models.conformal import Conformal
 from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
 from vb_node.models.weights import Weights
-from vb_node.training.augment import spoil
+from vb_node.training.augment import as_found, spoil
 from vb_node.training.calibrate import set_confidence
 from vb_node.training.dataset import Sample
 from vb_node.training.fit import Batch, Course, fit, infer
@@ -54,16 +54,12 @@ class Reader:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a cross-validation is run; each training goes on from ``start``, where it is given.
-
-    ``has_localizers_masks`` says that the masks have a localizer's faults already: none are drawn for calibration.
-    """
+    """How a cross-validation is run; each training goes on from ``start``, where it is given."""
 
     folds: int
     seed: int
     epochs: int
     start: Weights | None = None
-    has_localizers_masks: bool = False
 
 
 def cross_validate(
@@ -88,8 +84,7 @@ def _learn(
     known, calibration = ([one.sample for one in part] for part in divide(rest, protocol.seed))
     course = Course(protocol.seed, protocol.epochs, classes, protocol.start)
     network = fit(known, course, fusion, progress, keep)
-    masked = calibration if protocol.has_localizers_masks else spoil(calibration, protocol.seed)
-    batch = Batch.of(masked)
+    batch = Batch.of(as_found(calibration, protocol.seed))
     return Reader(network, *set_confidence(infer(network, batch)[0], batch.target))
 
 
@@ -117,4 +112,4 @@ def _arms(
 def _swapped(samples: Sequence[Sample]) -> list[Sample]:
     """Give each case the mask of its neighbour."""
     others = [*samples[1:], samples[0]]
-    return [Sample(one.image, other.lesion, one.target) for one, other in zip(samples, others, strict=True)]
+    return [replace(one, lesion=other.lesion) for one, other in zip(samples, others, strict=True)]

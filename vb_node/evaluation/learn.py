@@ -31,7 +31,7 @@ def train_on_cases(
     classes = classes_with(found.classes, start)
     trainings = PARTS + 1
     total = len(found.cases) + trainings * course.epochs
-    all_cases = prepare(found, classes, out / PREPARED, lambda done, _: progress(done, total))
+    all_cases = prepare(found, classes, out / PREPARED, lambda done, _: progress(done, total), source.masks)
     prepared = seen(all_cases)
     is_synthetic = found.is_synthetic and (start is None or start.metadata["is_trained_on_synthetic_data"])
     lesson = Lesson(
@@ -44,7 +44,6 @@ def train_on_cases(
         f"vb-node train diagnoser {source.words} --seed {course.seed} --epochs {course.epochs}"
         + (f" --start {start.sha256[:12]}" if start else ""),
         replace(course, classes=len(classes)),
-        has_localizers_masks=source.masks == "localizer",
         is_synthetic=is_synthetic,
         data_sha256=found.sha256,
     )

@@ -8,13 +8,22 @@ import numpy as np
 
 from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
 from vb_node.errors import ConfigError
+from vb_node.evaluation.case_by_case import (
+    RIGHT_OF_ALL,
+    RIGHT_OF_BAND,
+    average,
+    averages_sheet,
+    averages_told,
+    right_of,
+)
 from vb_node.evaluation.diagnoser import MCA, Protocol, Reader, answer_by, cross_validate
 from vb_node.evaluation.figures import Answers, Figure, confusion_of, measure, reliability, with_intervals
 from vb_node.evaluation.finished import classes_with, named, open_finished, refuse_known
 from vb_node.evaluation.learn import PREPARED
-from vb_node.evaluation.prepare import Prepared, Source, left_out, prepare, prepare_phantoms, seen
+from vb_node.evaluation.prepare import Prepared, Source, left_out, patients, prepare, prepare_phantoms, seen
 from vb_node.evaluation.report import Curve, Report, Sheet, number, shown, write
 from vb_node.models.weights import Weights
+from vb_node.training.cases import lesion_ml
 from vb_node.training.phantom import Progress
 from vb_node.training.tumour import CLASSES
 
@@ -22,9 +31,10 @@ KEPT = "kept"
 NOTES = (
     "Intervals are 95 % bootstrap intervals over patients; they know nothing of another scanner, another site or "
     "another training seed.",
-    "Temperature and conformal threshold were set on held-out cases whose masks have a localizer's faults: look for "
-    "calibration at the arm with faulty masks.",
+    "Temperature and conformal threshold were set on held-out cases whose masks have a localizer's faults, its own or "
+    "drawn: where masks are drawn, look for calibration at the arm with faulty masks.",
 )
+WHOLE = "From image to class: the most probable one; where nothing was localised counts as wrong"
 Measured = Mapping[str, Mapping[str, Figure]]
 
 
@@ -43,16 +53,16 @@ def evaluate_diagnoser(
     opened = open_finished(weights) if weights is not None else None
     work = 0 if opened else 2 * protocol.folds * protocol.epochs
     known = opened or protocol.start
-    prepared, classes, about = _prepared(source, known, out, protocol.seed, lambda n, of: progress(n, of + work))
+    cases, classes, about = _prepared(source, known, out, protocol.seed, lambda n, of: progress(n, of + work))
+    prepared, count = seen(cases), len(cases)
     if opened is None:
-        count = len(prepared)
         arms = cross_validate(
             prepared, len(classes), protocol, out / KEPT, lambda done, _: progress(count + done, count + work)
         )
     else:
         arms = answer_by(reader_of(opened), prepared, protocol.seed)
     about |= _about(opened, named(weights) if weights else "", protocol, source)
-    return write_report(out, arms, classes, about, protocol.seed)
+    return write_report(out, arms, classes, about, protocol.seed, cases)
 
 
 def _prepared(
@@ -66,9 +76,9 @@ def _prepared(
     found = source.read()
     refuse_known(found, opened)
     classes = classes_with(found.classes, opened)
-    prepared = prepare(found, classes, out / PREPARED, progress)
+    prepared = prepare(found, classes, out / PREPARED, progress, source.masks)
     about = {"data": source.data.name + left_out(prepared), "data sha256": found.sha256}
-    return seen(prepared), classes, about
+    return prepared, classes, about
 
 
 def reader_of(weights: Weights) -> Reader:
@@ -92,13 +102,19 @@ def _about(opened: Weights | None, option: str, protocol: Protocol, source: Sour
     return told | {"command": command, "weights sha256": f"each fold goes on from {protocol.start.sha256}"}
 
 
-def write_report(
-    out: Path, arms: Mapping[str, Answers], classes: Sequence[str], about: Mapping[str, str], seed: int
+def write_report(  # noqa: PLR0913, PLR0917
+    out: Path,
+    arms: Mapping[str, Answers],
+    classes: Sequence[str],
+    about: Mapping[str, str],
+    seed: int,
+    cases: Sequence[Prepared],
 ) -> dict[str, dict[str, Figure]]:
-    """Measure each arm and write what is left of an evaluation."""
+    """Measure each arm and write what is left of an evaluation; ``cases`` are those without an answer too."""
     measured = {arm: with_intervals(one, lambda some: measure(some, classes), seed) for arm, one in arms.items()}
     main = arms[MCA]
-    sheets = [_figures_sheet(measured), _folds_sheet(arms, classes)]
+    whole, counts = from_image(cases, main, seed)
+    sheets = [_figures_sheet(measured), averages_sheet(WHOLE, whole, counts), _folds_sheet(arms, classes)]
     sheets += [_confusion_sheet(arm, answers, classes) for arm, answers in arms.items()]
     curves = [Curve(f"{arm}: reliability", reliability(one.probability, one.target)) for arm, one in arms.items()]
     figures = {
@@ -112,14 +128,27 @@ def write_report(
     counted = f"{len(main.target)} cases of {len(set(main.patient.tolist()))} patients: " + ", ".join(
         f"{int((main.target == index).sum())} {name}" for index, name in enumerate(classes)
     )
-    cases = [row for arm, answers in arms.items() for row in _case_rows(arm, answers, classes)]
+    rows = [row for arm, answers in arms.items() for row in _case_rows(arm, answers, classes)]
     write(
         out,
         Report(
-            "Adaptive-Diagnoser, evaluated", dict(about), (counted, *NOTES), sheets, curves, cases, {"arms": figures}
+            "Adaptive-Diagnoser, evaluated",
+            dict(about),
+            (counted, *NOTES),
+            sheets,
+            curves,
+            rows,
+            {"arms": figures, "from image to class": averages_told(whole, counts)},
         ),
     )
     return measured
+
+
+def from_image(cases: Sequence[Prepared], answers: Answers, seed: int) -> tuple[dict[str, Figure], dict[str, int]]:
+    """Average over all cases, of which those without an answer, where nothing was localised, count as wrong."""
+    right = dict(zip(answers.case.tolist(), answers.probability.argmax(axis=1) == answers.target, strict=True))
+    rows = [right_of(float(right.get(one.case.name, False)), lesion_ml(one.case)) for one in cases]
+    return average(patients(cases), rows, (RIGHT_OF_ALL, RIGHT_OF_BAND), seed)
 
 
 def _figures_sheet(measured: Measured) -> Sheet:

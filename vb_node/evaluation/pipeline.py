@@ -10,18 +10,15 @@ from vb_node.applications.virtual_biopsy import application
 from vb_node.applications.virtual_biopsy.choice import without_places
 from vb_node.config import Settings
 from vb_node.errors import ConfigError, Unfit
-from vb_node.evaluation.case_by_case import Row, tell, walk
+from vb_node.evaluation.case_by_case import RIGHT_OF_ALL, RIGHT_OF_BAND, Row, right_of, tell, walk
 from vb_node.evaluation.figures import Figure
 from vb_node.evaluation.report import Report
 from vb_node.pipeline.application import Case
-from vb_node.training.cases import DataCase, case_files, read_case, read_data_set
+from vb_node.training.cases import DataCase, case_files, lesion_ml, read_data_set
 from vb_node.training.phantom import Progress
 
 ANALYSED, LOCALISED, DETERMINED = "analysed", "localised", "class determined"
-RIGHT, RIGHT_OF_ALL = "right, of those determined", "right, of all with a tumour"
-# the sizes of the tiny, deep-seated tumours that the paper is about
-BAND_ML = (2.0, 15.0)
-RIGHT_OF_BAND = f"right, of all with a tumour of {BAND_ML[0]:g} to {BAND_ML[1]:g} mL"
+RIGHT = "right, of those determined"
 PROBABLE = "most probable class right, of those localised"
 FALSE = "class determined where there is no tumour"
 SECONDS = "median seconds a case"
@@ -66,30 +63,17 @@ def look(plan: dict[str, Any], device: str, data: DataCase) -> Row:
         progress=lambda step, fraction: None,
         device_serial_number="VBNODE",
     )
-    lesion_ml = lesion_of(data)
+    size_ml = lesion_ml(data)
     try:
         summary = application.run(case).summary
     except Unfit as error:
-        missed = right_of(0.0, lesion_ml) if data.tumour_class else {}
+        missed = right_of(0.0, size_ml) if data.tumour_class else {}
         return missed | {"state": f"not analysed: {error.reason}", ANALYSED: 0.0}
-    return judge(data, summary, lesion_ml)
+    return judge(data, summary, size_ml)
 
 
-def lesion_of(data: DataCase) -> float | None:
-    """Measure the drawn lesion, mL."""
-    volume, labels = read_case(data)
-    return None if labels is None else float(labels.sum() * volume.grid.voxel_mm3 / 1000)
-
-
-def right_of(is_right: float, lesion_ml: float | None) -> Row:
-    """Count a case with a tumour among all of them, and among those of its size."""
-    row: Row = {RIGHT_OF_ALL: is_right, "lesion mL": lesion_ml and round(lesion_ml, 2)}
-    is_in_band = lesion_ml is not None and BAND_ML[0] <= lesion_ml <= BAND_ML[1]
-    return row | ({RIGHT_OF_BAND: is_right} if is_in_band else {})
-
-
-def judge(data: DataCase, summary: dict[str, Any], lesion_ml: float | None = None) -> Row:
-    """Compare what a run said with the class of its case, whose tumour has ``lesion_ml`` if that is known."""
+def judge(data: DataCase, summary: dict[str, Any], size_ml: float | None = None) -> Row:
+    """Compare what a run said with the class of its case, whose tumour has ``size_ml`` if that is known."""
     probabilities, is_determined = summary["probabilities"], bool(summary["is_determined"])
     best = max(probabilities, key=probabilities.__getitem__, default=None)
     is_right = is_determined and best == data.tumour_class
@@ -107,4 +91,4 @@ def judge(data: DataCase, summary: dict[str, Any], lesion_ml: float | None = Non
     row |= {LOCALISED: float(summary["state"] == "localised"), DETERMINED: float(is_determined)}
     row |= {PROBABLE: float(best == data.tumour_class)} if best else {}
     row |= {RIGHT: float(is_right)} if is_determined else {}
-    return row | right_of(float(is_right), lesion_ml)
+    return row | right_of(float(is_right), size_ml)

@@ -4,7 +4,7 @@ What was prepared is kept under the digest of the case, so that a command that w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -57,8 +57,7 @@ class Source:
         """Read the data set's cases with a tumour; raise ``ConfigError`` where it is not as expected."""
         if self.data is None:
             raise ConfigError("a data set expected: name it with --data")
-        found = read_data_set(self.data).with_tumour()
-        return found.without_masks() if self.masks == "localizer" else found
+        return read_data_set(self.data).with_tumour()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +68,9 @@ class Prepared:
     sample: Sample
 
 
-def prepare(data: DataSet, classes: Sequence[str], keep: Path, progress: Progress) -> list[Prepared]:
+def prepare(
+    data: DataSet, classes: Sequence[str], keep: Path, progress: Progress, masks: Masks = "drawn"
+) -> list[Prepared]:
     """Prepare every case with a tumour, or read what ``keep`` already holds.
 
     Raises
@@ -81,7 +82,8 @@ def prepare(data: DataSet, classes: Sequence[str], keep: Path, progress: Progres
     prepared, problems = [], []
     for done, case in enumerate(data.cases, start=1):
         try:
-            prepared.append(Prepared(case, _kept(case, classes, keep)))
+            shown = replace(case, lesion=None) if masks == "localizer" else case
+            prepared.append(Prepared(case, _kept(shown, classes, keep)))
         except Unfit as error:
             problems.append(f"  {case.name}: {error.reason}: {error}")
         progress(done, len(data.cases))
@@ -100,7 +102,7 @@ def prepare_phantoms(count: int, classes: Sequence[str], seed: int, keep: Path, 
         name = f"phantom {seed_of_case}"
         entry = Entry(name, name, names[sample.target], keep, None)
         target = classes.index(names[sample.target])
-        prepared.append(Prepared(entry, Sample(sample.image, sample.lesion, target)))
+        prepared.append(Prepared(entry, replace(sample, target=target)))
     return prepared
 
 
@@ -125,7 +127,7 @@ def _kept(case: DataCase, classes: Sequence[str], keep: Path) -> Sample:
         np.savez_compressed(part, image=image[0].half().numpy(), lesion=lesion[0].half().numpy(), target=0)
         part.replace(path)
     sample = read_sample(path)
-    return Sample(sample.image, sample.lesion, classes.index(str(case.tumour_class)))
+    return replace(sample, target=classes.index(str(case.tumour_class)), is_found=case.lesion is None)
 
 
 def standardised(case: DataCase) -> tuple[StandardVolume, Prior]:

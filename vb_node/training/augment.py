@@ -1,6 +1,7 @@
 """Random changes of training batches: mirrored heads, other contrast, and lesion masks with a localiser's errors."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -50,7 +51,13 @@ def spoil_lesion(lesion: Tensor, generator: torch.Generator) -> Tensor:
 def spoil(samples: Sequence[Sample], seed: int) -> list[Sample]:
     """Give each lesion mask the faults of a localizer, the same ones each time."""
     generator = torch.Generator().manual_seed(seed + 1)
-    return [Sample(s.image, spoil_lesion(s.lesion.float(), generator).half(), s.target) for s in samples]
+    return [replace(s, lesion=spoil_lesion(s.lesion.float(), generator).half()) for s in samples]
+
+
+def as_found(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """Give samples with masks as a node has them: those that were drawn get a localizer's faults."""
+    spoiled = iter(spoil([sample for sample in samples if not sample.is_found], seed))
+    return [sample if sample.is_found else next(spoiled) for sample in samples]
 
 
 def _false_region(lesion: Tensor, generator: torch.Generator) -> Tensor:

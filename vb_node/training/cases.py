@@ -5,7 +5,7 @@ Every problem is told at once, so that a data set is mended in one go. Problems 
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,6 @@ class DataSet:
     def with_tumour(self) -> "DataSet":
         """Leave out heads without tumour."""
         return data_set([case for case in self.cases if case.tumour_class])
-
-    def without_masks(self) -> "DataSet":
-        """Leave the drawn masks unread, as a node has none."""
-        return data_set([replace(case, lesion=None) for case in self.cases])
 
 
 def data_set(cases: Sequence[DataCase]) -> DataSet:
@@ -204,3 +200,11 @@ def read_case(case: DataCase) -> tuple[Volume, Labels | None]:
     if case.lesion is None:
         return volume, None
     return volume, (aligned(read_nifti(case.lesion), volume.grid).voxels > 0).astype(np.uint8)
+
+
+def lesion_ml(case: Entry) -> float | None:
+    """Measure the drawn lesion, mL; None where there is no mask."""
+    if case.lesion is None:
+        return None
+    mask = read_nifti(case.lesion)
+    return float((mask.voxels > 0).sum() * mask.grid.voxel_mm3 / 1000)

@@ -35,11 +35,15 @@ REMAINING_SHADING = 0.25
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One network input: image and lesion (1, 80, 96, 80), half precision to save memory, and its class' index."""
+    """One network input: image and lesion (1, 80, 96, 80), half precision to save memory, and its class' index.
+
+    ``is_found``: the lesion's mask is Tumor-Localizer's, with its faults, and not a drawn one.
+    """
 
     image: Tensor
     lesion: Tensor
     target: int
+    is_found: bool = False
 
 
 def lay_standard(acquisition: Acquisition, pose: Pose, frame_of_reference_uid: str, rng: Generator) -> Grid:

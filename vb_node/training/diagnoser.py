@@ -13,7 +13,7 @@ from vb_node.models.diagnoser import NETWORK_MM, NETWORK_SHAPE, PREFIX, WEIGHTS,
 from vb_node.models.novelty import NoveltyGuard
 from vb_node.models.pins import Pin
 from vb_node.models.weights import write_pin, write_weights
-from vb_node.training.augment import spoil
+from vb_node.training.augment import as_found, spoil
 from vb_node.training.calibrate import Calibration, Unseen, calibrate, fit_guard, look
 from vb_node.training.curves import Curve, no_curve
 from vb_node.training.dataset import Sample, make_samples
@@ -34,9 +34,8 @@ class Lesson:
     """What is learned from and how: samples, what they are called, the classes, and the command that does it again.
 
     Each of ``parts`` names samples to learn from and samples to hold out. Of one part's network the weights are kept;
-    of several, which hold out each sample once, a further one's that learns from all. ``has_localizers_masks`` says
-    that the masks have a localizer's faults already. ``is_synthetic`` says that no patient's case was ever learned
-    from; ``data_sha256`` is None without a data set.
+    of several, which hold out each sample once, a further one's that learns from all. ``is_synthetic`` says that no
+    patient's case was ever learned from; ``data_sha256`` is None without a data set.
     """
 
     samples: Sequence[Sample]
@@ -45,7 +44,6 @@ class Lesson:
     trained_on: str
     command: str
     course: Course
-    has_localizers_masks: bool = False
     is_synthetic: bool = False
     data_sha256: str | None = None
 
@@ -60,7 +58,7 @@ class Lesson:
 
     def as_seen(self, samples: Sequence[Sample]) -> Sequence[Sample]:
         """Give samples with masks as a node has them."""
-        return samples if self.has_localizers_masks else spoil(samples, self.course.seed)
+        return as_found(samples, self.course.seed)
 
     def guard(self, network: DiagnoserNetwork, known: Sequence[Sample]) -> NoveltyGuard:
         """Fit a guard to what was learned from; phantoms that go on from phantoms keep the guard that more were for."""
@@ -121,7 +119,8 @@ def measure(
     networks: Sequence[DiagnoserNetwork], held_out: Sequence[Sequence[Sample]], lesson: Lesson
 ) -> dict[str, float]:
     """Measure each network on what it has not seen: accuracy with three kinds of mask, and recall of each class."""
-    own = "accuracy_localizers_mask" if lesson.has_localizers_masks else "accuracy_true_mask"
+    is_found = any(sample.is_found for sample in lesson.samples)
+    own = "accuracy_localizers_mask" if is_found else "accuracy_true_mask"
     guess, target = guesses(networks, held_out)
     recall = {
         f"recall_{name.lower()}": float((guess[target == index] == index).float().mean())

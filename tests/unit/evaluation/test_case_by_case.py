@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vb_node.evaluation.case_by_case import Row, tell, walk
+from vb_node.evaluation.case_by_case import RIGHT_OF_ALL, RIGHT_OF_BAND, Row, tell, walk
 from vb_node.evaluation.localizer import ANY, COVERAGE, DICE, DISTANCE, FIRST, THIRD, compare
 from vb_node.evaluation.pipeline import (
     DETERMINED,
     FALSE,
     PROBABLE,
     RIGHT,
-    RIGHT_OF_ALL,
-    RIGHT_OF_BAND,
     judge,
 )
 from vb_node.evaluation.report import Report

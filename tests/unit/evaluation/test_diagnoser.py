@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from vb_node.errors import ConfigError
+from vb_node.evaluation.case_by_case import RIGHT_OF_ALL
 from vb_node.evaluation.diagnoser import ELSEWHERE, FAULTY, GAP, MCA, Protocol, answer_by, cross_validate
 from vb_node.evaluation.figures import measure
 from vb_node.evaluation.finished import classes_with, open_finished, refuse_known
@@ -42,7 +44,8 @@ def test_each_case_is_answered_once_an_arm_and_the_report_is_whole_and_escaped(t
     prepared = bright_or_dark(8)
 
     arms = cross_validate(prepared, 2, Protocol(2, 3, 1), tmp_path / "kept", lambda done, total: None)
-    write_report(tmp_path, arms, CLASSES, {"data sha256": "<script>"}, 1)
+    missed = replace(prepared[0], case=replace(prepared[0].case, name="missed"))
+    write_report(tmp_path, arms, CLASSES, {"data sha256": "<script>"}, 1, [*prepared, missed])
 
     assert list(arms) == [MCA, FAULTY, ELSEWHERE, GAP]
     assert all(sorted(answers.case) == sorted(one.case.name for one in prepared) for answers in arms.values())
@@ -52,6 +55,9 @@ def test_each_case_is_answered_once_an_arm_and_the_report_is_whole_and_escaped(t
         rows = list(csv.DictReader(stream))
     assert np.sum(results["figures"]["arms"][MCA]["confusion"]) == 8
     assert len(rows) == 4 * 8
+    own = results["figures"]["arms"][MCA]["measured"]["accuracy"]["value"]
+    whole = results["figures"]["from image to class"][RIGHT_OF_ALL]
+    assert (whole["value"], whole["cases"]) == (pytest.approx(own * 8 / 9), 9)
     assert "INVESTIGATIONAL" in page
     assert "<script" not in page
     assert "&lt;script&gt;" in page

@@ -2,7 +2,8 @@
 
 import torch
 
-from vb_node.training.augment import augment, spoil_lesion
+from vb_node.training.augment import as_found, augment, spoil, spoil_lesion
+from vb_node.training.dataset import Sample
 
 
 def a_lesion() -> torch.Tensor:
@@ -21,6 +22,18 @@ def test_a_spoiled_mask_still_mostly_covers_its_lesion() -> None:
     covered = [float((one * lesion).sum() / lesion.sum()) for one in kept]
     assert 45 <= len(kept) < 60
     assert sum(covered) / len(covered) > 0.6
+
+
+def test_a_mask_that_a_localizer_found_gets_no_faults_drawn_and_the_others_get_their_own() -> None:
+    drawn = Sample(torch.zeros(1, 24, 24, 24), a_lesion(), 0)
+    found = Sample(torch.zeros(1, 24, 24, 24), a_lesion(), 0, is_found=True)
+
+    seen = as_found([drawn, found, drawn], seed=3)
+
+    spoiled = spoil([drawn, drawn], seed=3)
+    assert seen[1] is found
+    assert all(torch.equal(one.lesion, other.lesion) for one, other in zip(seen[::2], spoiled, strict=True))
+    assert not torch.equal(seen[0].lesion, drawn.lesion)
 
 
 def test_a_lesion_of_one_cell_is_not_lost() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -10,7 +11,7 @@ import pytest
 from factories import head, mr_series, write
 
 from vb_node.errors import ConfigError
-from vb_node.training.cases import read_case, read_data_set
+from vb_node.training.cases import lesion_ml, read_case, read_data_set
 from vb_node.training.phantom import generate
 
 SHAPE = (6, 8, 10)
@@ -150,12 +151,11 @@ def test_phantoms_are_known_as_such_and_a_set_with_a_patient_is_not(tmp_path: Pa
     assert not read_data_set(tmp_path).is_synthetic
 
 
-def test_a_set_without_its_masks_has_the_same_cases_and_is_read_without_them(tmp_path: Path) -> None:
+def test_a_drawn_lesion_is_as_large_by_its_mask_as_on_its_image(tmp_path: Path) -> None:
     generate(tmp_path, 1, 41, "nifti", lambda done, total: None)
-    found = read_data_set(tmp_path)
+    (case,) = read_data_set(tmp_path).cases
+    image, labels = read_case(case)
 
-    unmasked = found.without_masks()
-
-    assert unmasked.sha256 == found.sha256
-    assert read_case(found.cases[0])[1] is not None
-    assert read_case(unmasked.cases[0])[1] is None
+    assert labels is not None
+    assert lesion_ml(case) == pytest.approx(labels.sum() * image.grid.voxel_mm3 / 1000, rel=1e-4)
+    assert lesion_ml(replace(case, lesion=None)) is None

@@ -1,6 +1,7 @@
 """The training command gives the same pinned weights each time, and the diagnosis opens them."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -167,9 +168,9 @@ def test_trainings_from_other_weights_are_not_taken_for_one_another(tmp_path: Pa
 
 
 def test_few_cases_calibrate_across_parts_and_the_weights_learn_from_all(tmp_path: Path) -> None:
-    samples = bright_or_dark(8)
+    samples = [replace(sample, is_found=True) for sample in bright_or_dark(8)]
     parts = [(range(4, 8), range(4)), (range(4), range(4, 8))]
-    lesson = Lesson(samples, parts, ("Glioma", "Rare"), "a few", "vb-node train", Course(3, 4, 2), True)
+    lesson = Lesson(samples, parts, ("Glioma", "Rare"), "a few", "vb-node train", Course(3, 4, 2))
     heard: list[tuple[int, int]] = []
 
     figures = learn(lesson, tmp_path, lambda done, total: heard.append((done, total)))
