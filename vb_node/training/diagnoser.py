@@ -1,7 +1,7 @@
 """Train Adaptive-Diagnoser: on generated phantoms or on a site's own cases, calibrate it, and write it as a bundle."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,11 @@ class Lesson:
         return as_found(samples, self.course.seed)
 
     def guard(self, network: DiagnoserNetwork, known: Sequence[Sample]) -> NoveltyGuard:
-        """Fit a guard to what was learned from; phantoms that go on from phantoms keep the guard that more were for."""
-        start = self.course.start
+        """Fit a guard to what was learned from; how heads look, more phantoms have told the start of phantoms."""
+        own, start = fit_guard(network, self.as_seen(known)), self.course.start
         if start is not None and self.is_synthetic:
-            return NoveltyGuard.of(start.tensors)
-        return fit_guard(network, self.as_seen(known))
+            return replace(NoveltyGuard.of(start.tensors), fused=own.fused)
+        return own
 
 
 def train_diagnoser(

@@ -14,9 +14,10 @@ from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
 from vb_node.errors import ConfigError
 from vb_node.models.bundle import INFERENCE, read_bundle
 from vb_node.models.diagnoser import PREFIX, WEIGHTS
+from vb_node.models.novelty import NoveltyGuard
 from vb_node.models.pins import read_pins
 from vb_node.models.weights import Weights, open_weights
-from vb_node.training.calibrate import fit_temperature
+from vb_node.training.calibrate import fit_guard, fit_temperature
 from vb_node.training.curves import to_tensorboard
 from vb_node.training.dataset import Sample
 from vb_node.training.diagnoser import Lesson, learn, train_diagnoser
@@ -157,6 +158,19 @@ def test_a_training_that_goes_on_from_finished_weights_moves_them_a_little_and_s
     assert 0 < moved(second) < moved(anew) / 4
     assert second.metadata["started_from_sha256"] == first.sha256
     assert anew.metadata["started_from_sha256"] is None
+
+
+def test_phantoms_that_go_on_keep_how_heads_look_and_guard_their_own_vectors(tmp_path: Path) -> None:
+    samples = bright_or_dark(6)
+    first = weights_of(tmp_path, samples, 3)
+    lesson = Lesson(samples, [], ("Glioma", "Rare"), "few", "x", Course(4, 2, 2, first), is_synthetic=True)
+    network = Diagnoser.of(weights_of(tmp_path / "second", samples, 4, first)).network
+
+    guard, before = lesson.guard(network, samples), NoveltyGuard.of(first.tensors)
+
+    assert torch.equal(guard.described.mean, before.described.mean)
+    assert torch.equal(guard.fused.mean, fit_guard(network, lesson.as_seen(samples)).fused.mean)
+    assert not torch.equal(guard.fused.mean, before.fused.mean)
 
 
 def test_trainings_from_other_weights_are_not_taken_for_one_another(tmp_path: Path) -> None:
