@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import SimpleITK
+from placed_image import placed_image
 from processes import TOML, Node, free_port, storescp, storescu, wait_until
 from pydicom import dcmread
 from validators import dcmqi_masks
@@ -31,7 +32,7 @@ from vb_node.models.pins import digests
 from vb_node.training.acquisition import ACQUISITIONS, Acquisition
 from vb_node.training.phantom import class_of, make_case
 from vb_node.training.phantom_dicom import write_dicom, write_study
-from vb_node.types import Grid, Labels, Mask
+from vb_node.types import Grid, Mask
 
 DONE_S = 600.0
 LEAST_DICE, SUM_WITHIN = 0.95, 1e-3 + 1e-9  # percentages have one decimal
@@ -54,26 +55,15 @@ def sent_through(home: Path, files: list[Path]) -> tuple[list[Path], float]:
             node.stop()
 
 
-def image_of(voxels: Labels | Mask, grid: Grid) -> SimpleITK.Image:
-    """Give voxels (k, j, i) as SimpleITK has them."""
-    image = SimpleITK.GetImageFromArray(np.asarray(voxels, np.float32))
-    steps = grid.affine_lps[:3, 2::-1]
-    spacing = np.linalg.norm(steps, axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((steps / spacing).ravel().tolist())
-    image.SetOrigin(grid.affine_lps[:3, 3].tolist())
-    return image
-
-
 def carried(mask: Mask, grid: Grid, source: Grid) -> Mask:
     """Carry a mask to the source's grid by SimpleITK: averaged over the thickness of a slice, cut at one half."""
     parts = max(1, round(float(np.linalg.norm(source.affine_lps[:3, 0]))))
-    share = np.zeros(source.shape, np.float32)
+    image, share = placed_image(mask.astype(np.float32), grid), np.zeros(source.shape, np.float32)
     for part in range(parts):
         affine = source.affine_lps.copy()
         affine[:3, 3] += affine[:3, 0] * ((part + 0.5) / parts - 0.5)
-        place = image_of(np.zeros(source.shape, np.uint8), Grid(source.shape, affine, ""))
-        moved = SimpleITK.Resample(image_of(mask, grid), place, SimpleITK.Transform(), SimpleITK.sitkLinear, 0.0)
+        place = placed_image(np.zeros(source.shape, np.uint8), Grid(source.shape, affine, ""))
+        moved = SimpleITK.Resample(image, place, SimpleITK.Transform(), SimpleITK.sitkLinear, 0.0)
         share += SimpleITK.GetArrayFromImage(moved) / parts
     return np.asarray(share > 0.5)
 

@@ -20,6 +20,7 @@ import SimpleITK
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from factories import affine, head, mr_series, turned, write
+from placed_image import placed_image
 from results import Analysis, analysis_of, provenance, two_lesions
 
 from vb_node import show
@@ -91,12 +92,7 @@ def _bands(series: Series, labels: Labels, folder: Path) -> None:
 
 def _dcmqi(series: Series, labels: Labels, folder: Path) -> list[str]:
     """Write the mask as NRRD and what dcmqi wants to know of it; give the command."""
-    image = SimpleITK.GetImageFromArray(labels)
-    cosines = series.grid.affine_lps[:3, [2, 1, 0]] / np.array(series.grid.spacing_mm)[::-1]
-    image.SetDirection(cosines.ravel().tolist())
-    image.SetSpacing([float(mm) for mm in series.grid.spacing_mm[::-1]])
-    image.SetOrigin(series.grid.affine_lps[:3, 3].tolist())
-    SimpleITK.WriteImage(image, str(folder / "mask.nrrd"))
+    SimpleITK.WriteImage(placed_image(labels, series.grid), str(folder / "mask.nrrd"))
     segments = [
         {
             "labelID": int(label),

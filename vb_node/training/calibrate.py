@@ -4,7 +4,7 @@ Their masks have a localizer's faults, drawn or its own: a node never has the tr
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from vb_node.models.conformal import Conformal
 from vb_node.models.diagnoser import DiagnoserNetwork
-from vb_node.models.novelty import NoveltyGuard
+from vb_node.models.novelty import Cloud, NoveltyGuard
 from vb_node.training.dataset import Sample
 from vb_node.training.fit import Batch, infer
 
@@ -68,6 +68,11 @@ def fit_guard(network: DiagnoserNetwork, known: Sequence[Sample]) -> NoveltyGuar
     """Fit the novelty guard to what was learned from."""
     batch = Batch.of(known)
     return NoveltyGuard.fit(batch.image, infer(network, batch)[1])
+
+
+def refit_guard(guard: NoveltyGuard, network: DiagnoserNetwork, known: Sequence[Sample]) -> NoveltyGuard:
+    """Give a guard the network's own vectors of what was learned from; how heads look, it keeps."""
+    return replace(guard, fused=Cloud.fit(infer(network, Batch.of(known))[1]))
 
 
 def set_confidence(logits: Tensor, target: Tensor) -> tuple[float, Conformal]:

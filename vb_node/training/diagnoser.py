@@ -1,7 +1,7 @@
 """Train Adaptive-Diagnoser: on generated phantoms or on a site's own cases, calibrate it, and write it as a bundle."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from vb_node.models.novelty import NoveltyGuard
 from vb_node.models.pins import Pin
 from vb_node.models.weights import write_pin, write_weights
 from vb_node.training.augment import as_found, spoil
-from vb_node.training.calibrate import Calibration, Unseen, calibrate, fit_guard, look
+from vb_node.training.calibrate import Calibration, Unseen, calibrate, fit_guard, look, refit_guard
 from vb_node.training.curves import Curve, no_curve
 from vb_node.training.dataset import Sample, make_samples
 from vb_node.training.fit import Batch, Course, fit, infer
@@ -62,10 +62,10 @@ class Lesson:
 
     def guard(self, network: DiagnoserNetwork, known: Sequence[Sample]) -> NoveltyGuard:
         """Fit a guard to what was learned from; how heads look, more phantoms have told the start of phantoms."""
-        own, start = fit_guard(network, self.as_seen(known)), self.course.start
+        start = self.course.start
         if start is not None and self.is_synthetic:
-            return replace(NoveltyGuard.of(start.tensors), fused=own.fused)
-        return own
+            return refit_guard(NoveltyGuard.of(start.tensors), network, self.as_seen(known))
+        return fit_guard(network, self.as_seen(known))
 
 
 def train_diagnoser(
