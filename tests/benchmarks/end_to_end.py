@@ -35,7 +35,7 @@ from vb_node.training.phantom_dicom import write_dicom, write_study
 from vb_node.types import Grid, Mask
 
 DONE_S = 600.0
-LEAST_DICE, SUM_WITHIN = 0.95, 1e-3 + 1e-9  # percentages have one decimal
+LEAST_DICE, SUM_WITHIN = 0.95, 1e-9
 BANDS = "bands"
 
 

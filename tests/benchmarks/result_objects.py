@@ -47,11 +47,13 @@ def main() -> None:
         series = arrange((folder / "source").iterdir())
         labels = two_lesions(SHAPE)
         analysis = analysis_of(series, labels)
-        dcmqi = _dcmqi(series, labels, folder)
+        dcmqi = dcmqi_command(series, labels, folder)
         steps: dict[str, Callable[[], object]] = {
             "dcmqi itkimage2segimage (process)": lambda: subprocess.run(dcmqi, check=True, capture_output=True),
-            "vb-node SEG + SR, written": lambda: _ours(series, labels, analysis, folder),
-            "vb-node SEG + SR, checked and written": lambda: _ours(series, labels, analysis, folder, is_checked=True),
+            "vb-node SEG + SR, written": lambda: write_ours(series, labels, analysis, folder),
+            "vb-node SEG + SR, checked and written": lambda: write_ours(
+                series, labels, analysis, folder, is_checked=True
+            ),
             "vb-node headers read and arranged, for comparison": lambda: arrange((folder / "source").iterdir()),
             "vb-node bands, written": lambda: _bands(series, labels, folder),
         }
@@ -74,7 +76,8 @@ def main() -> None:
         show.table("SEG and SR, 192 x 256 x 256", ["step", "median s", "best s", "of dcmqi"], rows)
 
 
-def _ours(series: Series, labels: Labels, analysis: Analysis, folder: Path, *, is_checked: bool = False) -> None:
+def write_ours(series: Series, labels: Labels, analysis: Analysis, folder: Path, *, is_checked: bool = False) -> None:
+    """Write SEG and SR of an analysis into a folder."""
     made_by = provenance()
     names = {finding.label: sentence.lesion_name(finding) for finding in analysis.findings}
     segmentation = seg.write_seg(series, labels, made_by, names)
@@ -90,8 +93,8 @@ def _bands(series: Series, labels: Labels, folder: Path) -> None:
     bands.write_bands(series, probability, provenance()).save_as(folder / "bands.dcm", enforce_file_format=True)
 
 
-def _dcmqi(series: Series, labels: Labels, folder: Path) -> list[str]:
-    """Write the mask as NRRD and what dcmqi wants to know of it; give the command."""
+def dcmqi_command(series: Series, labels: Labels, folder: Path) -> list[str]:
+    """Write the mask as NRRD and what dcmqi wants to know of it; give its command. The series lies in one folder."""
     SimpleITK.WriteImage(placed_image(labels, series.grid), str(folder / "mask.nrrd"))
     segments = [
         {
@@ -109,7 +112,7 @@ def _dcmqi(series: Series, labels: Labels, folder: Path) -> list[str]:
     program = Path(sysconfig.get_path("scripts")) / "itkimage2segimage"
     words = {
         "--inputImageList": folder / "mask.nrrd",
-        "--inputDICOMDirectory": folder / "source",
+        "--inputDICOMDirectory": series.paths[0].parent,
         "--inputMetadata": folder / "meta.json",
         "--outputDICOM": folder / "dcmqi.dcm",
     }

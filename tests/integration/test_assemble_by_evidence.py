@@ -25,7 +25,7 @@ def study() -> str:
 
 def _datasets(study: str, **attributes: object) -> list[Dataset]:
     told = {"SeriesDescription": "AX T1 +C", "ContrastBolusAgent": "Gd", "StudyInstanceUID": study}
-    return mr_series(head((SLICES, 40, 40)), affine((5.0, 2.0, 2.0)), **(told | attributes))
+    return mr_series(head((SLICES, 40, 40)), affine((3.0, 2.0, 2.0)), **(told | attributes))
 
 
 @pytest.fixture(scope="module")

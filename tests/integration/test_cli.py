@@ -140,7 +140,7 @@ def test_process_of_what_is_no_brain_ends_with_3_and_a_report_that_says_so(tmp_p
 
 
 def test_process_writes_what_the_viewers_of_a_profile_show(tmp_path: Path) -> None:
-    write(mr_series(head((20, 40, 40)), affine((5.0, 2.0, 2.0))), tmp_path / "study")
+    write(mr_series(head((20, 40, 40)), affine((3.0, 2.0, 2.0))), tmp_path / "study")
 
     _run("process", str(tmp_path / "study"), "--out", str(tmp_path / "out"), "--viewer-profile", "pdf")
 
@@ -148,7 +148,7 @@ def test_process_writes_what_the_viewers_of_a_profile_show(tmp_path: Path) -> No
 
 
 def test_process_into_the_same_folder_writes_the_same_bytes(tmp_path: Path) -> None:
-    write(mr_series(head((20, 40, 40)), affine((5.0, 2.0, 2.0))), tmp_path / "study")
+    write(mr_series(head((20, 40, 40)), affine((3.0, 2.0, 2.0))), tmp_path / "study")
     words = ["process", str(tmp_path / "study"), "--out", str(tmp_path / "out")]
 
     _run(*words)

@@ -26,9 +26,9 @@ MakeNode = Callable[..., Node]
 
 @pytest.fixture
 def series(tmp_path: Path) -> list[Path]:
-    """A small series that claims to be a contrast-enhanced head and is none: a job that ends soon, with a report."""
+    """A slab that claims to be a contrast-enhanced head, too thin for one: a job that ends soon, with a report."""
     datasets = mr_series(
-        head((20, 40, 40)), affine((5.0, 2.0, 2.0)), SeriesDescription="AX T1 +C", ContrastBolusAgent="Gd"
+        head((20, 40, 40)), affine((3.0, 2.0, 2.0)), SeriesDescription="AX T1 +C", ContrastBolusAgent="Gd"
     )
     return write(datasets, tmp_path / "series")
 
@@ -53,7 +53,7 @@ def test_a_series_comes_in_and_one_report_goes_out(make_node: MakeNode, tmp_path
 
         assert sent.returncode == 0
         job = _only(node.jobs())
-        assert (job.state, job.reason) == ("FAILED", "NoBrain")
+        assert (job.state, job.reason) == ("FAILED", "OutOfCoverage")
         (report,) = _reports(pacs)
         assert dcmread(report).StudyInstanceUID == job.study_instance_uid
 

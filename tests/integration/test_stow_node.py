@@ -34,7 +34,7 @@ def study() -> str:
 
 def _datasets(study: str) -> list[Dataset]:
     told = {"SeriesDescription": "AX T1 +C", "ContrastBolusAgent": "Gd", "StudyInstanceUID": study}
-    return mr_series(head((SLICES, 40, 40)), affine((5.0, 2.0, 2.0)), **told)
+    return mr_series(head((SLICES, 40, 40)), affine((3.0, 2.0, 2.0)), **told)
 
 
 @pytest.fixture(scope="module")

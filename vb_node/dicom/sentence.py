@@ -1,10 +1,12 @@
 """One sentence that a radiologist could paste: what was found, how sure it is, and what it is not."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vb_node.dicom.provenance import MODEL_NAME, Provenance
 from vb_node.types import Diagnosis, Finding, Prior
+
+MOST_TENTHS = 999  # of a percent: a class is never certain
 
 
 def analysed(findings: Sequence[Finding], prior: Prior, diagnosis: Diagnosis, provenance: Provenance) -> str:
@@ -37,9 +39,18 @@ def shown(score: float) -> float:
     return math.floor(100 * score) / 100
 
 
-def percent_of(probability: float) -> float:
-    """Give a probability in percent with one decimal, and never as certainty."""
-    return min(round(100 * probability, 1), 99.9)
+def ranked_percents(probabilities: Mapping[str, float]) -> dict[str, float]:
+    """Give the probabilities of all classes in percent with one decimal, most probable first; they sum to 100.
+
+    What cutting off leaves goes where most was cut off (the largest remainder). No class is certain: 99.9 is the most.
+    """
+    exact = {name: 1000 * probabilities[name] for name in sorted(probabilities, key=lambda name: -probabilities[name])}
+    tenths = {name: min(math.floor(share), MOST_TENTHS) for name, share in exact.items()}
+    not_full = [name for name in exact if tenths[name] < MOST_TENTHS]
+    left = max(1000 - sum(tenths.values()), 0)
+    for name in sorted(not_full, key=lambda name: tenths[name] - exact[name])[:left]:
+        tenths[name] += 1
+    return {name: count / 10 for name, count in tenths.items()}
 
 
 def degree(confidence: float) -> str:
@@ -81,8 +92,7 @@ def _size(finding: Finding) -> str:
 def _classes(findings: Sequence[Finding], diagnosis: Diagnosis, provenance: Provenance) -> str:
     if not diagnosis.is_determined:
         return f"tumour class not determined ({diagnosis.reason})" if findings else "tumour class not determined"
-    ranked = sorted(diagnosis.probabilities.items(), key=lambda item: -item[1])
-    listed = ", ".join(f"{name} {percent_of(probability):.1f} %" for name, probability in ranked)
+    listed = ", ".join(f"{name} {percent:.1f} %" for name, percent in ranked_percents(diagnosis.probabilities).items())
     weights = " by weights trained on generated phantoms only" if provenance.is_trained_on_synthetic_data else ""
     return f"class probabilities{weights}: {listed}{_set(diagnosis)}"
 

@@ -12,7 +12,7 @@ from pydicom.sr.coding import Code
 
 from vb_node.dicom import codes, sentence
 from vb_node.dicom.provenance import MANUFACTURER, Provenance
-from vb_node.dicom.sentence import degree, lesion_name, lower_first, percent_of, shown
+from vb_node.dicom.sentence import degree, lesion_name, lower_first, ranked_percents, shown
 from vb_node.dicom.sr_tree import find
 from vb_node.errors import Unfit
 from vb_node.types import Diagnosis, Finding, Prior
@@ -74,14 +74,14 @@ def diagnosis_groups(diagnosis: Diagnosis, provenance: Provenance) -> list[Group
     """
     if not diagnosis.is_determined:
         return [_undetermined(diagnosis, provenance)]
-    ranked = sorted(diagnosis.probabilities.items(), key=lambda item: -item[1])
-    return [_probability(name, probability, provenance) for name, probability in ranked]
+    percents = ranked_percents(diagnosis.probabilities)
+    return [_probability(name, percent, provenance) for name, percent in percents.items()]
 
 
-def _probability(name: str, probability: float, provenance: Provenance) -> Group:
-    percent = sr.Measurement(codes.PROBABILITY, percent_of(probability), codes.PERCENT)
+def _probability(name: str, percent: float, provenance: Provenance) -> Group:
+    probability = sr.Measurement(codes.PROBABILITY, percent, codes.PERCENT)
     title = f"Class probability: {name}"
-    return _group(title, provenance, finding_type=codes.CLASSES[name], measurements=[percent])
+    return _group(title, provenance, finding_type=codes.CLASSES[name], measurements=[probability])
 
 
 def _undetermined(diagnosis: Diagnosis, provenance: Provenance) -> Group:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vb_node.models.diagnoser import NETWORK_SHAPE, DiagnoserNetwork
+from vb_node.models.diagnoser import NETWORK_SHAPE, DiagnoserNetwork, with_mirror
 from vb_node.types import Floats
 
 
@@ -20,16 +20,13 @@ def contributions(network: DiagnoserNetwork, image: Tensor, lesion: Tensor, numb
 
     As the answer, it is the mean over a head and its mirror image.
     """
-    there = _contributions(network, image.flip(-1), lesion.flip(-1), number).flip(-1)
-    return (_contributions(network, image, lesion, number) + there) / 2
-
-
-def _contributions(network: DiagnoserNetwork, image: Tensor, lesion: Tensor, number: int) -> Tensor:
-    # (1, 16, 20, 24, 20)
-    fine = network.features(image).detach().requires_grad_()
-    logits, _ = network.read(fine, lesion)
-    (gradient,) = torch.autograd.grad(logits[0, number], fine)
-    return (gradient * fine.detach()).sum(dim=1)[0]
+    # (2, 16, 20, 24, 20)
+    fine = network.features(with_mirror(image)).detach().requires_grad_()
+    logits, _ = network.read(fine, with_mirror(lesion))
+    (gradient,) = torch.autograd.grad(logits[:, number].sum(), fine)
+    here, there = (gradient * fine.detach()).sum(dim=1).unbind()
+    counted: Tensor = (here + there.flip(-1)) / 2
+    return counted
 
 
 def class_map(network: DiagnoserNetwork, image: Tensor, lesion: Tensor, number: int) -> Floats:

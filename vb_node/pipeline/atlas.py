@@ -6,14 +6,16 @@ doi:10.1016/j.neuroimage.2010.07.033; nilearn 0.14 ``load_mni152_template``.
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy import ndimage
 
+from vb_node.pipeline.crop import Where, paste
 from vb_node.pipeline.resample import to_grid
 from vb_node.types import Floats, Grid, Mask, Matrix, Volume
 
+_FAR_MM = 50
 # LPS mm on the template, each from and to: midbrain and pons, without the cerebellum.
 _BRAINSTEM = ((-18, 18), (8, 38), (-56, -10))
 
@@ -66,15 +68,25 @@ class PlacedAtlas:
     def brain(self) -> Mask:
         return np.asarray(self.depth_mm > 0)
 
+    def in_whole(self, where: Where, shape: tuple[int, int, int]) -> Self:
+        """Give the same on a grid of which this one's is a box; beyond it nothing is near the brain."""
+        return type(self)(
+            paste(self.depth_mm, where, shape, outside=-_FAR_MM),
+            paste(self.grey, where, shape),
+            paste(self.white, where, shape),
+            paste(self.brainstem, where, shape),
+        )
+
 
 def place(atlas_from_patient: Matrix, grid: Grid) -> PlacedAtlas:
     """Carry the atlas to a grid in the patient by the affine."""
     reference = atlas(2)
     carried = Grid(reference.grid.shape, np.linalg.inv(atlas_from_patient) @ reference.grid.affine_lps, "")
+    fields = (brain_depth_mm(), reference.grey, reference.white, _brainstem())
     depth, grey, white, brainstem = (
         to_grid(Volume(voxels + offset, carried), grid, smooth=False).voxels - offset
         # what lies off the atlas is read as 0: shift depth so that it means far outside
-        for voxels, offset in ((brain_depth_mm(), 50), (reference.grey, 0), (reference.white, 0), (_brainstem(), 0))
+        for voxels, offset in zip(fields, (_FAR_MM, 0, 0, 0), strict=True)
     )
     # the affine's mean stretch turns mm of the atlas into mm of the patient
     stretch = np.cbrt(abs(1 / np.linalg.det(atlas_from_patient[:3, :3])))

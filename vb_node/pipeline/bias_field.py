@@ -9,18 +9,22 @@ from vb_node.types import Floats, Mask, Volume
 _ITERATIONS = (20, 20, 20)
 
 
-def remove_shading(volume: Volume, coarse: Volume, where: Mask) -> Volume:
-    """Divide a volume by its shading, estimated on a coarse copy of it inside ``where`` (a mask on the coarse grid).
+def estimate_shading(coarse: Volume, where: Mask) -> Volume:
+    """Fit the natural logarithm of the shading on a coarse copy of a volume, inside a mask; its mean there is 0.
 
-    The field is smooth, so a copy at 4 mm carries it whole; N4 at 1 mm would take minutes. Its mean logarithm is 0 in
-    ``where``.
+    The field is smooth, so a copy at 4 mm carries it whole; N4 at 1 mm would take minutes.
     """
-    log_field = to_grid(Volume(_log_field(coarse.voxels, where), coarse.grid), volume.grid, smooth=False)
+    return Volume(_log_field(coarse.voxels, where), coarse.grid)
+
+
+def remove_shading(volume: Volume, log_shading: Volume) -> Volume:
+    """Divide a volume by its shading, given by its natural logarithm on a grid of its own."""
+    log_field = to_grid(log_shading, volume.grid, smooth=False)
     return Volume(np.asarray(volume.voxels * np.exp(-log_field.voxels), dtype=np.float32), volume.grid)
 
 
 def _log_field(voxels: Floats, where: Mask) -> Floats:
-    """Fit N4's B-spline field, as its natural logarithm."""
+    """Fit N4's B-spline field."""
     positive = where & (voxels > 0)
     image, mask = SimpleITK.GetImageFromArray(voxels), SimpleITK.GetImageFromArray(positive.astype(np.uint8))
     n4 = SimpleITK.N4BiasFieldCorrectionImageFilter()

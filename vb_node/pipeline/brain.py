@@ -7,12 +7,13 @@ bright lesions at the surface). The deep part of the atlas brain is brain whatev
 of it. Where the choice is between cortex and dura, a millimetre of cortex is given up.
 """
 
+import math
+
 import numpy as np
-import SimpleITK
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from vb_node.errors import NoBrain
+from vb_node.pipeline.crop import bounding_box
 from vb_node.types import Floats, Mask
 
 DEEP_MM, SHELL_MM = 10, 6
@@ -32,7 +33,11 @@ def extract_brain(voxels: Floats, depth_mm: Floats, grey: Mask, white: Mask, bra
     ``brainstem`` is the box about the atlas brainstem.
     Raises ``NoBrain`` when nothing connected is left.
     """
-    box = _box(depth_mm > -SHELL_MM - 2)
+    near = depth_mm > -SHELL_MM - 2
+    if not near.any():
+        raise NoBrain("no brain: the atlas brain lies outside the field of view")
+    # wide enough that a dilation does not meet its walls
+    box = bounding_box(near, margin=10)
     limits = _limits(voxels[grey], voxels[white])
     even = _even(voxels[box], depth_mm[box] > 2, limits)
     brain = np.zeros(voxels.shape, dtype=bool)
@@ -49,7 +54,8 @@ def _extract(voxels: Floats, depth_mm: Floats, sure: Mask, limits: tuple[float, 
     tissue = ((smooth > limits[0]) & (smooth < limits[1]) & near) | sure
     loose = _largest(_erode(tissue, _BRIDGE_MM))
     whole = _dilate(loose, _BRIDGE_MM + 1) & tissue
-    closed = _depth(_dilate(whole, _SULCUS_MM)) > _SULCUS_MM
+    wide = _dilate(whole, _SULCUS_MM)
+    closed = wide & ~_within(wide & ~_core(wide), _SULCUS_MM**2)
     smooth_outline = _dilate(_largest(_erode(closed & near, 4)), 4)
     return _peel(np.asarray(ndimage.binary_fill_holes(smooth_outline)), tissue | sure | (depth_mm > _PEEL_DEPTH_MM))
 
@@ -87,14 +93,6 @@ def _limits(grey: Floats, white: Floats) -> tuple[float, float]:
     return 0.62 * float(np.median(grey)), max(1.2 * typical, typical + 3.5 * spread)
 
 
-def _box(mask: Mask) -> tuple[slice, ...]:
-    """The box around a mask, widened so that a dilation does not meet its walls."""
-    found = ndimage.find_objects(mask.astype(np.uint8))
-    if not found:
-        raise NoBrain("no brain: the atlas brain lies outside the field of view")
-    return tuple(slice(max(axis.start - 10, 0), axis.stop + 10) for axis in found[0])
-
-
 def _largest(mask: Mask) -> Mask:
     labels, count = ndimage.label(mask)
     if count < 2:
@@ -104,29 +102,30 @@ def _largest(mask: Mask) -> Mask:
     return np.asarray(labels == sizes.argmax())
 
 
-def _image(mask: NDArray[np.bool_]) -> SimpleITK.Image:
-    return SimpleITK.GetImageFromArray(mask.astype(np.uint8))
+def _core(mask: Mask) -> Mask:
+    """Take off the outermost layer of voxels."""
+    return ~np.asarray(ndimage.maximum_filter(~mask, 3))
 
 
 def _erode(mask: Mask, radius: int) -> Mask:
-    return _squared_distance(~mask) > (radius + 0.5) ** 2
+    return ~_dilate(~mask, radius)
 
 
 def _dilate(mask: Mask, radius: int) -> Mask:
-    return _squared_distance(mask) < (radius + 0.5) ** 2
+    return _within(mask, radius * (radius + 1))
 
 
-def _squared_distance(mask: Mask) -> Floats:
-    """Squared distance outside a mask to its nearest voxel: quicker than to move a ball over its surface."""
-    distance = SimpleITK.SignedMaurerDistanceMap(
-        _image(mask), insideIsPositive=False, squaredDistance=True, useImageSpacing=False
-    )
-    return np.asarray(SimpleITK.GetArrayFromImage(distance))
+def _within(mask: Mask, squared: int) -> Mask:
+    """Mark what lies within the root of ``squared`` voxels of a mask.
 
-
-def _depth(mask: Mask) -> Floats:
-    """Depth inside a mask in voxels, negative outside."""
-    distance = SimpleITK.SignedMaurerDistanceMap(
-        _image(mask), insideIsPositive=True, squaredDistance=False, useImageSpacing=False
-    )
-    return np.asarray(SimpleITK.GetArrayFromImage(distance))
+    Squared distances add up axis by axis (Felzenszwalb and Huttenlocher, doi:10.4086/toc.2012.v008a019). As few as are
+    asked for here fit into a byte each: a library's map of all distances takes five times as long.
+    """
+    nearest = np.where(mask, np.uint8(0), np.uint8(squared + 1))
+    for axis in range(mask.ndim):
+        before, after = np.moveaxis(nearest.copy(), axis, 0), np.moveaxis(nearest, axis, 0)
+        for step in range(1, math.isqrt(squared) + 1):
+            further = before + np.uint8(step * step)
+            np.minimum(after[step:], further[:-step], out=after[step:])
+            np.minimum(after[:-step], further[step:], out=after[:-step])
+    return nearest <= squared

@@ -1,11 +1,13 @@
 """From boxes to a smooth map: stack, smooth, dilate (virtual biopsy, arXiv 2602.21613, Fig. 3, block 1)."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
+from vb_node.pipeline.crop import bounding_box, paste
 from vb_node.types import Floats, Mask
 
 
@@ -71,5 +73,9 @@ def coarse_prior(stacked: Floats, settings: PriorSettings) -> Floats:
 
 def smooth_boxes(stacked: Floats, settings: PriorSettings) -> Floats:
     """Smooth stacked boxes; relative to the maximum (0-1)."""
-    smooth = ndimage.gaussian_filter(stacked, settings.sigma_mm)
-    return np.asarray(smooth / max(float(smooth.max()), 1e-6), dtype=np.float32)
+    if not stacked.any():
+        return np.zeros(stacked.shape, np.float32)
+    # SciPy's Gaussian ends at four sigma
+    where = bounding_box(stacked > 0, margin=math.ceil(4 * max(settings.sigma_mm)) + 1)
+    smooth = ndimage.gaussian_filter(stacked[where], settings.sigma_mm)
+    return paste(np.asarray(smooth / max(float(smooth.max()), 1e-6), dtype=np.float32), where, stacked.shape)

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from highdicom.sr import Comprehensive3DSR
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from results import (
     DETERMINED,
@@ -23,7 +25,7 @@ from vb_node.dicom import codes
 from vb_node.dicom.check import check_result
 from vb_node.dicom.provenance import Predecessor
 from vb_node.dicom.seg import write_seg
-from vb_node.dicom.sentence import lesion_name
+from vb_node.dicom.sentence import lesion_name, ranked_percents
 from vb_node.dicom.sr import SOP_CLASSES, as_class, write_not_analysed, write_report
 from vb_node.dicom.sr_tree import code_of, find, number, walk
 from vb_node.errors import MissingSlices, NoBrain
@@ -187,6 +189,18 @@ def test_an_unreliable_localisation_is_no_clean_negative() -> None:
     assert _value(report, codes.SUMMARY) == codes.NOT_ALL_SUCCEEDED
 
 
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=6).filter(lambda shares: sum(shares) > 0.01))
+def test_percents_sum_to_100_and_none_is_off_by_more_than_its_last_decimal(shares: list[float]) -> None:
+    probabilities = {f"class {n}": share / sum(shares) for n, share in enumerate(shares)}
+
+    percents = ranked_percents(probabilities)
+
+    assert sum(percents.values()) == pytest.approx(100, abs=1e-9)
+    assert list(percents.values()) == sorted(percents.values(), reverse=True)
+    assert all(abs(percent - 100 * probabilities[name]) < 0.1 + 1e-9 for name, percent in percents.items())
+    assert max(percents.values()) <= 99.9
+
+
 def test_no_probability_is_certainty() -> None:
     sure = Diagnosis({"Glioma": 0.9997, "PCNSL": 0.0001, "Germinoma": 0.0001, "Rare": 0.0001}, True, "")
     series, labels = oblique(), two_lesions()
@@ -194,7 +208,9 @@ def test_no_probability_is_certainty() -> None:
 
     report = write_report(series, *analysis_of(series, labels, sure), segmentation, provenance())
 
-    assert max(number(item) for item in find(report, codes.PROBABILITY)) == 99.9
+    percents = [number(item) for item in find(report, codes.PROBABILITY)]
+    assert max(percents) == 99.9
+    assert sum(percents) == pytest.approx(100, abs=1e-9)
     check_result(series, labels, report, segmentation)
 
 

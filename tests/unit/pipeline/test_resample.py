@@ -5,7 +5,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from vb_node.pipeline.resample import box_grid, field_of_view, labels_to_grid, mask_to_grid, soft_mask, to_grid
+from vb_node.pipeline.resample import (
+    bin_voxels,
+    box_grid,
+    field_of_view,
+    labels_to_grid,
+    mask_to_grid,
+    soft_mask,
+    to_grid,
+)
 from vb_node.types import Grid, Volume
 
 
@@ -37,6 +45,28 @@ def test_a_delta_voxel_comes_back_within_one_voxel(spacing_mm: tuple[float, floa
     back = soft_mask(there, STANDARD, source)
 
     assert np.abs(np.array(np.unravel_index(back.argmax(), back.shape)) - place).max() <= 1
+
+
+@pytest.mark.parametrize("times", [(1, 2, 2), (3, 2, 1)])
+def test_what_was_interpolated_is_binned_to_what_it_was(times: tuple[int, int, int]) -> None:
+    grid = oblique_grid((7, 8, 9), (1.0, 1.0, 1.0))
+    voxels = np.random.default_rng(0).random(grid.shape, dtype=np.float32)
+    affine = grid.affine_lps.copy()
+    affine[:3, :3] /= times
+    affine[:3, 3] = grid.to_lps((np.array([times]) ** -1.0 - 1) / 2)[0]
+    finer = np.kron(voxels, np.ones(times, np.float32))
+    finer = np.pad(finer, ((0, times[0] - 1), (0, times[1] - 1), (0, 0)))  # what fills no whole voxel is left out
+
+    binned = bin_voxels(Volume(finer, Grid(finer.shape, affine, "1.2.3")), 1.0)
+
+    assert binned.voxels == pytest.approx(voxels, abs=1e-6)
+    assert binned.grid.affine_lps == pytest.approx(grid.affine_lps)
+
+
+def test_voxels_of_which_no_two_fit_into_a_step_stay_as_they_are() -> None:
+    volume = Volume(np.ones((4, 4, 4), np.float32), oblique_grid((4, 4, 4), (3.0, 0.6, 0.6)))
+
+    assert bin_voxels(volume, 1.0) is volume
 
 
 @pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (6.5, 0.78, 0.78), (3.0, 3.0, 3.0)])

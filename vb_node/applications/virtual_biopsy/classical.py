@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from vb_node.applications.virtual_biopsy.evidence import Maps, Where, draw_maps, score_of, weigh
+from vb_node.applications.virtual_biopsy.evidence import Maps, draw_maps, score_of, weigh
+from vb_node.pipeline.crop import Where
 from vb_node.pipeline.prior import Box
 from vb_node.types import Mask, StandardVolume
 

@@ -13,13 +13,11 @@ from threading import Lock
 import numpy as np
 from scipy import ndimage
 
-from vb_node.applications.virtual_biopsy.features import bounding_box
 from vb_node.applications.virtual_biopsy.normal_structures import normal_fluid, normal_uptake
 from vb_node.pipeline.atlas import atlas
+from vb_node.pipeline.crop import Where, bounding_box, crop_grid, paste
 from vb_node.pipeline.symmetry import mirrored
 from vb_node.types import Floats, Grid, Mask, Matrix, StandardVolume
-
-Where = tuple[slice, slice, slice]
 
 # anatomy is never quite symmetric: uptake counts as one-sided if the other side has none within half of this
 TOLERANCE_MM = 7
@@ -130,7 +128,7 @@ def draw_maps(standard: StandardVolume, kind: Kind = ENHANCING) -> Maps:
         asymmetry=np.where(brain, one_sided, 0).astype(np.float32),
         blob=np.where(brain, _blobs(np.clip(whole[where], -0.5, 1.5)), 0).astype(np.float32),
         brain=brain,
-        depth_mm=depth_mm[where],
+        depth_mm=depth_mm,
         where=where,
         grid=standard.grid,
         atlas_from_patient=standard.atlas_from_patient,
@@ -141,32 +139,32 @@ _MEASURING = Lock()  # kinds may be drawn at the same time
 
 
 def _brightness_and_depth(standard: StandardVolume) -> tuple[Floats, Floats]:
-    """Give what both kinds are drawn from, measured once: 0 for white matter and -1 for fluid; depth in the brain."""
+    """Give what both kinds are drawn from, measured once: 0 for white matter, -1 for fluid; depth in its box."""
     with _MEASURING:
         return _measure(standard)
 
 
 @lru_cache(maxsize=1)
 def _measure(standard: StandardVolume) -> tuple[Floats, Floats]:
-    white, darker = _white_and_fluid(standard)
-    smooth = ndimage.gaussian_filter(standard.voxels, 1)
-    brightness = np.where(standard.brain, (smooth - white) / darker, 0).astype(np.float32)
     where = bounding_box(standard.brain, margin=2)
-    depth_mm = np.zeros(brightness.shape, dtype=np.float32)
-    depth_mm[where] = ndimage.distance_transform_edt(standard.brain[where])
-    return brightness, depth_mm
+    voxels, brain = standard.voxels[where], standard.brain[where]
+    atlas_from_index = standard.atlas_from_patient @ crop_grid(standard.grid, where).affine_lps
+    white, darker = _white_and_fluid(voxels, brain, atlas_from_index)
+    smooth = ndimage.gaussian_filter(voxels, 1)
+    brightness = np.where(brain, (smooth - white) / darker, 0).astype(np.float32)
+    return paste(brightness, where, standard.grid.shape), ndimage.distance_transform_edt(brain).astype(np.float32)
 
 
-def _white_and_fluid(standard: StandardVolume) -> tuple[Floats, float]:
+def _white_and_fluid(voxels: Floats, brain: Mask, atlas_from_index: Matrix) -> tuple[Floats, float]:
     """Read the level of normal white matter, voxel by voxel, and how much darker fluid is."""
-    inner = ndimage.binary_erosion(standard.brain, iterations=6)
-    inner = inner if inner.any() else standard.brain
+    inner = ndimage.binary_erosion(brain, iterations=6)
+    inner = inner if inner.any() else brain
     mni = atlas(2)
-    index = np.linalg.inv(mni.grid.affine_lps) @ standard.atlas_from_patient @ standard.grid.affine_lps
+    index = np.linalg.inv(mni.grid.affine_lps) @ atlas_from_index
     expected = ndimage.affine_transform(mni.white, index[:3, :3], index[:3, 3], output_shape=inner.shape, order=1) > 0.8
     is_white = inner & expected if (inner & expected).sum() > 1000 else inner
-    white = _smooth_level(standard.voxels, is_white)
-    darker = float(np.median(standard.voxels[is_white]) - np.percentile(standard.voxels[inner], 2))
+    white = _smooth_level(voxels, is_white)
+    darker = float(np.median(voxels[is_white]) - np.percentile(voxels[inner], 2))
     return white, max(darker, 0.5)
 
 

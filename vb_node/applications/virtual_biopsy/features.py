@@ -6,6 +6,7 @@ Raw coordinates would let the classifier learn the prior by heart (docs/virtual-
 import numpy as np
 from scipy import ndimage
 
+from vb_node.pipeline.crop import bounding_box
 from vb_node.pipeline.symmetry import mirrored
 from vb_node.types import Floats, Mask, StandardVolume
 
@@ -29,17 +30,6 @@ def voxel_features(standard: StandardVolume, where: Mask) -> Floats:
         ndimage.gaussian_laplace(z, 2),
     )
     return np.stack([values[inside] for values in maps], axis=1).astype(np.float32)
-
-
-def bounding_box(mask: Mask, margin: int) -> tuple[slice, slice, slice]:
-    """Give the smallest box around a mask that is not empty, wider by ``margin`` where the volume allows."""
-    spans = []
-    for axis, length in enumerate(mask.shape):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        hits = np.flatnonzero(mask.any(axis=others))
-        spans.append(slice(max(int(hits[0]) - margin, 0), min(int(hits[-1]) + 1 + margin, length)))
-    k, j, i = spans
-    return k, j, i
 
 
 def _local_sd(z: Floats, size: int) -> Floats:

@@ -26,6 +26,7 @@ from vb_node.applications.virtual_biopsy.validate import (
     weigh_regions,
 )
 from vb_node.models.voxel_mlp import MlpSettings, fit_voxel_mlp
+from vb_node.pipeline.crop import bounding_box, paste
 from vb_node.pipeline.prior import Box, PriorSettings, coarse_prior, inscribed_ellipses, smooth_boxes, stack_boxes
 from vb_node.types import Floats, Mask, Prior, StandardVolume
 
@@ -91,10 +92,11 @@ def localise(
 
 def classify(standard: StandardVolume, boxes: list[Box], coarse: Floats, settings: LocaliserSettings) -> Floats:
     """Train the voxel-wise classifier on pseudo-labels and give its probability near the coarse prior, 0 elsewhere."""
-    tumour, background = pseudo_labels(standard, boxes, coarse, settings)
-    reach = ndimage.distance_transform_edt(coarse == 0) <= settings.union.reach_mm
-    near = reach & standard.brain
     probability = np.zeros(standard.grid.shape, dtype=np.float32)
+    if not coarse.any():
+        return probability
+    tumour, background = pseudo_labels(standard, boxes, coarse, settings)
+    near = _reach(coarse > 0, settings.union.reach_mm) & standard.brain
     if not (tumour.any() and background.any() and near.any()):
         return probability
     wanted = near | tumour | background
@@ -117,19 +119,35 @@ def pseudo_labels(
     smooth = smooth_boxes(stacked, settings.prior)
     clear = (smooth < chosen.background_prior) & standard.brain
     # without these, smooth features tell the neighbourhood from the rest, not the lesion from what surrounds it
-    beside = (smooth < chosen.near_prior) & ndimage.binary_dilation(sure, iterations=chosen.near_mm) & standard.brain
+    beside = (smooth < chosen.near_prior) & _dilated(sure, chosen.near_mm) & standard.brain
     beside_count = int(chosen.most_background * chosen.near_share)
     background = _draw(clear, chosen.most_background - beside_count, rng) | _draw(beside, beside_count, rng)
     return _draw(sure, chosen.most_tumour, rng), background
 
 
+def _reach(mask: Mask, reach_mm: int) -> Mask:
+    """Mark what lies within so many mm of a mask that is not empty."""
+    where = bounding_box(mask, margin=reach_mm)
+    return paste(ndimage.distance_transform_edt(~mask[where]) <= reach_mm, where, mask.shape)
+
+
+def _dilated(mask: Mask, times: int) -> Mask:
+    """Dilate a mask by so many voxels along the axes."""
+    if not mask.any():
+        return mask
+    where = bounding_box(mask, margin=times)
+    return paste(ndimage.binary_dilation(mask[where], iterations=times), where, mask.shape)
+
+
 def _heaviest(stacked: Floats, coarse: Floats) -> Mask:
     """Find the component of the coarse prior with the most mass, each voxel weighed by the odds of its box."""
-    labels, count = ndimage.label(coarse > 0)
-    odds = 1 / (1 - np.minimum(stacked, 0.99)) - 1
-    mass = ndimage.sum_labels(coarse * odds, labels, np.arange(1, count + 1))
+    where = bounding_box(coarse > 0, margin=0)
+    labels, count = ndimage.label(coarse[where] > 0)
+    odds = 1 / (1 - np.minimum(stacked[where], 0.99)) - 1
+    mass = ndimage.sum_labels(coarse[where] * odds, labels, np.arange(1, count + 1))
     heaviest = labels == int(np.argmax(mass)) + 1
-    return np.asarray(heaviest & (stacked >= 0.9 * stacked[heaviest].max()))
+    sure = heaviest & (stacked[where] >= 0.9 * stacked[where][heaviest].max())
+    return paste(sure, where, coarse.shape)
 
 
 def _draw(mask: Mask, most: int, rng: np.random.Generator) -> Mask:

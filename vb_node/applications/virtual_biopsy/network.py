@@ -14,7 +14,6 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 
-from vb_node.applications.virtual_biopsy.features import bounding_box
 from vb_node.models.lesion_network import (
     CHANNELS,
     NETWORK_MM,
@@ -26,11 +25,10 @@ from vb_node.models.lesion_network import (
     stack_fields,
 )
 from vb_node.models.weights import open_weights
+from vb_node.pipeline.crop import Where, bounding_box
 from vb_node.pipeline.prior import Box
 from vb_node.pipeline.symmetry import reflect
 from vb_node.types import Floats, Mask, Matrix, StandardVolume
-
-Where = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,20 @@
 """MRI-Processor: from a volume to the standardised volume (Virtual Biopsy, 2602.21613, "standardization")."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import numpy as np
 
 from vb_node.pipeline import quality
-from vb_node.pipeline.atlas import PlacedAtlas, place
-from vb_node.pipeline.bias_field import remove_shading
-from vb_node.pipeline.brain import extract_brain
+from vb_node.pipeline.atlas import PlacedAtlas, atlas, place
+from vb_node.pipeline.bias_field import estimate_shading, remove_shading
+from vb_node.pipeline.brain import SHELL_MM, extract_brain
+from vb_node.pipeline.crop import Where, bounding_box, crop_grid, paste
 from vb_node.pipeline.intensity import z_score
 from vb_node.pipeline.registration import Registration, register
-from vb_node.pipeline.resample import field_of_view, to_grid
-from vb_node.types import Grid, Mask, StandardVolume, Volume
+from vb_node.pipeline.resample import bin_voxels, field_of_view, to_grid
+from vb_node.types import Floats, Grid, Mask, StandardVolume, Volume
 
 SHAPE = (193, 229, 193)
 """Slices, rows, columns of the standardised volume, 1 mm each: around the MNI152 brain, with room for larger heads."""
@@ -19,7 +22,8 @@ SHAPE = (193, 229, 193)
 ORIGIN_ATLAS_LPS = (-96.0, -98.0, -86.0)
 """Where index (0, 0, 0) stands in MNI152 LPS mm, after the rigid part of the registration."""
 
-_COARSE_MM = 4
+_STEP_MM, _COARSE_MM = 1, 4
+_ROOM_MM = SHELL_MM + 6
 _SURE = 0.8  # atlas probability from which a voxel counts as grey or white matter
 
 Progress = Callable[[str, float], None]
@@ -35,28 +39,32 @@ def process(volume: Volume, progress: Progress = _silent) -> StandardVolume:
     ``progress`` is called with the name of each step and the share (0-1) done before it.
     Raises ``Unfit`` for values that are no image, ``OutOfCoverage`` and ``NoBrain``.
     """
-    volume = quality.check_values(volume)
-    quality.check_extent(volume.grid)
+    source = volume.grid
+    volume = bin_voxels(quality.check_values(volume), _STEP_MM)
+    quality.check_extent(source)
     progress("registration", 0.0)
     registration = register(volume)
     quality.check_registration(registration)
     progress("resampling", 0.3)
     grid = standard_grid(registration, volume.grid)
-    standard = to_grid(volume, grid, "bspline")
-    placed = place(registration.atlas_from_patient, grid)
-    progress("shading", 0.4)
-    standard = _remove_shading(volume, standard, registration)
+    where = about_brain(registration, grid)
+    near = crop_grid(grid, where)
+    with ThreadPoolExecutor() as pool:
+        shading = pool.submit(_estimate_shading, volume, registration)
+        standard = to_grid(volume, near, "bspline")
+        placed = place(registration.atlas_from_patient, near).in_whole(where, grid.shape)
+        progress("shading", 0.4)
+        voxels = paste(remove_shading(standard, shading.result()).voxels, where, grid.shape)
     progress("brain extraction", 0.6)
-    seen = field_of_view(volume.grid, grid)
-    brain = _brain(standard, placed, seen)
+    seen = paste(field_of_view(volume.grid, near), where, grid.shape)
+    brain = _brain(voxels, placed, seen)
     progress("quality", 0.95)
     figures = quality.judge(brain, placed.brain & seen, registration)
-    voxels = z_score(standard.voxels, brain)
-    flags = quality.flags(volume.grid, figures)
-    return StandardVolume(voxels, grid, brain, registration.atlas_from_patient, figures, flags)
+    flags = quality.flags(source, figures)
+    return StandardVolume(z_score(voxels, brain), grid, brain, registration.atlas_from_patient, figures, flags)
 
 
-def standard_grid(registration: Registration, source: Grid, step_mm: int = 1) -> Grid:
+def standard_grid(registration: Registration, source: Grid, step_mm: int = _STEP_MM) -> Grid:
     """Lay the standardised volume's grid in the patient, by the rigid part of the registration."""
     slices, rows, columns = ((size - 1) // step_mm + 1 for size in SHAPE)
     affine = np.eye(4)
@@ -65,11 +73,22 @@ def standard_grid(registration: Registration, source: Grid, step_mm: int = 1) ->
     return Grid((slices, rows, columns), np.linalg.inv(registration.rigid) @ affine, source.frame_of_reference_uid)
 
 
-def _remove_shading(volume: Volume, standard: Volume, registration: Registration) -> Volume:
+def about_brain(registration: Registration, grid: Grid) -> Where:
+    """Box the atlas brain on a grid of 1 mm, with as much around it as counts when the brain is looked for."""
+    corners = np.array(list(product(*((axis.start, axis.stop - 1) for axis in bounding_box(atlas(2).brain, margin=0)))))
+    patient_from_atlas = np.linalg.inv(registration.atlas_from_patient)
+    corners_lps = atlas(2).grid.to_lps(corners) @ patient_from_atlas[:3, :3].T + patient_from_atlas[:3, 3]
+    index = np.rint(grid.to_index(corners_lps)).astype(int)
+    low, high = index.min(axis=0) - _ROOM_MM, index.max(axis=0) + _ROOM_MM + 1
+    k, j, i = (slice(max(a, 0), min(b, n)) for a, b, n in zip(low.tolist(), high.tolist(), grid.shape, strict=True))
+    return k, j, i
+
+
+def _estimate_shading(volume: Volume, registration: Registration) -> Volume:
     coarse = to_grid(volume, standard_grid(registration, volume.grid, _COARSE_MM))
-    return remove_shading(standard, coarse, place(registration.atlas_from_patient, coarse.grid).brain)
+    return estimate_shading(coarse, place(registration.atlas_from_patient, coarse.grid).brain)
 
 
-def _brain(standard: Volume, placed: PlacedAtlas, seen: Mask) -> Mask:
+def _brain(voxels: Floats, placed: PlacedAtlas, seen: Mask) -> Mask:
     grey, white = (seen & (probability > _SURE) for probability in (placed.grey, placed.white))
-    return np.asarray(extract_brain(standard.voxels, placed.depth_mm, grey, white, placed.brainstem) & seen)
+    return np.asarray(extract_brain(voxels, placed.depth_mm, grey, white, placed.brainstem) & seen)

@@ -12,8 +12,8 @@ import numpy as np
 from scipy import ndimage, sparse
 from scipy.special import expit, logit
 
-from vb_node.applications.virtual_biopsy.evidence import Maps, Where, score_of, weigh
-from vb_node.applications.virtual_biopsy.features import bounding_box
+from vb_node.applications.virtual_biopsy.evidence import Maps, score_of, weigh
+from vb_node.pipeline.crop import Where, bounding_box, paste
 from vb_node.pipeline.prior import Box, stack_boxes
 from vb_node.types import Floats, Labels, Mask, Region, StandardVolume
 
@@ -57,14 +57,18 @@ class Piece:
 
 def unite(probability: Floats, prior: Floats, settings: UnionSettings) -> Mask:
     """Unite the classifier's parts that the prior supports with the prior's core that the classifier does not deny."""
-    labels, _ = ndimage.label(probability > settings.probability)
+    probable = probability > settings.probability
+    core = (prior > settings.core_prior) & (probability > settings.core_probability)
+    if not (probable | core).any():
+        return core
+    where = bounding_box(probable | core, margin=1)
+    labels, _ = ndimage.label(probable[where])
     volume = np.maximum(np.bincount(labels.ravel()), 1)
-    inside = np.bincount(labels.ravel(), weights=(prior > 0).ravel())
+    inside = np.bincount(labels.ravel(), weights=(prior[where] > 0).ravel())
     is_kept = inside / volume >= settings.inside_share
     is_kept[0] = False
-    core = (prior > settings.core_prior) & (probability > settings.core_probability)
-    united = ndimage.binary_closing(np.pad(is_kept[labels] | core, 2), iterations=2)[2:-2, 2:-2, 2:-2]
-    return _without_crumbs(ndimage.binary_fill_holes(united), settings)
+    united = ndimage.binary_closing(np.pad(is_kept[labels] | core[where], 2), iterations=2)[2:-2, 2:-2, 2:-2]
+    return paste(_without_crumbs(ndimage.binary_fill_holes(united), settings), where, prior.shape)
 
 
 def trim(refined: Mask, kinds: Sequence[Maps], settings: UnionSettings) -> Mask:
