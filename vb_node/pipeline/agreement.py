@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import center_of_mass
-from scipy.spatial.distance import dice
 
 from vb_node.types import Grid, Labels
 
@@ -22,6 +20,10 @@ class Agreement:
 
 def agreement(one: Labels, other: Labels, grid: Grid) -> Agreement:
     """Compare two label maps [k, j, i] on ``grid``."""
+    # late: half a second, which each start of a worker would wait for
+    from scipy.ndimage import center_of_mass
+    from scipy.spatial.distance import dice
+
     masks = one > 0, other > 0
     has_lesion = [bool(mask.any()) for mask in masks]
     if not any(has_lesion):

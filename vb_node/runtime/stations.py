@@ -1,38 +1,42 @@
-"""The stations behind the one that receives: what each of them turns, in a process of its own."""
+"""The stations behind the one that receives: what each of them turns, in a process of its own.
+
+Each imports what it needs alone, when it begins: a node starts, and comes back, as fast as its processes do.
+"""
 
 import logging
 import threading
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from storage import audit
 from storage.database import Database
 from vb_node.config import AlertsSettings, Settings
 from vb_node.errors import ConfigError
-from vb_node.pipeline.application import furniture, installed
-from vb_node.runtime import assemble, deliver, destinations, leftovers, retain, work
-from vb_node.runtime.assemble import Assembler
-from vb_node.runtime.cell import Cell, in_cell
-from vb_node.runtime.compare import Comparer
-from vb_node.runtime.deliver import Deliverer
-from vb_node.runtime.drift import DriftWatch
 from vb_node.runtime.line import BEAT_S, Station, Step, results_of, spool_of, turn, turn_beside
-from vb_node.runtime.routing import Router
-from vb_node.runtime.work import Worker
-from vb_node.tell.alerts import Channel, Lookout, Messenger
-from vb_node.tell.export import AuditExport
-from vb_node.tell.mail import Mail
-from vb_node.tell.webhook import Webhook
+
+if TYPE_CHECKING:
+    from vb_node.runtime.cell import Cell
+    from vb_node.tell.alerts import Channel
 
 log = logging.getLogger(__name__)
 
 
 def _assemble(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
-    assembler = Assembler(database, spool_of(settings), settings, installed())
+    from vb_node.pipeline.application import installed
+    from vb_node.runtime import assemble
+
+    assembler = assemble.Assembler(database, spool_of(settings), settings, installed())
     turn(assemble.STATION, assembler.step, stop, database.changes)
 
 
 def _work(database: Database, settings: Settings, stop: threading.Event, number: int = 1) -> None:
+    from vb_node.pipeline.application import furniture, installed
+    from vb_node.runtime import leftovers, work
+    from vb_node.runtime.cell import Cell, in_cell
+    from vb_node.runtime.compare import Comparer
+    from vb_node.runtime.drift import DriftWatch
+    from vb_node.runtime.routing import Router
+
     if number == 1:
         leftovers.sweep(database, results_of(settings))
     names, cells = installed(), settings.data / "cells"
@@ -41,7 +45,7 @@ def _work(database: Database, settings: Settings, stop: threading.Event, number:
     plans = [(route.application.name, route.plan) for route in routes]
     cell, alone = Cell(cells, settings.work, read, plans), Cell(cells, settings.work, read, share=0.5, is_kept=False)
     stores = spool_of(settings), results_of(settings)
-    worker = Worker(
+    worker = work.Worker(
         database,
         *stores,
         in_cell(names, cell),
@@ -61,8 +65,11 @@ def _work(database: Database, settings: Settings, stop: threading.Event, number:
     cell.end()
 
 
-def _tell_walls(database: Database, cell: Cell) -> None:
+def _tell_walls(database: Database, cell: "Cell") -> None:
     """Say what this machine does not let the computation give up: in the log, and in the audit trail."""
+    from storage import audit
+    from vb_node.runtime import work
+
     if cell.lacking:
         log.warning("computation not confined", extra={"lacking": cell.lacking})
         with database.write() as session:
@@ -72,11 +79,13 @@ def _tell_walls(database: Database, cell: Cell) -> None:
 
 def _deliver(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
     """Turn one deliverer a destination, so that one that is down does not hold up the others."""
+    from vb_node.runtime import deliver, destinations
+
     known = [destination.name for destination in settings.destinations]
     for secured in filter(None, map(destinations.tls_of, settings.destinations)):
         secured.context()  # a wrong file is a matter of configuration, told at the start
     steps = [
-        Deliverer(database, results_of(settings), destination, settings.node.ae_title).step
+        deliver.Deliverer(database, results_of(settings), destination, settings.node.ae_title).step
         for destination in settings.destinations
     ]
     threads = turn_beside(dict(zip((f"deliver {name}" for name in known), steps, strict=True)), database, stop)
@@ -93,6 +102,8 @@ def _deliver(database: Database, settings: Settings, stop: threading.Event, _num
 
 def _tell(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
     """Turn the export of the audit trail and the alerts, each for itself: whom one tells may hang or be away."""
+    from vb_node.tell.export import AuditExport
+
     steps: dict[str, Step] = {}
     if settings.audit is not None:
         steps["tell audit"] = AuditExport(database, settings, settings.audit).step
@@ -105,7 +116,13 @@ def _tell(database: Database, settings: Settings, stop: threading.Event, _number
 
 
 def _alerting(database: Database, settings: Settings, own: AlertsSettings) -> dict[str, Step]:
-    node, channels = settings.node.ae_title, dict[str, Channel]()
+    from vb_node.runtime import retain
+    from vb_node.tell.alerts import Lookout, Messenger
+    from vb_node.tell.mail import Mail
+    from vb_node.tell.webhook import Webhook
+
+    node = settings.node.ae_title
+    channels: dict[str, Channel] = {}
     if own.mail is not None:
         channels["mail"] = Mail(own.mail, node)
     if own.webhook is not None:

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Inspector, bindparam, create_engine, inspect, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from storage import stations
-from storage.database import Database, SchemaMismatch
+from storage.database import MIGRATIONS, Database, SchemaMismatch, newest_version
 from storage.schema import Series, Table
 
 SQLITE_ONLY = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -74,6 +76,15 @@ def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
 
     with database.read() as session:
         assert stations.get(session, "receive") is None
+
+
+def test_the_newest_version_is_that_of_the_last_migration(database: Database) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with database.read() as session:
+        written = session.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+    assert newest_version() == written == ScriptDirectory.from_config(config).get_current_head()
 
 
 def test_a_ledger_of_a_newer_version_is_refused(database: Database) -> None:
