@@ -13,9 +13,9 @@ PLAIN = ORDER | {"SeriesDescription": "AX T2 <script>document.title=1</script>"}
 
 
 def studies() -> Sequence[Dataset]:
-    """Make a series with contrast that holds no brain, and one without contrast beside it."""
+    """Make a slab with contrast, too thin for a head, and one without contrast beside it."""
     study = generate_uid()
-    grid = affine((5.0, 2.0, 2.0))
+    grid = affine((3.0, 2.0, 2.0))
     taken = mr_series(head((20, 40, 40)), grid, StudyInstanceUID=study, **T1CE)
     left = mr_series(head((20, 40, 40)), grid, StudyInstanceUID=study, **PLAIN)
     return [*taken, *left]

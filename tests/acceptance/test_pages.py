@@ -45,7 +45,7 @@ port = {web}
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
-    """Give a node that has received a head without a tumour and a series that is no brain, and done what it could."""
+    """Give a node that has received a series without contrast and a slab too thin for a head, and done what it could."""
     home = tmp_path_factory.mktemp("pages")
     port, pacs_port, web_port = free_port(), free_port(), free_port()
     (home / "node").mkdir()
@@ -106,7 +106,7 @@ def test_the_page_of_a_job_goes_from_the_first_image_to_the_report_in_the_pacs(s
     ]
     assert places == sorted(places)
     assert "quiet for 1 s" in text
-    assert "NoBrain" in text
+    assert "OutOfCoverage" in text
 
 
 def test_the_audit_finds_the_order_and_writes_down_who_looked(walk: Walk, shown: Any) -> None:

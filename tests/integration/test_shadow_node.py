@@ -40,7 +40,7 @@ stop_free_gb = 0
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """Give a node that has received a series that is no brain, by a live and a shadow route."""
+    """Give a node that has received a slab too thin for a head, by a live and a shadow route."""
     home = tmp_path_factory.mktemp("shadow")
     port, pacs = free_port(), free_port()
     made = Node(home, TOML.format(port=port, pacs=pacs), port)
@@ -59,8 +59,8 @@ def test_the_shadow_job_is_worked_on_after_the_live_one_with_its_own_settings(no
     live, trial = sorted(node.jobs(), key=lambda job: job.is_shadow)
 
     assert [(job.route, job.state, job.reason) for job in (live, trial)] == [
-        ("live", "FAILED", "NoBrain"),
-        ("trial", "FAILED", "NoBrain"),
+        ("live", "FAILED", "OutOfCoverage"),
+        ("trial", "FAILED", "OutOfCoverage"),
     ]
     assert (live.plan["localizer"], trial.plan["localizer"]) == ("network", "classical")
     assert live.started_at <= trial.started_at
