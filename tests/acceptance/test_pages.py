@@ -45,7 +45,7 @@ port = {web}
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
-    """Give a node that has received a series without contrast and a slab too thin for a head, and done what it could."""
+    """Give a node that has received a slab too thin for a head, and done what it could."""
     home = tmp_path_factory.mktemp("pages")
     port, pacs_port, web_port = free_port(), free_port(), free_port()
     (home / "node").mkdir()

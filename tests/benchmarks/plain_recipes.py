@@ -22,6 +22,10 @@ from vb_node.pipeline.atlas import atlas
 from vb_node.types import Matrix, Volume
 
 
+class Unable(Exception):
+    """A peer cannot take the step with this input."""
+
+
 def simpleitk_series(files: list[Path]) -> SimpleITK.Image:
     """Read a series as SimpleITK's example does, its files sorted by GDCM."""
     if len(files) == 1:
@@ -40,7 +44,10 @@ def dcm2niix(folder: Path) -> None:
 def dicom2nifti_series(folder: Path) -> None:
     """Convert a folder by dicom2nifti."""
     with tempfile.TemporaryDirectory() as out:
-        dicom2nifti.dicom_series_to_nifti(str(folder), str(Path(out) / "series.nii"), reorient_nifti=False)
+        try:
+            dicom2nifti.dicom_series_to_nifti(str(folder), str(Path(out) / "series.nii"), reorient_nifti=False)
+        except TypeError as error:  # of a series without echo time
+            raise Unable from error
 
 
 def monai_series(folder: Path) -> np.ndarray:

@@ -31,16 +31,15 @@ from scipy import ndimage
 from vb_node import show
 from vb_node.applications.virtual_biopsy.localise import localise
 from vb_node.applications.virtual_biopsy.network import NetworkDetector, network_input
-from vb_node.applications.virtual_biopsy.process import about_brain, process, standard_grid
+from vb_node.applications.virtual_biopsy.process import about_brain, brain_of, process, shading_of, standard_grid
 from vb_node.dicom.series import MIN_SLICES
 from vb_node.dicom.volume import arrange_files, load_series, read_volume
 from vb_node.models import diagnoser
 from vb_node.models.lesion_network import NETWORK_MM
 from vb_node.models.weights import open_weights
 from vb_node.pipeline.atlas import atlas, place
-from vb_node.pipeline.bias_field import estimate_shading, remove_shading
-from vb_node.pipeline.brain import extract_brain
-from vb_node.pipeline.crop import crop_grid
+from vb_node.pipeline.bias_field import remove_shading
+from vb_node.pipeline.crop import bounding_box, crop_grid, paste
 from vb_node.pipeline.registration import Registration, load_template, register
 from vb_node.pipeline.resample import bin_voxels, field_of_view, to_grid
 from vb_node.training.acquisition import Pose
@@ -142,7 +141,7 @@ def _outcome(one: Contender) -> str:
     """Take a step once and say how good the outcome is; a peer may not be able to."""
     try:
         return one.figure(one.take())
-    except TypeError:  # dicom2nifti, of a series without echo time
+    except plain.Unable:
         return FAILS
 
 
@@ -158,15 +157,15 @@ def _steps(case: Case, folder: Path) -> Iterator[tuple[str, list[Contender]]]:
     yield (
         "to 1 mm",
         [
-            Contender("vb-node, B-spline", lambda: to_grid(lean, grid, "bspline")),
+            Contender("vb-node, B-spline", lambda: to_grid(bin_voxels(volume, 1), grid, "bspline")),
             Contender("SimpleITK B-spline", lambda: plain.resampled(source, onto, SimpleITK.sitkBSpline)),
-            Contender("vb-node, linear", lambda: to_grid(lean, grid)),
+            Contender("vb-node, linear", lambda: to_grid(bin_voxels(volume, 1), grid)),
             Contender("SimpleITK linear", lambda: plain.resampled(source, onto, SimpleITK.sitkLinear)),
         ],
     )
     raw = to_grid(lean, grid, "bspline")
     yield "shading", _unshading(lean, raw, registration)
-    yield "brain", _extracting(case, _unshaded(lean, raw, registration), registration)
+    yield "brain", _extracting(case, remove_shading(raw, shading_of(lean, registration)), registration)
     standard = process(volume)
     yield "localizer forward", _localizing(standard)
     yield "diagnoser forward", _diagnosing(standard)
@@ -231,10 +230,11 @@ def _unshading(volume: Volume, raw: Volume, registration: Registration) -> list[
         smooth = ndimage.gaussian_filter(np.where(white, voxels, 0), 8.0) / np.maximum(share, 1e-3)
         return f"white matter varies by {smooth[white].std() / smooth[white].mean():.1%}"
 
+    def ours() -> NDArray[Any]:
+        return remove_shading(raw, shading_of(volume, registration)).voxels
+
     return [
-        Contender(
-            "vb-node, N4 at 4 mm in the atlas brain", lambda: _unshaded(volume, raw, registration).voxels, evenness
-        ),
+        Contender("vb-node, N4 at 4 mm in the atlas brain", ours, evenness),
         Contender(
             "SimpleITK N4, shrink 4", lambda: plain.n4(image), lambda it: evenness(SimpleITK.GetArrayFromImage(it))
         ),
@@ -242,20 +242,16 @@ def _unshading(volume: Volume, raw: Volume, registration: Registration) -> list[
     ]
 
 
-def _unshaded(volume: Volume, raw: Volume, registration: Registration) -> Volume:
-    coarse = to_grid(volume, standard_grid(registration, volume.grid, 4))
-    brain = place(registration.atlas_from_patient, coarse.grid).brain
-    return remove_shading(raw, estimate_shading(coarse, brain))
-
-
 def _extracting(case: Case, even: Volume, registration: Registration) -> list[Contender]:
     image = placed_image(even.voxels, even.grid)
 
+    whole = standard_grid(registration, case.volume.grid)
+    where = about_brain(registration, whole)
+
     def ours() -> NDArray[Any]:
-        placed = place(registration.atlas_from_patient, even.grid)
-        seen = field_of_view(case.volume.grid, even.grid)
-        grey, white = (seen & (probability > SURE) for probability in (placed.grey, placed.white))
-        return extract_brain(even.voxels, placed.depth_mm, grey, white, placed.brainstem) & seen
+        placed = place(registration.atlas_from_patient, even.grid).in_whole(where, whole.shape)
+        seen = paste(field_of_view(case.volume.grid, even.grid), where, whole.shape)
+        return brain_of(paste(even.voxels, where, whole.shape), placed, seen)[where]
 
     def dice(brain: NDArray[Any]) -> str:
         volume = f"{brain.sum() * even.grid.voxel_mm3 / 1000:.0f} mL"
@@ -276,20 +272,14 @@ def _extracting(case: Case, even: Volume, registration: Registration) -> list[Co
 
 def _localizing(standard: StandardVolume) -> list[Contender]:
     detector = NetworkDetector.load()
-    where = _box(standard)
+    k, j, i = (slice(s.start, s.stop - (s.stop - s.start) % 2) for s in bounding_box(standard.brain, margin=2))
+    where = k, j, i
     coarse, fine = (torch.from_numpy(network_input(standard, where, step))[None] for step in (int(NETWORK_MM), 1))
     return [
         Contender("vb-node, fields drawn, the head as one, 2 mm", lambda: detector.probability(standard, where, 2)),
         Contender("MONAI UNet, sliding window, 2 mm", lambda: plain.slid_over(coarse)),
         Contender("MONAI UNet, sliding window, 1 mm", lambda: plain.slid_over(fine)),
     ]
-
-
-def _box(standard: StandardVolume) -> tuple[slice, slice, slice]:
-    """Box the brain, whole cells of the network."""
-    (box,) = ndimage.find_objects(standard.brain.astype(np.uint8))
-    k, j, i = (slice(axis.start, axis.stop - (axis.stop - axis.start) % 2) for axis in box)
-    return k, j, i
 
 
 def _diagnosing(standard: StandardVolume) -> list[Contender]:

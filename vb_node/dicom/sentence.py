@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from vb_node.dicom.provenance import MODEL_NAME, Provenance
 from vb_node.types import Diagnosis, Finding, Prior
 
-MOST_TENTHS = 999  # of a percent: a class is never certain
+_MOST_TENTHS = 999  # of a percent: a class is never certain
 
 
 def analysed(findings: Sequence[Finding], prior: Prior, diagnosis: Diagnosis, provenance: Provenance) -> str:
@@ -40,13 +40,14 @@ def shown(score: float) -> float:
 
 
 def ranked_percents(probabilities: Mapping[str, float]) -> dict[str, float]:
-    """Give the probabilities of all classes in percent with one decimal, most probable first; they sum to 100.
+    """Give probabilities that sum to 1 in percent with one decimal, most probable first; these sum to 100.
 
-    What cutting off leaves goes where most was cut off (the largest remainder). No class is certain: 99.9 is the most.
+    What cutting off leaves goes where most was cut off (the largest remainder). No class is certain: 99.9 is the most,
+    also of one that is alone.
     """
     exact = {name: 1000 * probabilities[name] for name in sorted(probabilities, key=lambda name: -probabilities[name])}
-    tenths = {name: min(math.floor(share), MOST_TENTHS) for name, share in exact.items()}
-    not_full = [name for name in exact if tenths[name] < MOST_TENTHS]
+    tenths = {name: min(math.floor(share), _MOST_TENTHS) for name, share in exact.items()}
+    not_full = [name for name in exact if tenths[name] < _MOST_TENTHS]
     left = max(1000 - sum(tenths.values()), 0)
     for name in sorted(not_full, key=lambda name: tenths[name] - exact[name])[:left]:
         tenths[name] += 1

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from vb_node.errors import NoBrain
-from vb_node.pipeline.crop import bounding_box
+from vb_node.pipeline.crop import bounding_box, paste
 from vb_node.types import Floats, Mask
 
 DEEP_MM, SHELL_MM = 10, 6
@@ -40,9 +40,8 @@ def extract_brain(voxels: Floats, depth_mm: Floats, grey: Mask, white: Mask, bra
     box = bounding_box(near, margin=10)
     limits = _limits(voxels[grey], voxels[white])
     even = _even(voxels[box], depth_mm[box] > 2, limits)
-    brain = np.zeros(voxels.shape, dtype=bool)
     sure = (depth_mm[box] > DEEP_MM) | (brainstem[box] & (depth_mm[box] > _STEM_DEEP_MM))
-    brain[box] = _extract(even, depth_mm[box], sure, limits)
+    brain = paste(_extract(even, depth_mm[box], sure, limits), box, voxels.shape)
     if not brain.any():
         raise NoBrain("no brain: no connected brain tissue was found where the atlas expects it")
     return brain
@@ -118,8 +117,8 @@ def _dilate(mask: Mask, radius: int) -> Mask:
 def _within(mask: Mask, squared: int) -> Mask:
     """Mark what lies within the root of ``squared`` voxels of a mask.
 
-    Squared distances add up axis by axis (Felzenszwalb and Huttenlocher, doi:10.4086/toc.2012.v008a019). As few as are
-    asked for here fit into a byte each: a library's map of all distances takes five times as long.
+    Squared distances add up axis by axis (Felzenszwalb and Huttenlocher, doi:10.4086/toc.2012.v008a019). Up to 127 they
+    fit into a byte each: a library's map of all distances takes five times as long.
     """
     nearest = np.where(mask, np.uint8(0), np.uint8(squared + 1))
     for axis in range(mask.ndim):

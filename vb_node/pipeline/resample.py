@@ -32,7 +32,8 @@ def to_grid(volume: Volume, grid: Grid, interpolation: Interpolation = "linear",
 def bin_voxels(volume: Volume, step_mm: float) -> Volume:
     """Average whole voxels along the axes on which two or more fit into a step; as it is where none do.
 
-    Scanners interpolate (ZIP 512): voxels of half a millimetre hold what those of one do, and cost the more.
+    Scanners interpolate (ZIP 512): voxels of half a millimetre hold what those of one do, and cost the more. What fills
+    no whole step at the end of an axis is left out.
     """
     counts = [max(int(1.01 * step_mm / spacing_mm), 1) for spacing_mm in volume.grid.spacing_mm]
     if max(counts) == 1:

@@ -102,10 +102,10 @@ def _deliver(database: Database, settings: Settings, stop: threading.Event, _num
 
 def _tell(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
     """Turn the export of the audit trail and the alerts, each for itself: whom one tells may hang or be away."""
-    from vb_node.tell.export import AuditExport
-
     steps: dict[str, Step] = {}
     if settings.audit is not None:
+        from vb_node.tell.export import AuditExport
+
         steps["tell audit"] = AuditExport(database, settings, settings.audit).step
     if settings.alerts is not None:
         steps |= _alerting(database, settings, settings.alerts)

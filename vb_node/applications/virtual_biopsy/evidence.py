@@ -116,9 +116,8 @@ def score_of(evidence: dict[str, float], kind: Kind = ENHANCING) -> float:
 @lru_cache(maxsize=2)
 def draw_maps(standard: StandardVolume, kind: Kind = ENHANCING) -> Maps:
     """Measure excess, asymmetry and blobs about the brain; a volume's maps are drawn once."""
-    where = bounding_box(standard.brain, margin=2)
+    where, brightness, depth_mm = _brightness_and_depth(standard)
     brain = standard.brain[where]
-    brightness, depth_mm = _brightness_and_depth(standard)
     whole = kind.sign * brightness
     other_side = ndimage.grey_dilation(mirrored(standard, whole, where), TOLERANCE_MM)
     one_sided = whole[where] - np.maximum(ndimage.gaussian_filter(other_side, 1), 0)
@@ -138,21 +137,25 @@ def draw_maps(standard: StandardVolume, kind: Kind = ENHANCING) -> Maps:
 _MEASURING = Lock()  # kinds may be drawn at the same time
 
 
-def _brightness_and_depth(standard: StandardVolume) -> tuple[Floats, Floats]:
-    """Give what both kinds are drawn from, measured once: 0 for white matter, -1 for fluid; depth in its box."""
+def _brightness_and_depth(standard: StandardVolume) -> tuple[Where, Floats, Floats]:
+    """Give what both kinds are drawn from, measured once.
+
+    The box about the brain; 0 for white matter and -1 for fluid, on the whole grid; depth in the brain, in the box.
+    """
     with _MEASURING:
         return _measure(standard)
 
 
 @lru_cache(maxsize=1)
-def _measure(standard: StandardVolume) -> tuple[Floats, Floats]:
+def _measure(standard: StandardVolume) -> tuple[Where, Floats, Floats]:
     where = bounding_box(standard.brain, margin=2)
     voxels, brain = standard.voxels[where], standard.brain[where]
     atlas_from_index = standard.atlas_from_patient @ crop_grid(standard.grid, where).affine_lps
     white, darker = _white_and_fluid(voxels, brain, atlas_from_index)
     smooth = ndimage.gaussian_filter(voxels, 1)
     brightness = np.where(brain, (smooth - white) / darker, 0).astype(np.float32)
-    return paste(brightness, where, standard.grid.shape), ndimage.distance_transform_edt(brain).astype(np.float32)
+    depth_mm = ndimage.distance_transform_edt(brain).astype(np.float32)
+    return where, paste(brightness, where, standard.grid.shape), depth_mm
 
 
 def _white_and_fluid(voxels: Floats, brain: Mask, atlas_from_index: Matrix) -> tuple[Floats, float]:

@@ -23,6 +23,7 @@ ORIGIN_ATLAS_LPS = (-96.0, -98.0, -86.0)
 """Where index (0, 0, 0) stands in MNI152 LPS mm, after the rigid part of the registration."""
 
 _STEP_MM, _COARSE_MM = 1, 4
+# the shell in which the brain is looked for, and what is averaged about it, in a head stretched by a fifth
 _ROOM_MM = SHELL_MM + 6
 _SURE = 0.8  # atlas probability from which a voxel counts as grey or white matter
 
@@ -39,9 +40,9 @@ def process(volume: Volume, progress: Progress = _silent) -> StandardVolume:
     ``progress`` is called with the name of each step and the share (0-1) done before it.
     Raises ``Unfit`` for values that are no image, ``OutOfCoverage`` and ``NoBrain``.
     """
-    source = volume.grid
-    volume = bin_voxels(quality.check_values(volume), _STEP_MM)
+    volume, source = quality.check_values(volume), volume.grid
     quality.check_extent(source)
+    volume = bin_voxels(volume, _STEP_MM)
     progress("registration", 0.0)
     registration = register(volume)
     quality.check_registration(registration)
@@ -49,15 +50,15 @@ def process(volume: Volume, progress: Progress = _silent) -> StandardVolume:
     grid = standard_grid(registration, volume.grid)
     where = about_brain(registration, grid)
     near = crop_grid(grid, where)
-    with ThreadPoolExecutor() as pool:
-        shading = pool.submit(_estimate_shading, volume, registration)
+    with ThreadPoolExecutor(1) as pool:
+        shading = pool.submit(shading_of, volume, registration)
         standard = to_grid(volume, near, "bspline")
         placed = place(registration.atlas_from_patient, near).in_whole(where, grid.shape)
         progress("shading", 0.4)
         voxels = paste(remove_shading(standard, shading.result()).voxels, where, grid.shape)
     progress("brain extraction", 0.6)
     seen = paste(field_of_view(volume.grid, near), where, grid.shape)
-    brain = _brain(voxels, placed, seen)
+    brain = brain_of(voxels, placed, seen)
     progress("quality", 0.95)
     figures = quality.judge(brain, placed.brain & seen, registration)
     flags = quality.flags(source, figures)
@@ -75,7 +76,8 @@ def standard_grid(registration: Registration, source: Grid, step_mm: int = _STEP
 
 def about_brain(registration: Registration, grid: Grid) -> Where:
     """Box the atlas brain on a grid of 1 mm, with as much around it as counts when the brain is looked for."""
-    corners = np.array(list(product(*((axis.start, axis.stop - 1) for axis in bounding_box(atlas(2).brain, margin=0)))))
+    box = bounding_box(atlas(2).brain, margin=0)
+    corners = np.array(list(product(*((axis.start, axis.stop - 1) for axis in box))))
     patient_from_atlas = np.linalg.inv(registration.atlas_from_patient)
     corners_lps = atlas(2).grid.to_lps(corners) @ patient_from_atlas[:3, :3].T + patient_from_atlas[:3, 3]
     index = np.rint(grid.to_index(corners_lps)).astype(int)
@@ -84,11 +86,13 @@ def about_brain(registration: Registration, grid: Grid) -> Where:
     return k, j, i
 
 
-def _estimate_shading(volume: Volume, registration: Registration) -> Volume:
+def shading_of(volume: Volume, registration: Registration) -> Volume:
+    """Estimate the shading of a volume inside the atlas brain; its natural logarithm, on a grid of its own."""
     coarse = to_grid(volume, standard_grid(registration, volume.grid, _COARSE_MM))
     return estimate_shading(coarse, place(registration.atlas_from_patient, coarse.grid).brain)
 
 
-def _brain(voxels: Floats, placed: PlacedAtlas, seen: Mask) -> Mask:
+def brain_of(voxels: Floats, placed: PlacedAtlas, seen: Mask) -> Mask:
+    """Find the brain on the standardised grid, with the atlas placed there; only what was seen is brain."""
     grey, white = (seen & (probability > _SURE) for probability in (placed.grey, placed.white))
     return np.asarray(extract_brain(voxels, placed.depth_mm, grey, white, placed.brainstem) & seen)

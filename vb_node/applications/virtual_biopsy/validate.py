@@ -85,9 +85,7 @@ def trim(refined: Mask, kinds: Sequence[Maps], settings: UnionSettings) -> Mask:
         cuts = [_trim_part(parts[k, j, i] == number, (k, j, i), maps, settings) for maps in kinds]
         scores = [score_of(weigh((k, j, i), cut, maps), maps.kind) for cut, maps in zip(cuts, kinds, strict=True)]
         trimmed[k, j, i] |= cuts[as_shown(scores, settings)]
-    whole = np.zeros_like(refined)
-    whole[box] = trimmed
-    return whole
+    return paste(trimmed, box, refined.shape)
 
 
 def as_shown(scores: Sequence[float], settings: UnionSettings) -> int:
@@ -163,9 +161,7 @@ def _extent(group: Sequence[Box], shape: tuple[int, ...]) -> tuple[Where, Mask]:
 
 def _image_score(where: Where, part: Mask, kinds: Sequence[Maps], settings: UnionSettings) -> float:
     """Weigh a part of the volume by the maps of the brain, with some room about it."""
-    whole = np.zeros(kinds[0].grid.shape, dtype=np.bool_)
-    whole[where] = part
-    inner = whole[kinds[0].where]
+    inner = paste(part, where, kinds[0].grid.shape)[kinds[0].where]
     if not inner.any():
         return 0.0
     about = bounding_box(inner, margin=6)
