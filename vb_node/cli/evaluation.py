@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vb_node.cli.options import Masks
+from vb_node.cli.options import Backbone, Masks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,7 @@ def evaluate_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     start: Annotated[
         Path | None, typer.Option(help="A bundle, or shipped: each fold's training goes on from its weights.")
     ] = None,
+    backbone: Backbone = None,
 ) -> None:
     """Cross-validate Adaptive-Diagnoser by patient, or test a bundle: figures with intervals, and an HTML report.
 
@@ -44,14 +45,15 @@ def evaluate_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     """
     from vb_node import show
     from vb_node.evaluation.diagnoser import Protocol
-    from vb_node.evaluation.finished import open_finished
+    from vb_node.evaluation.finished import backbone_with, open_finished
     from vb_node.evaluation.measure_diagnoser import evaluate_diagnoser as evaluate
     from vb_node.evaluation.measure_diagnoser import rows_for_people
     from vb_node.evaluation.prepare import Source
 
     with show.progress() as bar:
         task = bar.add_task("evaluating", total=None)
-        protocol = Protocol(folds, seed, epochs, open_finished(start) if start else None)
+        opened = open_finished(start) if start else None
+        protocol = Protocol(folds, seed, epochs, opened, backbone_with(backbone, opened))
         measured = evaluate(
             Source(data, phantoms, masks),
             out,

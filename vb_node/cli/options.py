@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 Config = Annotated[Path, typer.Option("--config", envvar="VBNODE_CONFIG", help="The node's configuration file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Masks = Annotated[Literal["drawn", "localizer"], typer.Option(help="Whose say where a lesion of --data is.")]
+Backbone = Annotated[
+    Literal["resnet", "densenet121", "convnext"] | None, typer.Option(help="Of the network; default: a narrow ResNet.")
+]
 AetHostPort = Annotated[str, typer.Option("--to", help="AET@HOST:PORT of the receiver.")]
 DEFAULT_CONFIG = Path("node.toml")
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vb_node.cli.options import Masks
+from vb_node.cli.options import Backbone, Masks
 
 app = typer.Typer()
 train_app = typer.Typer(help="Train the networks. Example: vb-node train diagnoser --out weights", no_args_is_help=True)
@@ -42,6 +42,7 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     epochs: Annotated[int, typer.Option(min=1)] = 10,
     masks: Masks = "drawn",
     start: Annotated[Path | None, typer.Option(help="A bundle, or shipped: go on from its weights, on --data.")] = None,
+    backbone: Backbone = None,
     tensorboard: Annotated[Path | None, TENSORBOARD] = None,
 ) -> None:
     """Train Adaptive-Diagnoser, on generated phantoms or a site's cases; docs/training.md says how.
@@ -49,7 +50,9 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     Example: vb-node train diagnoser --out weights --data cases/manifest.csv --seed 1
     """
     from vb_node import show
+    from vb_node.evaluation.finished import backbone_with, open_finished
     from vb_node.training.curves import to_tensorboard
+    from vb_node.training.fit import Course
 
     with show.progress() as bar, to_tensorboard(tensorboard) as curve:
         task = bar.add_task("training", total=None)
@@ -57,17 +60,16 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
         def tell(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
+        opened = open_finished(start) if start else None
+        course = Course(seed, epochs, start=opened, backbone=backbone_with(backbone, opened))
         if data is None and start is None:
             from vb_node.training.diagnoser import train_diagnoser as train
 
-            figures = train(out, cases, seed, epochs, tell, curve)
+            figures = train(out, cases, course, tell, curve)
         else:
-            from vb_node.evaluation.finished import open_finished
             from vb_node.evaluation.learn import train_on_cases
             from vb_node.evaluation.prepare import Source
-            from vb_node.training.fit import Course
 
-            course = Course(seed, epochs, start=open_finished(start) if start else None)
             figures = train_on_cases(Source(data, masks=masks), out, course, tell, curve)
     show.table("Diagnoser, on held-out cases", ["", ""], [(name, f"{value:.3g}") for name, value in figures.items()])
     typer.echo(f"{out / 'bundle'}: install it with `vb-node weights import`")

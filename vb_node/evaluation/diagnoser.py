@@ -16,6 +16,7 @@ from vb_node.evaluation.figures import Answers
 from vb_node.evaluation.learn import divide
 from vb_node.evaluation.prepare import Prepared, patients
 from vb_node.evaluation.split import folds
+from vb_node.models.backbones import Backbone
 from vb_node.models.conformal import Conformal
 from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
 from vb_node.models.weights import Weights
@@ -54,12 +55,13 @@ class Reader:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a cross-validation is run; each training goes on from ``start``, where it is given."""
+    """How a cross-validation is run; each training goes on from ``start``, or begins anew with ``backbone``."""
 
     folds: int
     seed: int
     epochs: int
     start: Weights | None = None
+    backbone: Backbone = "resnet"
 
 
 def cross_validate(
@@ -82,7 +84,7 @@ def _learn(
 ) -> Reader:
     """Train one network on most of a fold's rest and calibrate it on what remains."""
     known, calibration = ([one.sample for one in part] for part in divide(rest, protocol.seed))
-    course = Course(protocol.seed, protocol.epochs, classes, protocol.start)
+    course = Course(protocol.seed, protocol.epochs, classes, protocol.start, protocol.backbone)
     network = fit(known, course, fusion, progress, keep)
     batch = Batch.of(as_found(calibration, protocol.seed))
     return Reader(network, *set_confidence(infer(network, batch)[0], batch.target))

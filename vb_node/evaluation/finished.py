@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vb_node.errors import ConfigError
+from vb_node.models.backbones import Backbone
 from vb_node.models.bundle import read_bundle
 from vb_node.models.diagnoser import WEIGHTS
 from vb_node.models.weights import Weights, open_weights
@@ -38,6 +39,16 @@ def classes_with(occurring: Iterable[str | None], weights: Weights | None) -> tu
     if unknown := set(classes) - set(known):
         raise ConfigError(f"the weights know {', '.join(known)}; the data set has {', '.join(sorted(unknown))} too")
     return known
+
+
+def backbone_with(asked: Backbone | None, start: Weights | None) -> Backbone:
+    """Give the backbone of a training; raise ``ConfigError`` for another than that of the weights it goes on from."""
+    if start is None:
+        return asked or "resnet"
+    own: Backbone = start.metadata.get("backbone", "resnet")
+    if asked not in (None, own):
+        raise ConfigError(f"the weights to start from have the backbone {own}, not {asked}: leave out --backbone")
+    return own
 
 
 def refuse_known(data: DataSet, weights: Weights | None) -> None:

@@ -39,6 +39,7 @@ class Story:
     """What a bundle tells of its weights."""
 
     classes: Sequence[str]
+    backbone: str
     trained_on: str
     command: str
     figures: Mapping[str, float]
@@ -99,7 +100,8 @@ def _metadata(story: Story) -> dict[str, Any]:
 
 def _inference(story: Story) -> dict[str, Any]:
     """Name network and weights, for MONAI's own tools."""
-    network = {"_target_": "vb_node.models.diagnoser.DiagnoserNetwork", "classes": len(story.classes)}
+    target = {"_target_": "vb_node.models.diagnoser.DiagnoserNetwork"}
+    network = target | {"classes": len(story.classes), "backbone": story.backbone}
     return {"network_def": network, "weights": WEIGHTS_FILE, "weights_prefix": "network."}
 
 

@@ -3,7 +3,7 @@
 Paper: Virtual Biopsy for Intracranial Tumors Diagnosis on MRI (arXiv 2602.21613), Fig. 4, equations (7) to (9).
 Input: image (b, 1, 80, 96, 80), z-scores of the brain at 2 mm, k -> superior, j -> posterior, i -> left; lesion mask
 alike, 0 to 1.
-Output: logits (b, classes) and the fused vector (b, 96) they are read from.
+Output: logits (b, classes) and the fused vector they are read from, (b, 96) with the narrow ResNet.
 Weights: ``diagnoser.safetensors``.
 """
 
@@ -11,10 +11,10 @@ from typing import Literal, Self
 
 import numpy as np
 import torch
-from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vb_node.models.backbones import Backbone, build
 from vb_node.models.mca import MaskedChannelAttention, TumorPool
 from vb_node.models.pins import DIAGNOSER
 from vb_node.models.radiomics import Radiomics
@@ -88,16 +88,13 @@ class DiagnoserNetwork(nn.Module):
     def __init__(
         self,
         classes: int,
-        widths: tuple[int, int, int] = (8, 16, 32),
+        backbone: Backbone = "resnet",
         tumor_pool: TumorPool = "masked",
         fusion: Fusion = "mca",
     ) -> None:
         super().__init__()
-        self.fusion = fusion
-        backbone = _backbone(widths)
-        self.stem = nn.Sequential(backbone.conv1, backbone.bn1, backbone.act, backbone.layer1)
-        self.stage_fine, self.stage_coarse = backbone.layer2, backbone.layer3
-        _, fine, coarse = widths
+        self.backbone, self.fusion = backbone, fusion
+        self.stem, self.stage_fine, self.stage_coarse, (fine, coarse) = build(backbone)
         self.attend_fine = MaskedChannelAttention(fine, tumor_pool=tumor_pool)
         self.attend_coarse = MaskedChannelAttention(coarse, tumor_pool=tumor_pool)
         self.drop = nn.Dropout(0.2)
@@ -107,8 +104,8 @@ class DiagnoserNetwork(nn.Module):
 
     @classmethod
     def of(cls, weights: Weights, fusion: Fusion = "mca") -> Self:
-        """Build the network of opened weights."""
-        network = cls(len(weights.metadata["classes"]), fusion=fusion)
+        """Build the network of opened weights; those of before there was a choice have the narrow ResNet."""
+        network = cls(len(weights.metadata["classes"]), weights.metadata.get("backbone", "resnet"), fusion=fusion)
         own = {name.removeprefix(PREFIX): one for name, one in weights.tensors.items() if name.startswith(PREFIX)}
         # weights of before there were radiomics: theirs say nothing
         own = {f"radiomics.{name}": one for name, one in network.radiomics.state_dict().items()} | own
@@ -123,13 +120,13 @@ class DiagnoserNetwork(nn.Module):
 
         What the lesion's radiomics say is added to the logits, where there is a mask to read.
         """
-        # (2 b, classes), (2 b, 96) -> (b, classes), (b, 96)
+        # (2 b, classes), (2 b, n) -> (b, classes), (b, n)
         logits, fused = (out.unflatten(0, (2, -1)).mean(dim=0) for out in self(with_mirror(image), with_mirror(mask)))
         return (logits + self.radiomics(image, mask) if self.fusion == "mca" else logits), fused
 
     def features(self, image: Tensor) -> Tensor:
         """Give the finer feature map."""
-        # (b, 1, 80, 96, 80) -> (b, 8, 40, 48, 40) -> (b, 16, 20, 24, 20)
+        # (b, 1, 80, 96, 80) -> (b, 16, 20, 24, 20) with the narrow ResNet
         fine: Tensor = self.stage_fine(self.stem(image))
         return fine
 
@@ -151,18 +148,3 @@ class DiagnoserNetwork(nn.Module):
         tumour = attend(features, mask) if self.fusion == "mca" else torch.zeros_like(whole)
         # (b, 2 c)
         return torch.cat([whole, tumour], dim=1)
-
-
-def _backbone(widths: tuple[int, int, int]) -> ResNet:
-    """Build a narrow ResNet; its last stage, stride 16, would see no small lesion and is not used."""
-    return ResNet(
-        block="basic",
-        layers=[1, 1, 1, 1],
-        block_inplanes=[*widths, widths[-1]],
-        n_input_channels=1,
-        conv1_t_size=5,
-        conv1_t_stride=2,
-        no_max_pool=True,
-        feed_forward=False,
-        norm=("group", {"num_groups": 4}),
-    )

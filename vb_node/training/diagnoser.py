@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vb_node.models.backbones import Backbone
 from vb_node.models.bundle import Story, write_bundle
 from vb_node.models.diagnoser import NETWORK_MM, NETWORK_SHAPE, PREFIX, WEIGHTS, DiagnoserNetwork, Fusion
 from vb_node.models.novelty import NoveltyGuard
@@ -68,19 +69,25 @@ class Lesson:
         return fit_guard(network, self.as_seen(known))
 
 
+def words_for(backbone: Backbone) -> str:
+    """Give what a command says of its backbone: nothing of the usual one."""
+    return "" if backbone == "resnet" else f" --backbone {backbone}"
+
+
 def train_diagnoser(
-    out: Path, cases: int, seed: int, epochs: int, progress: Progress, curve: Curve = no_curve
+    out: Path, cases: int, course: Course, progress: Progress, curve: Curve = no_curve
 ) -> dict[str, float]:
     """Train on ``cases`` phantoms; give the figures.
 
     ``out / "samples"`` keeps the generated phantoms, so a second training with the same seed does not make them again.
     """
-    total = cases + 2 * epochs
-    samples = make_samples(out / "samples", cases, seed * SEEDS_PER_TRAINING, 2, lambda done, _: progress(done, total))
+    total, first = cases + 2 * course.epochs, course.seed * SEEDS_PER_TRAINING
+    samples = make_samples(out / "samples", cases, first, 2, lambda done, _: progress(done, total))
     held = round(cases * HELD_OUT)
-    command = f"vb-node train diagnoser --cases {cases} --seed {seed} --epochs {epochs}"
+    command = f"vb-node train diagnoser --cases {cases} --seed {course.seed} --epochs {course.epochs}"
+    command += words_for(course.backbone)
     parts = [(range(held, cases), range(held))]
-    lesson = Lesson(samples, parts, tuple(CLASSES), PHANTOMS_ONLY, command, Course(seed, epochs), is_synthetic=True)
+    lesson = Lesson(samples, parts, tuple(CLASSES), PHANTOMS_ONLY, command, course, is_synthetic=True)
     return learn(lesson, out, lambda done, _: progress(cases + done, total), curve)
 
 
@@ -160,12 +167,12 @@ def _write(
 ) -> None:
     """Write weights, pin and bundle; what the diagnosis needs to know travels in the file's metadata."""
     tensors = {f"{PREFIX}{name}": tensor for name, tensor in network.state_dict().items()}
-    digest = write_weights(
-        out / WEIGHTS, tensors | calibration.guard.tensors(), _metadata(calibration, figures, lesson)
-    )
+    told = {"backbone": network.backbone} | _metadata(calibration, figures, lesson)
+    digest = write_weights(out / WEIGHTS, tensors | calibration.guard.tensors(), told)
     pin = Pin(digest, lesson.command, lesson.course.seed, figures, lesson.is_synthetic)
     write_pin(out / WEIGHTS, pin)
-    write_bundle(out / BUNDLE, out / WEIGHTS, Story(lesson.classes, lesson.trained_on, lesson.command, figures, digest))
+    story = Story(lesson.classes, network.backbone, lesson.trained_on, lesson.command, figures, digest)
+    write_bundle(out / BUNDLE, out / WEIGHTS, story)
 
 
 def _metadata(calibration: Calibration, figures: dict[str, float], lesson: Lesson) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vb_node.models.backbones import Backbone
 from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
 from vb_node.models.radiomics import radiomics
 from vb_node.models.weights import Weights
@@ -33,12 +34,16 @@ LABEL_SMOOTHING = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """What decides a training, beside its samples: ``start`` are weights that it goes on from, else it begins anew."""
+    """What decides a training, beside its samples.
+
+    ``start`` are weights that it goes on from, with their backbone; else it begins anew with ``backbone``.
+    """
 
     seed: int
     epochs: int
     classes: int = len(CLASSES)
     start: Weights | None = None
+    backbone: Backbone = "resnet"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +68,11 @@ class Fitting:
         self.samples, self.done = samples, 0
         self.generator = torch.Generator().manual_seed(course.seed)
         start = course.start
-        self.network = DiagnoserNetwork.of(start, fusion) if start else DiagnoserNetwork(course.classes, fusion=fusion)
+        self.network = (
+            DiagnoserNetwork.of(start, fusion)
+            if start
+            else DiagnoserNetwork(course.classes, course.backbone, fusion=fusion)
+        )
         # Channels last takes about half the time of the default on a CPU, for as few channels as these.
         self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         rate = LEARNING_RATE_ON if start else LEARNING_RATE
@@ -152,7 +161,7 @@ def _fit_radiomics(network: DiagnoserNetwork, samples: Sequence[Sample]) -> None
 def identity(samples: Sequence[Sample], course: Course, fusion: Fusion) -> str:
     """Name a training by all that decides its outcome."""
     start = course.start.sha256 if course.start else "none"
-    own = f"{course.seed} {course.epochs} {fusion} {course.classes} {start}"
+    own = f"{course.seed} {course.epochs} {fusion} {course.classes} {start} {course.backbone}"
     whole = sha256(f"{own} {torch.__version__} {torch.get_num_threads()}".encode())
     for sample in samples:
         whole.update(bytes([sample.target]))

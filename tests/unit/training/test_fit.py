@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
 from vb_node.errors import ConfigError
+from vb_node.models.backbones import Backbone
 from vb_node.models.bundle import INFERENCE, read_bundle
 from vb_node.models.diagnoser import PREFIX, WEIGHTS
 from vb_node.models.novelty import NoveltyGuard
@@ -113,7 +115,7 @@ def test_another_training_does_not_go_on_from_what_was_kept(tmp_path: Path) -> N
 def test_the_training_command_writes_weights_that_the_diagnosis_opens(tmp_path: Path) -> None:
     heard: list[tuple[int, int]] = []
 
-    figures = train_diagnoser(tmp_path, 10, 3, 1, lambda done, total: heard.append((done, total)))
+    figures = train_diagnoser(tmp_path, 10, Course(3, 1), lambda done, total: heard.append((done, total)))
 
     weights = open_weights(WEIGHTS, tmp_path)
     diagnoser = Diagnoser.of(weights)
@@ -123,15 +125,20 @@ def test_the_training_command_writes_weights_that_the_diagnosis_opens(tmp_path: 
     assert diagnoser.classes == ("Glioma", "PCNSL", "Germinoma", "Rare")
 
 
-def test_what_was_learned_from_cases_is_a_bundle_that_monai_builds_and_we_read_as_data(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backbone", get_args(Backbone))
+def test_what_was_learned_from_cases_is_a_bundle_that_monai_builds_and_we_read_as_data(
+    tmp_path: Path, backbone: Backbone
+) -> None:
     samples = bright_or_dark(6)
 
-    bundle = taught(tmp_path, samples, ("Glioma", "Rare"), Course(3, 1, 2))
+    bundle = taught(tmp_path, samples, ("Glioma", "Rare"), Course(3, 1, 2, backbone=backbone))
 
     weights = open_weights(WEIGHTS, tmp_path)
     own = {name[8:]: tensor for name, tensor in weights.tensors.items() if name.startswith("network.")}
     built = ConfigParser(ConfigParser.load_config_file(bundle / INFERENCE)).get_parsed_content("network_def")
     built.load_state_dict(own)
+    Diagnoser.of(weights).rehearse()
+    assert built.backbone == weights.metadata["backbone"] == backbone
     assert read_bundle(bundle).sha256 == weights.sha256
     assert weights.metadata["conformal"] == {"coverage": 0.9, "least_probability": 0.0, "cases": 2}
     assert not read_pins(tmp_path)[WEIGHTS].is_synthetic
