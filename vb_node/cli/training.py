@@ -19,6 +19,7 @@ def phantom(
     cases: Annotated[int, typer.Option(min=1)] = 1,
     seed: Annotated[int, typer.Option()] = 0,
     kind: Annotated[Literal["dicom", "nifti"], typer.Option("--as")] = "dicom",
+    motion_mm: Annotated[float, typer.Option(min=0, help="How far each head moves while it is scanned.")] = 0.0,
 ) -> None:
     """Make phantoms: heads with a labelled tumour that no patient ever had.
 
@@ -29,7 +30,7 @@ def phantom(
 
     with show.progress() as bar:
         task = bar.add_task("phantoms", total=cases)
-        generate(out, cases, seed, kind, lambda done, total: bar.update(task, completed=done, total=total))
+        generate(out, cases, seed, kind, lambda done, total: bar.update(task, completed=done, total=total), motion_mm)
     typer.echo(f"{cases} phantoms in {out}")
 
 

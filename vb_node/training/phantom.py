@@ -14,11 +14,13 @@ from numpy.random import Generator
 
 from vb_node.training.acquisition import ACQUISITIONS, Acquisition, Pose, acquire, blur, draw_grid, draw_pose, sample
 from vb_node.training.anatomy import Contrast, load_head, paint_head
+from vb_node.training.motion import moved
 from vb_node.training.phantom_dicom import frame_of_reference_uid, write_study
 from vb_node.training.tumour import CLASSES, paint_tumour
 from vb_node.training.vessels import paint_vessels
 from vb_node.types import Floats, Grid, Labels, Mask, Matrix, Volume
 
+MOTION = 1  # which stream of a seed's numbers
 Progress = Callable[[int, int], None]
 LESION = "lesion.nii.gz"
 Lay = Callable[[Acquisition, Pose, str, Generator], Grid]
@@ -47,10 +49,12 @@ def make_case(
     acquisition: Acquisition | None = None,
     lay: Lay = draw_grid,
     shading: float = 1.0,
+    motion_mm: float = 0.0,
 ) -> PhantomCase:
     """Generate one head; ``None`` as class gives a head without tumour.
 
-    ``acquisition`` is drawn when not given; ``lay`` decides which grid is acquired, ``shading`` scales the coil's.
+    ``acquisition`` is drawn when not given; ``lay`` decides which grid is acquired, ``shading`` scales the coil's, and
+    ``motion_mm`` is how far the head moves meanwhile. A head that moves is the same head otherwise.
     """
     rng = np.random.default_rng(seed)
     kind: Acquisition = acquisition or ACQUISITIONS[int(rng.integers(len(ACQUISITIONS)))]
@@ -62,6 +66,8 @@ def make_case(
         lesion, site = paint_tumour(signal, tumour_class, contrast, rng)
     grid = lay(kind, pose, frame_of_reference_uid(seed), rng)
     clean, lesion_share, brain_share = _sample(signal, lesion, grid, pose)
+    if motion_mm:
+        clean = moved(clean, grid.spacing_mm[1:], motion_mm, np.random.default_rng([seed, MOTION]))
     return PhantomCase(
         seed=seed,
         volume=Volume(acquire(clean, grid, shading, rng), grid),
@@ -87,7 +93,9 @@ def class_of(index: int) -> str:
     return names[index % len(names)]
 
 
-def generate(out: Path, cases: int, seed: int, kind: Literal["dicom", "nifti"], progress: Progress) -> list[Path]:
+def generate(
+    out: Path, cases: int, seed: int, kind: Literal["dicom", "nifti"], progress: Progress, motion_mm: float = 0.0
+) -> list[Path]:
     """Write ``cases`` phantoms into ``out``, one folder each, as DICOM studies or as NIfTI, with the lesion beside.
 
     Returns
@@ -97,7 +105,7 @@ def generate(out: Path, cases: int, seed: int, kind: Literal["dicom", "nifti"], 
     """
     folders = []
     for index in range(cases):
-        case = make_case(seed + index, class_of(index))
+        case = make_case(seed + index, class_of(index), motion_mm=motion_mm)
         folder = out / f"phantom-{case.seed:06d}-{str(case.tumour_class).lower()}"
         folder.mkdir(parents=True, exist_ok=True)
         write_study(case, folder) if kind == "dicom" else _write_nifti(folder / "t1ce.nii.gz", case.volume.voxels, case)
