@@ -80,5 +80,13 @@ class OutOfCoverage(Unfit):
     """The volume shows too little of the brain."""
 
 
+class NoContrast(Unfit):
+    """Brain and fluid cannot be told apart in the noise: a tumour would not show either."""
+
+
+class Motion(Unfit):
+    """The head moved so much while it was scanned that its anatomy cannot be recognised."""
+
+
 class BadResult(Unfit):
     """A result failed its own check before it was sent: a fault of ours, so nothing of it leaves the node."""

@@ -1,52 +1,19 @@
 """Real heads are standardised, a real fruit is not."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK
+from real_heads import HEADS, series, to_volume
 
 from vb_node.applications.virtual_biopsy.process import SHAPE, process
-from vb_node.errors import NoBrain
+from vb_node.errors import Motion, NoBrain, NoContrast
 from vb_node.pipeline.resample import soft_mask
-from vb_node.types import Grid, StandardVolume, Volume
+from vb_node.training.motion import moved
+from vb_node.types import StandardVolume, Volume
 
 pytestmark = pytest.mark.real_data
-
-BTP_SPACING_MM = (0.94, 0.94, 6.5)
-"""The collection's usual spacing: these files have lost theirs."""
-
-
-def to_volume(image: SimpleITK.Image) -> Volume:
-    voxels = SimpleITK.GetArrayFromImage(image).astype(np.float32)
-    affine = np.eye(4)
-    affine[:3, :3] = (np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing())[:, ::-1]
-    affine[:3, 3] = image.GetOrigin()
-    return Volume(voxels, Grid(voxels.shape, affine, "1.2.3"))
-
-
-def series(folder: Path) -> Volume:
-    return to_volume(SimpleITK.ReadImage(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))))
-
-
-def spaced(path: Path) -> Volume:
-    image = SimpleITK.ReadImage(str(path))
-    image.SetSpacing(BTP_SPACING_MM)
-    return to_volume(image)
-
-
-def multiframe(folder: Path) -> Volume:
-    return to_volume(SimpleITK.ReadImage(str(next(folder.iterdir()))))
-
-
-HEADS: dict[str, Callable[[Path], Volume]] = {
-    "oblique T1CE, defaced": lambda root: series(root / "remind_022_t1ce_seg/3DAXT1postcontrast_MRI"),
-    "sagittal with neck": lambda root: series(root / "philips_mprage_3t/In/cl"),
-    "thick slices": lambda root: to_volume(SimpleITK.ReadImage(str(root / "t1ce_thick_nrrd/brain1_image.nrrd"))),
-    "treated glioblastoma": lambda root: spaced(root / "btp_gbm_nifti/01/Pre_Scan_T1.nii.gz"),
-    "strong shading": lambda root: multiframe(root / "siemens_xa30_enhanced_t1/In/5_anat-T1w_acq-tfl"),
-}
 
 
 @pytest.fixture(scope="module", params=HEADS)
@@ -62,6 +29,8 @@ def test_a_real_head_passes_the_gate_with_margin(head: tuple[Volume, StandardVol
     assert standard.quality["anatomy"] > 0.35
     assert standard.quality["likeness"] > 0.4
     assert 1000 < standard.quality["brain_ml"] < 1800
+    assert standard.quality["ghosts"] < 0.04
+    assert standard.quality["contrast_to_noise"] > 10
 
 
 def test_a_real_head_is_scored_inside_its_brain_alone(head: tuple[Volume, StandardVolume]) -> None:
@@ -95,6 +64,30 @@ def test_the_experts_lesion_lies_in_the_brain_of_the_thick_head(real_data: Path)
     lesion = soft_mask(label.voxels > 0, label.grid, standard.grid) > 0.5
     assert np.count_nonzero(lesion & standard.brain) > 0.9 * np.count_nonzero(lesion)
     assert "thick slices (6.5 mm)" in standard.flags
+
+
+def test_a_real_head_without_contrast_agent_is_flagged(real_data: Path) -> None:
+    standard = process(HEADS["sagittal with neck"](real_data))
+
+    assert standard.flags == ("no contrast agent seen in the superior sagittal sinus",)
+
+
+@pytest.mark.parametrize("name", ["thick slices", "treated glioblastoma"])
+def test_a_real_head_that_moved_is_refused_for_that(real_data: Path, name: str) -> None:
+    volume = HEADS[name](real_data)
+    moving = moved(volume.voxels, volume.grid.spacing_mm[1:], 8.0, np.random.default_rng(5))
+
+    with pytest.raises(Motion, match="the head moved"):
+        process(Volume(moving, volume.grid))
+
+
+def test_a_real_head_drowned_in_noise_is_refused_for_that(real_data: Path) -> None:
+    volume = HEADS["treated glioblastoma"](real_data)
+    deviation = 0.5 * np.percentile(volume.voxels, 90)
+    real, imaginary = np.random.default_rng(5).normal(0, deviation, (2, *volume.grid.shape))
+
+    with pytest.raises(NoContrast, match="no contrast"):
+        process(Volume(np.hypot(volume.voxels + real, imaginary).astype(np.float32), volume.grid))
 
 
 def test_a_fruit_is_no_brain(real_data: Path) -> None:

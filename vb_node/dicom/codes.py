@@ -114,6 +114,8 @@ REASONS: Final = {
     "UnreadablePixels": Code("PIXELS", PRIVATE_SCHEME, "Pixel data not readable"),
     "NoBrain": Code("NO_BRAIN", PRIVATE_SCHEME, "No brain recognised"),
     "OutOfCoverage": Code("COVERAGE", PRIVATE_SCHEME, "Brain not covered"),
+    "NoContrast": Code("NO_CONTRAST", PRIVATE_SCHEME, "Tissues not told apart in the noise"),
+    "Motion": Code("MOTION", PRIVATE_SCHEME, "Head moved during the scan"),
     "BadResult": Code("BAD_RESULT", PRIVATE_SCHEME, "Result failed its own check"),
 }
 UNFIT: Final = Code("UNFIT", PRIVATE_SCHEME, "Series not fit for analysis")

@@ -1,8 +1,10 @@
-"""The gate of MRI-Processor: is this a head, whole enough, and was its brain found? And what should a reader know?"""
+"""The gate of MRI-Processor: is this a head, whole and clear enough, its brain found? What should a reader know?"""
+
+from collections.abc import Mapping
 
 import numpy as np
 
-from vb_node.errors import NoBrain, OutOfCoverage, Unfit
+from vb_node.errors import Motion, NoBrain, NoContrast, OutOfCoverage, Unfit
 from vb_node.pipeline.registration import CLEAR_ANATOMY, Registration
 from vb_node.types import Grid, Mask, Volume
 
@@ -15,7 +17,10 @@ _HUMAN = {
     "brain_ml": (450.0, 2600.0),  # a small brain of which 60 % is in the field of view, to a large one and its CSF
     "overlap": (0.75, 1.0),
 }
+_MOST_GHOSTS = 0.08  # a head that cannot be recognised has moved, from here on
+_LEAST_CONTRAST_TO_NOISE = 1.5
 _THICK_MM = 3.0
+_NOTED_GHOSTS, _NOTED_CONTRAST_TO_NOISE, _NOTED_SINUS = 0.045, 5.0, 0.9
 
 
 def check_values(volume: Volume) -> Volume:
@@ -38,9 +43,16 @@ def check_extent(grid: Grid) -> None:
         )
 
 
-def check_registration(registration: Registration) -> None:
-    """Raise ``NoBrain`` or ``OutOfCoverage`` for what does not match the atlas."""
-    if registration.anatomy < CLEAR_ANATOMY or registration.likeness < _LEAST_LIKENESS:
+def check_registration(registration: Registration, figures: Mapping[str, float]) -> None:
+    """Raise ``NoBrain``, ``Motion`` or ``OutOfCoverage`` for what does not match the atlas."""
+    looks_like_a_head = registration.likeness >= _LEAST_LIKENESS
+    ghosts = figures.get("ghosts", 0.0)
+    if looks_like_a_head and registration.anatomy < CLEAR_ANATOMY and ghosts > _MOST_GHOSTS:
+        raise Motion(
+            f"the head moved during the scan: its ghosts in the air vary by {ghosts:.1%} of the brain's brightness, "
+            f"at most {_MOST_GHOSTS:.1%} are expected, and no anatomy is recognised: scan again"
+        )
+    if registration.anatomy < CLEAR_ANATOMY or not looks_like_a_head:
         raise NoBrain(
             "no brain: the volume does not resemble a T1-weighted head "
             f"(likeness {registration.likeness:.2f}, anatomy {registration.anatomy:.2f})"
@@ -48,6 +60,16 @@ def check_registration(registration: Registration) -> None:
     if registration.coverage < _LEAST_COVERAGE:
         raise OutOfCoverage(
             f"the field of view holds {registration.coverage:.0%} of the brain, {_LEAST_COVERAGE:.0%} are needed"
+        )
+
+
+def check_contrast(figures: Mapping[str, float]) -> None:
+    """Raise ``NoContrast`` where noise drowns the tissues. What could not be measured is let pass."""
+    contrast_to_noise = figures.get("contrast_to_noise", _LEAST_CONTRAST_TO_NOISE)
+    if contrast_to_noise < _LEAST_CONTRAST_TO_NOISE:
+        raise NoContrast(
+            f"no contrast: white matter is {contrast_to_noise:.2f} standard deviations of the noise brighter than "
+            f"fluid, at least {_LEAST_CONTRAST_TO_NOISE:.2f} are needed: scan again"
         )
 
 
@@ -69,11 +91,17 @@ def judge(standard_brain: Mask, atlas_brain: Mask, registration: Registration) -
     return {name: float(figure) for name, figure in figures.items()}
 
 
-def flags(grid: Grid, figures: dict[str, float]) -> tuple[str, ...]:
+def flags(grid: Grid, figures: Mapping[str, float]) -> tuple[str, ...]:
     """Say what a reader of the results should know."""
     notes = []
     if (thickest := max(grid.spacing_mm)) > _THICK_MM:
         notes.append(f"thick slices ({thickest:.1f} mm)")
     if figures["coverage"] < 0.95:
         notes.append("field of view cuts the brain")
+    if figures.get("ghosts", 0) > _NOTED_GHOSTS:
+        notes.append("ghosts about the head: it may have moved")
+    if figures.get("contrast_to_noise", _NOTED_CONTRAST_TO_NOISE) < _NOTED_CONTRAST_TO_NOISE:
+        notes.append("much noise")
+    if figures.get("sinus_brightness", _NOTED_SINUS) < _NOTED_SINUS:
+        notes.append("no contrast agent seen in the superior sagittal sinus")
     return tuple(notes)

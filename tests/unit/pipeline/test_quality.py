@@ -5,8 +5,8 @@ import pytest
 from head_phantom import axial_grid
 from numpy.typing import NDArray
 
-from vb_node.errors import NoBrain, OutOfCoverage, Unfit
-from vb_node.pipeline.quality import check_extent, check_registration, check_values, flags
+from vb_node.errors import Motion, NoBrain, NoContrast, OutOfCoverage, Unfit
+from vb_node.pipeline.quality import check_contrast, check_extent, check_registration, check_values, flags
 from vb_node.pipeline.registration import Registration, register
 from vb_node.types import Volume
 
@@ -46,7 +46,7 @@ def test_what_is_no_head_is_refused_as_no_brain(name: str) -> None:
     registration = register(with_noise(NON_HEADS[name]))
 
     with pytest.raises(NoBrain, match="no brain: "):
-        check_registration(registration)
+        check_registration(registration, {})
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0])
@@ -74,10 +74,48 @@ def test_a_slab_is_out_of_coverage() -> None:
 
 def test_half_a_brain_is_out_of_coverage() -> None:
     with pytest.raises(OutOfCoverage, match="50%"):
-        check_registration(Registration(np.eye(4), 0.7, 0.7, 0.5))
+        check_registration(Registration(np.eye(4), 0.7, 0.7, 0.5), {})
 
 
 def test_thick_slices_and_a_cut_brain_are_flagged() -> None:
     grid = axial_grid((6.5, 0.8, 0.8), (130, 200, 200))
 
     assert flags(grid, {"coverage": 0.9}) == ("thick slices (6.5 mm)", "field of view cuts the brain")
+
+
+def test_a_head_that_is_not_recognised_among_its_ghosts_has_moved() -> None:
+    blurred = Registration(np.eye(4), 0.45, 0.17, 1.0)
+
+    with pytest.raises(Motion, match="the head moved"):
+        check_registration(blurred, {"ghosts": 0.1})
+    with pytest.raises(NoBrain):
+        check_registration(blurred, {"ghosts": 0.06})
+    with pytest.raises(NoBrain):
+        check_registration(blurred, {})
+
+
+def test_what_does_not_look_like_a_head_has_not_moved_but_is_none() -> None:
+    with pytest.raises(NoBrain):
+        check_registration(Registration(np.eye(4), 0.2, 0.02, 1.0), {"ghosts": 0.5})
+
+
+def test_a_head_that_is_recognised_among_its_ghosts_is_let_pass_and_flagged() -> None:
+    check_registration(Registration(np.eye(4), 0.6, 0.5, 1.0), {"ghosts": 0.1})
+
+    assert flags(GRID, {"coverage": 1.0, "ghosts": 0.1}) == ("ghosts about the head: it may have moved",)
+
+
+def test_tissues_drowned_in_noise_are_refused_as_without_contrast() -> None:
+    with pytest.raises(NoContrast, match="1.02 standard deviations of the noise"):
+        check_contrast({"contrast_to_noise": 1.02})
+    check_contrast({"contrast_to_noise": 3.0})
+    check_contrast({})
+
+    assert flags(GRID, {"coverage": 1.0, "contrast_to_noise": 3.0}) == ("much noise",)
+
+
+def test_a_dark_sinus_is_flagged() -> None:
+    dark, bright = ({"coverage": 1.0, "sinus_brightness": brightness} for brightness in (0.66, 1.5))
+
+    assert flags(GRID, dark) == ("no contrast agent seen in the superior sagittal sinus",)
+    assert flags(GRID, bright) == ()

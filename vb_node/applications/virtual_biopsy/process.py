@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from vb_node.pipeline import quality
+from vb_node.pipeline import artefacts, quality
 from vb_node.pipeline.atlas import PlacedAtlas, atlas, place
 from vb_node.pipeline.bias_field import estimate_shading, remove_shading
 from vb_node.pipeline.brain import SHELL_MM, extract_brain
@@ -38,14 +38,15 @@ def process(volume: Volume, progress: Progress = _silent) -> StandardVolume:
     """Standardise a head: registered, shading removed, at 1 mm, brain alone, z-scored.
 
     ``progress`` is called with the name of each step and the share (0-1) done before it.
-    Raises ``Unfit`` for values that are no image, ``OutOfCoverage`` and ``NoBrain``.
+    Raises ``Unfit`` for values that are no image, ``OutOfCoverage``, ``NoBrain``, ``Motion`` and ``NoContrast``.
     """
     volume, source = quality.check_values(volume), volume.grid
     quality.check_extent(source)
     volume = bin_voxels(volume, _STEP_MM)
     progress("registration", 0.0)
     registration = register(volume)
-    quality.check_registration(registration)
+    figures = artefacts.in_air(volume, registration)
+    quality.check_registration(registration, figures)
     progress("resampling", 0.3)
     grid = standard_grid(registration, volume.grid)
     where = about_brain(registration, grid)
@@ -53,14 +54,18 @@ def process(volume: Volume, progress: Progress = _silent) -> StandardVolume:
     with ThreadPoolExecutor(1) as pool:
         shading = pool.submit(shading_of, volume, registration)
         standard = to_grid(volume, near, "bspline")
-        placed = place(registration.atlas_from_patient, near).in_whole(where, grid.shape)
+        placed = place(registration.atlas_from_patient, near)
         progress("shading", 0.4)
-        voxels = paste(remove_shading(standard, shading.result()).voxels, where, grid.shape)
+        standard = remove_shading(standard, shading.result())
+    seen = field_of_view(volume.grid, near)
+    figures |= artefacts.in_tissue(standard, placed, seen, registration)
+    quality.check_contrast(figures)
     progress("brain extraction", 0.6)
-    seen = paste(field_of_view(volume.grid, near), where, grid.shape)
+    voxels, seen = paste(standard.voxels, where, grid.shape), paste(seen, where, grid.shape)
+    placed = placed.in_whole(where, grid.shape)
     brain = brain_of(voxels, placed, seen)
     progress("quality", 0.95)
-    figures = quality.judge(brain, placed.brain & seen, registration)
+    figures |= quality.judge(brain, placed.brain & seen, registration)
     flags = quality.flags(source, figures)
     return StandardVolume(z_score(voxels, brain), grid, brain, registration.atlas_from_patient, figures, flags)
 
