@@ -1,16 +1,20 @@
 """Tumor-Localizer on real heads, from the file to labels on its own grid."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import highdicom
 import numpy as np
 import pytest
 import SimpleITK
+from real_heads import series
 
 from vb_node.applications.virtual_biopsy.localise import localise
 from vb_node.applications.virtual_biopsy.network import NetworkDetector
 from vb_node.applications.virtual_biopsy.process import process
-from vb_node.pipeline.resample import mask_to_grid
+from vb_node.evaluation.localizer import HIT_MM, distances_mm
+from vb_node.pipeline.resample import mask_to_grid, soft_mask
 from vb_node.types import Grid, Mask, Prior, StandardVolume, Volume
 
 pytestmark = pytest.mark.real_data
@@ -96,8 +100,39 @@ def test_the_network_covers_an_enhancing_lesion_in_thick_slices(real_data: Path)
     assert ratio < 3
 
 
-def test_the_network_localises_nothing_in_a_head_without_contrast_agent(real_data: Path) -> None:
-    standard, _ = localised(next((real_data / "siemens_xa30_enhanced_t1" / "Ref").glob("*.nii")))
+def test_remind_s_faint_ring_is_among_the_first_three_regions_of_the_network(real_data: Path) -> None:
+    folder = real_data / "remind_022_t1ce_seg"
+    expert = highdicom.seg.segread(folder / "Tumor_segmentation.dcm").get_volume(combine_segments=True)
+    grid = Grid(expert.array.shape, np.asarray(expert.affine), "")
+    standard = process(series(folder / "3DAXT1postcontrast_MRI"))
+    lesion = soft_mask(expert.array > 0, grid, standard.grid) > 0.4
+
+    prior = localise(standard, NetworkDetector.load())
+
+    assert 0.5 < np.count_nonzero(lesion) / 1000 < 1.2
+    assert min(distances_mm(prior, lesion, standard)[:3]) <= HIT_MM
+    assert prior.state != "localised" or (prior.labels > 0)[lesion].any()
+
+
+def test_the_lesion_in_thick_slices_is_the_first_region_of_the_network(real_data: Path) -> None:
+    path = real_data / "t1ce_thick_nrrd" / "brain1_image.nrrd"
+    label = read(path.with_name("brain1_label.nrrd"))
+    standard, _ = localised(path)
+
+    prior = localise(standard, NetworkDetector.load())
+
+    assert distances_mm(prior, soft_mask(label.voxels > 0, label.grid, standard.grid) > 0.5, standard)[0] <= HIT_MM
+
+
+HEALTHY: dict[str, Callable[[Path], Volume]] = {
+    "Siemens": lambda root: read(next((root / "siemens_xa30_enhanced_t1" / "Ref").glob("*.nii"))),
+    "Philips": lambda root: series(root / "philips_mprage_3t" / "In" / "cl"),
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_the_network_localises_nothing_in_a_head_without_contrast_agent(real_data: Path, name: str) -> None:
+    standard = process(HEALTHY[name](real_data))
 
     prior = localise(standard, NetworkDetector.load())
 

@@ -47,10 +47,14 @@ class UnionSettings:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A candidate region before it is named: its mask in a box of the volume, its score, if block 2 bears it out."""
+    """A candidate region before it is named: its mask in a box of the volume, what its boxes claim of it, its score.
+
+    ``is_refined`` says whether block 2 bears it out.
+    """
 
     where: Where
     mask: Mask
+    claimed: float
     score: float
     is_refined: bool
 
@@ -117,23 +121,35 @@ def _without_crumbs(mask: Mask, settings: UnionSettings) -> Mask:
 def weigh_regions(
     refined: Mask, boxes: Sequence[Box], kinds: Sequence[Maps], claim_score: float, settings: UnionSettings
 ) -> list[Piece]:
-    """Score every candidate, best first: each part of the refined mask, and each group of boxes that has no part in it.
+    """Score and rank every candidate: each part of the refined mask, and each group of boxes that has no part in it.
 
     A part's score pools what its boxes claim and what the image shows: either can deny it. As another kind than the
-    first it is looked at only where it is claimed: what is dark in a head is mostly no lesion.
+    first it is looked at only where it is claimed: what is dark in a head is mostly no lesion. A group without a part
+    has half its claim. What is borne out comes first, then what is claimed, by its claim.
     """
     stacked = stack_boxes(refined.shape, boxes)
     pieces = []
     for where, part in _parts(refined):
-        claimed = float(np.percentile(stacked[where][part], 90))
+        claimed = _claimed(stacked, where, part)
         shown = _image_score(where, part, kinds if claimed >= claim_score else kinds[:1], settings)
-        pieces.append(Piece(where, part, pool(claimed, shown, settings), is_refined=True))
+        pieces.append(Piece(where, part, claimed, pool(claimed, shown, settings), is_refined=True))
     for group in group_boxes(boxes, settings.gap_mm):
         where, mask = _extent(group, refined.shape)
         if mask.sum() >= settings.smallest_ml * 1000 and refined[where][mask].mean() < settings.inside_share:
-            score = 0.5 * float(np.mean([box.score for box in group]))
-            pieces.append(Piece(where, mask, score, is_refined=False))
-    return sorted(pieces, key=lambda piece: piece.score, reverse=True)
+            claimed = _claimed(stacked, where, mask)
+            pieces.append(Piece(where, mask, claimed, 0.5 * claimed, is_refined=False))
+
+    def merit(piece: Piece) -> tuple[bool, bool, float]:
+        is_borne_out = piece.is_refined and piece.score >= settings.accept_score
+        is_claimed = piece.claimed >= claim_score and not is_borne_out
+        return is_borne_out, is_claimed, piece.claimed if is_claimed else piece.score
+
+    return sorted(pieces, key=merit, reverse=True)
+
+
+def _claimed(stacked: Floats, where: Where, mask: Mask) -> float:
+    """Give what the boxes claim of a part or a group, all alike: about its best, whatever weaker boxes lie about it."""
+    return float(np.percentile(stacked[where][mask], 90))
 
 
 def pool(claimed: float, shown: float, settings: UnionSettings) -> float:
