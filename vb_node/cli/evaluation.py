@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vb_node.cli.options import Backbone, Masks
+from vb_node.cli.options import Backbone, Device, Masks, TumorPool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,8 @@ def evaluate_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
         Path | None, typer.Option(help="A bundle, or shipped: each fold's training goes on from its weights.")
     ] = None,
     backbone: Backbone = None,
+    tumor_pool: TumorPool = None,
+    device: Device = "auto",
 ) -> None:
     """Cross-validate Adaptive-Diagnoser by patient, or test a bundle: figures with intervals, and an HTML report.
 
@@ -45,15 +47,17 @@ def evaluate_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     """
     from vb_node import show
     from vb_node.evaluation.diagnoser import Protocol
-    from vb_node.evaluation.finished import backbone_with, open_finished
+    from vb_node.evaluation.finished import architecture_with, open_finished
     from vb_node.evaluation.measure_diagnoser import evaluate_diagnoser as evaluate
     from vb_node.evaluation.measure_diagnoser import rows_for_people
     from vb_node.evaluation.prepare import Source
+    from vb_node.models.device import choose
 
     with show.progress() as bar:
         task = bar.add_task("evaluating", total=None)
         opened = open_finished(start) if start else None
-        protocol = Protocol(folds, seed, epochs, opened, backbone_with(backbone, opened))
+        architecture = architecture_with(backbone, tumor_pool, opened)
+        protocol = Protocol(folds, seed, epochs, opened, architecture, choose(device))
         measured = evaluate(
             Source(data, phantoms, masks),
             out,

@@ -16,6 +16,13 @@ Masks = Annotated[Literal["drawn", "localizer"], typer.Option(help="Whose say wh
 Backbone = Annotated[
     Literal["resnet", "densenet121", "convnext"] | None, typer.Option(help="Of the network; default: a narrow ResNet.")
 ]
+TumorPool = Annotated[
+    Literal["masked", "global"] | None,
+    typer.Option(help="Over what the gated map is pooled; default: the lesion. global: as the paper draws it."),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto: on a GPU if there is one.")
+]
 AetHostPort = Annotated[str, typer.Option("--to", help="AET@HOST:PORT of the receiver.")]
 DEFAULT_CONFIG = Path("node.toml")
 

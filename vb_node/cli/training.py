@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vb_node.cli.options import Backbone, Masks
+from vb_node.cli.options import Backbone, Device, Masks, TumorPool
 
 app = typer.Typer()
 train_app = typer.Typer(help="Train the networks. Example: vb-node train diagnoser --out weights", no_args_is_help=True)
@@ -44,6 +44,8 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     masks: Masks = "drawn",
     start: Annotated[Path | None, typer.Option(help="A bundle, or shipped: go on from its weights, on --data.")] = None,
     backbone: Backbone = None,
+    tumor_pool: TumorPool = None,
+    device: Device = "auto",
     tensorboard: Annotated[Path | None, TENSORBOARD] = None,
 ) -> None:
     """Train Adaptive-Diagnoser, on generated phantoms or a site's cases; docs/training.md says how.
@@ -51,7 +53,8 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     Example: vb-node train diagnoser --out weights --data cases/manifest.csv --seed 1
     """
     from vb_node import show
-    from vb_node.evaluation.finished import backbone_with, open_finished
+    from vb_node.evaluation.finished import architecture_with, open_finished
+    from vb_node.models.device import choose
     from vb_node.training.curves import to_tensorboard
     from vb_node.training.fit import Course
 
@@ -62,7 +65,8 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
             bar.update(task, completed=done, total=total)
 
         opened = open_finished(start) if start else None
-        course = Course(seed, epochs, start=opened, backbone=backbone_with(backbone, opened))
+        architecture = architecture_with(backbone, tumor_pool, opened)
+        course = Course(seed, epochs, start=opened, architecture=architecture, device=choose(device))
         if data is None and start is None:
             from vb_node.training.diagnoser import train_diagnoser as train
 
@@ -84,6 +88,7 @@ def train_localizer(  # noqa: PLR0913, PLR0917  one parameter an option
     steps: Annotated[int, typer.Option(min=1)] = 8150,
     phantoms: Annotated[int, typer.Option(min=0, help="How many heads with a phantom's tumour, too.")] = 0,
     start: Annotated[Path | None, typer.Option(help="Go on from the weights in this folder, or shipped.")] = None,
+    device: Device = "auto",
     tensorboard: Annotated[Path | None, TENSORBOARD] = None,
 ) -> None:
     """Train the `network` slice detector on generated heads; docs/virtual-biopsy-localizer.md has the shipped one's.
@@ -91,6 +96,7 @@ def train_localizer(  # noqa: PLR0913, PLR0917  one parameter an option
     Example: vb-node train localizer --out weights --heads 48 --seed 1
     """
     from vb_node import show
+    from vb_node.models.device import choose
     from vb_node.models.lesion_network import WEIGHTS
     from vb_node.models.pins import PRETRAINED
     from vb_node.models.weights import open_weights
@@ -99,7 +105,8 @@ def train_localizer(  # noqa: PLR0913, PLR0917  one parameter an option
     from vb_node.training.fit_localizer import train_localizer as train
 
     folder = PRETRAINED if start == Path("shipped") else start
-    lesson = Lesson(heads, seed, steps, phantoms, open_weights(WEIGHTS, folder) if folder else None)
+    opened = open_weights(WEIGHTS, folder) if folder else None
+    lesson = Lesson(heads, seed, steps, phantoms, opened, choose(device))
 
     with show.progress() as bar, to_tensorboard(tensorboard) as curve:
         task = bar.add_task("training", total=None)

@@ -16,7 +16,7 @@ from vb_node.evaluation.figures import Answers
 from vb_node.evaluation.learn import divide
 from vb_node.evaluation.prepare import Prepared, patients
 from vb_node.evaluation.split import folds
-from vb_node.models.backbones import Backbone
+from vb_node.models.architecture import Architecture
 from vb_node.models.conformal import Conformal
 from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
 from vb_node.models.weights import Weights
@@ -55,13 +55,14 @@ class Reader:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a cross-validation is run; each training goes on from ``start``, or begins anew with ``backbone``."""
+    """How a cross-validation is run; each training goes on from ``start``, or begins anew."""
 
     folds: int
     seed: int
     epochs: int
     start: Weights | None = None
-    backbone: Backbone = "resnet"
+    architecture: Architecture = Architecture()
+    device: str = "cpu"
 
 
 def cross_validate(
@@ -84,7 +85,7 @@ def _learn(
 ) -> Reader:
     """Train one network on most of a fold's rest and calibrate it on what remains."""
     known, calibration = ([one.sample for one in part] for part in divide(rest, protocol.seed))
-    course = Course(protocol.seed, protocol.epochs, classes, protocol.start, protocol.backbone)
+    course = Course(protocol.seed, protocol.epochs, classes, protocol.start, protocol.architecture, protocol.device)
     network = fit(known, course, fusion, progress, keep)
     batch = Batch.of(as_found(calibration, protocol.seed))
     return Reader(network, *set_confidence(infer(network, batch)[0], batch.target))

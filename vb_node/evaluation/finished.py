@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vb_node.errors import ConfigError
+from vb_node.models.architecture import Architecture
 from vb_node.models.backbones import Backbone
 from vb_node.models.bundle import read_bundle
 from vb_node.models.diagnoser import WEIGHTS
+from vb_node.models.mca import TumorPool
 from vb_node.models.weights import Weights, open_weights
 from vb_node.training.cases import DataSet
 from vb_node.training.tumour import CLASSES
@@ -41,14 +43,16 @@ def classes_with(occurring: Iterable[str | None], weights: Weights | None) -> tu
     return known
 
 
-def backbone_with(asked: Backbone | None, start: Weights | None) -> Backbone:
-    """Give the backbone of a training; raise ``ConfigError`` for another than that of the weights it goes on from."""
-    if start is None:
-        return asked or "resnet"
-    own: Backbone = start.metadata.get("backbone", "resnet")
-    if asked not in (None, own):
-        raise ConfigError(f"the weights to start from have the backbone {own}, not {asked}: leave out --backbone")
-    return own
+def architecture_with(backbone: Backbone | None, pool: TumorPool | None, start: Weights | None) -> Architecture:
+    """Give a training's architecture; raise ``ConfigError`` for another than that of the weights it goes on from."""
+    own = Architecture() if start is None else Architecture.of(start.metadata)
+    asked = Architecture(backbone or own.backbone, pool or own.tumor_pool)
+    if start is not None and asked != own:
+        raise ConfigError(
+            f"the weights to start from have the backbone {own.backbone} with {own.tumor_pool} pooling, not "
+            f"{asked.backbone} with {asked.tumor_pool} pooling: leave out --backbone and --tumor-pool"
+        )
+    return asked
 
 
 def refuse_known(data: DataSet, weights: Weights | None) -> None:

@@ -7,7 +7,7 @@ from vb_node.evaluation.finished import classes_with, refuse_known
 from vb_node.evaluation.prepare import Prepared, Source, left_out, patients, prepare, seen
 from vb_node.evaluation.split import PARTS, hold_out, split
 from vb_node.training.curves import Curve, no_curve
-from vb_node.training.diagnoser import PHANTOMS_ONLY, Lesson, learn, words_for
+from vb_node.training.diagnoser import PHANTOMS_ONLY, Lesson, learn
 from vb_node.training.fit import Course
 from vb_node.training.phantom import Progress
 
@@ -42,7 +42,7 @@ def train_on_cases(
         + (f", from weights sha256:{start.sha256} on" if start else "")
         + (f"; {PHANTOMS_ONLY}" if is_synthetic else ""),
         f"vb-node train diagnoser {source.words} --seed {course.seed} --epochs {course.epochs}"
-        + (f" --start {start.sha256[:12]}" if start else words_for(course.backbone)),
+        + (f" --start {start.sha256[:12]}" if start else course.architecture.words),
         replace(course, classes=len(classes)),
         is_synthetic=is_synthetic,
         data_sha256=found.sha256,

@@ -24,7 +24,6 @@ from vb_node.evaluation.prepare import Prepared, Source, left_out, patients, pre
 from vb_node.evaluation.report import Curve, Report, Sheet, number, shown, write
 from vb_node.models.weights import Weights
 from vb_node.training.cases import lesion_ml
-from vb_node.training.diagnoser import words_for
 from vb_node.training.phantom import Progress
 from vb_node.training.tumour import CLASSES
 
@@ -98,7 +97,7 @@ def _about(opened: Weights | None, option: str, protocol: Protocol, source: Sour
         return told | {"command": f"{command} --weights {option}", "weights sha256": opened.sha256}
     own = f" --folds {protocol.folds} --epochs {protocol.epochs}"
     if protocol.start is None:
-        own += words_for(protocol.backbone)
+        own += protocol.architecture.words
         return told | {"command": command + own, "weights sha256": "none: each fold trains its own"}
     command += f"{own} --start {protocol.start.sha256[:12]}"
     return told | {"command": command, "weights sha256": f"each fold goes on from {protocol.start.sha256}"}

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from vb_node import __version__
 from vb_node.errors import ConfigError
+from vb_node.models.architecture import Architecture
 from vb_node.models.diagnoser import NETWORK_SHAPE
 from vb_node.models.pins import MODEL, MODELS
 from vb_node.models.weights import Weights, parse_weights
@@ -39,7 +40,7 @@ class Story:
     """What a bundle tells of its weights."""
 
     classes: Sequence[str]
-    backbone: str
+    architecture: Architecture
     trained_on: str
     command: str
     figures: Mapping[str, float]
@@ -101,7 +102,8 @@ def _metadata(story: Story) -> dict[str, Any]:
 def _inference(story: Story) -> dict[str, Any]:
     """Name network and weights, for MONAI's own tools."""
     target = {"_target_": "vb_node.models.diagnoser.DiagnoserNetwork"}
-    network = target | {"classes": len(story.classes), "backbone": story.backbone}
+    choice = {"_target_": "vb_node.models.architecture.Architecture"} | story.architecture.told()
+    network = target | {"classes": len(story.classes), "architecture": choice}
     return {"network_def": network, "weights": WEIGHTS_FILE, "weights_prefix": "network."}
 
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vb_node.models.backbones import Backbone, build
-from vb_node.models.mca import MaskedChannelAttention, TumorPool
+from vb_node.models.architecture import Architecture
+from vb_node.models.backbones import build
+from vb_node.models.mca import MaskedChannelAttention
 from vb_node.models.pins import DIAGNOSER
 from vb_node.models.radiomics import Radiomics
 from vb_node.models.weights import Weights
@@ -88,15 +89,15 @@ class DiagnoserNetwork(nn.Module):
     def __init__(
         self,
         classes: int,
-        backbone: Backbone = "resnet",
-        tumor_pool: TumorPool = "masked",
+        architecture: Architecture | None = None,
         fusion: Fusion = "mca",
     ) -> None:
         super().__init__()
-        self.backbone, self.fusion = backbone, fusion
-        self.stem, self.stage_fine, self.stage_coarse, (fine, coarse) = build(backbone)
-        self.attend_fine = MaskedChannelAttention(fine, tumor_pool=tumor_pool)
-        self.attend_coarse = MaskedChannelAttention(coarse, tumor_pool=tumor_pool)
+        self.architecture, self.fusion = architecture or Architecture(), fusion
+        self.stem, self.stage_fine, self.stage_coarse, (fine, coarse) = build(self.architecture.backbone)
+        pool = self.architecture.tumor_pool
+        self.attend_fine = MaskedChannelAttention(fine, tumor_pool=pool)
+        self.attend_coarse = MaskedChannelAttention(coarse, tumor_pool=pool)
         self.drop = nn.Dropout(0.2)
         self.head_fine = nn.Linear(2 * fine, classes)
         self.head_coarse = nn.Linear(2 * coarse, classes)
@@ -104,8 +105,8 @@ class DiagnoserNetwork(nn.Module):
 
     @classmethod
     def of(cls, weights: Weights, fusion: Fusion = "mca") -> Self:
-        """Build the network of opened weights; those of before there was a choice have the narrow ResNet."""
-        network = cls(len(weights.metadata["classes"]), weights.metadata.get("backbone", "resnet"), fusion=fusion)
+        """Build the network of opened weights."""
+        network = cls(len(weights.metadata["classes"]), Architecture.of(weights.metadata), fusion)
         own = {name.removeprefix(PREFIX): one for name, one in weights.tensors.items() if name.startswith(PREFIX)}
         # weights of before there were radiomics: theirs say nothing
         own = {f"radiomics.{name}": one for name, one in network.radiomics.state_dict().items()} | own
@@ -122,7 +123,10 @@ class DiagnoserNetwork(nn.Module):
         """
         # (2 b, classes), (2 b, n) -> (b, classes), (b, n)
         logits, fused = (out.unflatten(0, (2, -1)).mean(dim=0) for out in self(with_mirror(image), with_mirror(mask)))
-        return (logits + self.radiomics(image, mask) if self.fusion == "mca" else logits), fused
+        if self.fusion != "mca":
+            return logits, fused
+        with torch.autocast(image.device.type, enabled=False):  # figures of a lesion, not convolutions
+            return logits.float() + self.radiomics(image, mask), fused
 
     def features(self, image: Tensor) -> Tensor:
         """Give the finer feature map."""

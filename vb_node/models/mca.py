@@ -7,7 +7,7 @@ Output: a tumour vector (b, c).
 Weights: part of ``diagnoser.safetensors``.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,8 @@ class MaskedChannelAttention(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 4, tumor_pool: TumorPool = "masked") -> None:
         super().__init__()
+        if tumor_pool not in get_args(TumorPool):
+            raise ValueError(f"pooling {tumor_pool!r}: one of {', '.join(get_args(TumorPool))} expected")
         self.tumor_pool = tumor_pool
         self.gate = nn.Sequential(
             nn.Linear(channels, channels // reduction),

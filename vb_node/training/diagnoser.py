@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vb_node.models.backbones import Backbone
 from vb_node.models.bundle import Story, write_bundle
 from vb_node.models.diagnoser import NETWORK_MM, NETWORK_SHAPE, PREFIX, WEIGHTS, DiagnoserNetwork, Fusion
 from vb_node.models.novelty import NoveltyGuard
@@ -69,11 +68,6 @@ class Lesson:
         return fit_guard(network, self.as_seen(known))
 
 
-def words_for(backbone: Backbone) -> str:
-    """Give what a command says of its backbone: nothing of the usual one."""
-    return "" if backbone == "resnet" else f" --backbone {backbone}"
-
-
 def train_diagnoser(
     out: Path, cases: int, course: Course, progress: Progress, curve: Curve = no_curve
 ) -> dict[str, float]:
@@ -85,7 +79,7 @@ def train_diagnoser(
     samples = make_samples(out / "samples", cases, first, 2, lambda done, _: progress(done, total))
     held = round(cases * HELD_OUT)
     command = f"vb-node train diagnoser --cases {cases} --seed {course.seed} --epochs {course.epochs}"
-    command += words_for(course.backbone)
+    command += course.architecture.words
     parts = [(range(held, cases), range(held))]
     lesson = Lesson(samples, parts, tuple(CLASSES), PHANTOMS_ONLY, command, course, is_synthetic=True)
     return learn(lesson, out, lambda done, _: progress(cases + done, total), curve)
@@ -167,11 +161,11 @@ def _write(
 ) -> None:
     """Write weights, pin and bundle; what the diagnosis needs to know travels in the file's metadata."""
     tensors = {f"{PREFIX}{name}": tensor for name, tensor in network.state_dict().items()}
-    told = {"backbone": network.backbone} | _metadata(calibration, figures, lesson)
+    told = network.architecture.told() | _metadata(calibration, figures, lesson)
     digest = write_weights(out / WEIGHTS, tensors | calibration.guard.tensors(), told)
     pin = Pin(digest, lesson.command, lesson.course.seed, figures, lesson.is_synthetic)
     write_pin(out / WEIGHTS, pin)
-    story = Story(lesson.classes, network.backbone, lesson.trained_on, lesson.command, figures, digest)
+    story = Story(lesson.classes, network.architecture, lesson.trained_on, lesson.command, figures, digest)
     write_bundle(out / BUNDLE, out / WEIGHTS, story)
 
 

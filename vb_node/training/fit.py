@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vb_node.models.backbones import Backbone
+from vb_node.models.architecture import Architecture
+from vb_node.models.device import half_where_fast, is_gpu
 from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
 from vb_node.models.radiomics import radiomics
 from vb_node.models.weights import Weights
@@ -36,14 +37,16 @@ LABEL_SMOOTHING = 0.05
 class Course:
     """What decides a training, beside its samples.
 
-    ``start`` are weights that it goes on from, with their backbone; else it begins anew with ``backbone``.
+    ``start`` are weights that it goes on from, with their architecture; else it begins anew with ``architecture``.
+    ``device`` is where it is done: on a GPU in mixed precision, and what is learned is ready for a CPU.
     """
 
     seed: int
     epochs: int
     classes: int = len(CLASSES)
     start: Weights | None = None
-    backbone: Backbone = "resnet"
+    architecture: Architecture = Architecture()
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,16 +68,16 @@ class Fitting:
 
     def __init__(self, samples: Sequence[Sample], course: Course, fusion: Fusion) -> None:
         torch.manual_seed(course.seed)
-        self.samples, self.done = samples, 0
+        self.samples, self.course, self.done = samples, course, 0
         self.generator = torch.Generator().manual_seed(course.seed)
         start = course.start
         self.network = (
             DiagnoserNetwork.of(start, fusion)
             if start
-            else DiagnoserNetwork(course.classes, course.backbone, fusion=fusion)
+            else DiagnoserNetwork(course.classes, course.architecture, fusion)
         )
         # Channels last takes about half the time of the default on a CPU, for as few channels as these.
-        self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.network.to(course.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         rate = LEARNING_RATE_ON if start else LEARNING_RATE
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=WEIGHT_DECAY)
         steps = course.epochs * math.ceil(len(samples) / BATCH)
@@ -83,6 +86,8 @@ class Fitting:
     def epoch(self) -> float:
         """Learn from each sample once; give the mean loss."""
         self.network.train()
+        if is_gpu(self.course.device):  # its generator is not kept: a training that is stopped draws as one that is not
+            torch.cuda.manual_seed(self.course.seed + self.done)
         order = torch.randperm(len(self.samples), generator=self.generator).tolist()
         total = 0.0
         for start in range(0, len(order), BATCH):
@@ -94,8 +99,11 @@ class Fitting:
 
     def _step(self, batch: Batch) -> float:
         image, lesion = augment(batch.image, batch.lesion, self.generator)
-        logits, _ = self.network(image.to(memory_format=torch.channels_last_3d), lesion)
-        loss = functional.cross_entropy(logits, batch.target, label_smoothing=LABEL_SMOOTHING)
+        device = self.course.device
+        image = image.to(device).contiguous(memory_format=torch.channels_last_3d)
+        with half_where_fast(device):
+            logits, _ = self.network(image, lesion.to(device))
+        loss = functional.cross_entropy(logits.float(), batch.target.to(device), label_smoothing=LABEL_SMOOTHING)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -112,7 +120,7 @@ class Fitting:
 
     def resume(self, path: Path) -> None:
         """Go on from what was kept."""
-        kept = torch.load(path, weights_only=True)
+        kept = torch.load(path, weights_only=True, map_location="cpu")
         for name in _PARTS:
             getattr(self, name).load_state_dict(kept[name])
         self.generator.set_state(kept["generator"])
@@ -146,6 +154,7 @@ def fit(
             fitting.save(kept)
         progress(fitting.done, course.epochs)
     progress(course.epochs, course.epochs)
+    fitting.network.cpu()
     if fusion == "mca":
         _fit_radiomics(fitting.network, [*samples, *spoil(samples, course.seed)])
     return fitting.network.eval()
@@ -161,7 +170,8 @@ def _fit_radiomics(network: DiagnoserNetwork, samples: Sequence[Sample]) -> None
 def identity(samples: Sequence[Sample], course: Course, fusion: Fusion) -> str:
     """Name a training by all that decides its outcome."""
     start = course.start.sha256 if course.start else "none"
-    own = f"{course.seed} {course.epochs} {fusion} {course.classes} {start} {course.backbone}"
+    own = f"{course.seed} {course.epochs} {fusion} {course.classes} {start} {course.architecture.told()}"
+    own += f" {course.device}" if is_gpu(course.device) else ""
     whole = sha256(f"{own} {torch.__version__} {torch.get_num_threads()}".encode())
     for sample in samples:
         whole.update(bytes([sample.target]))

@@ -6,6 +6,7 @@ a shorter one.
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from monai.losses.dice import DiceFocalLoss
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from vb_node.models.device import half_where_fast, is_gpu
 from vb_node.models.lesion_network import NETWORK_MM, PATCH, WEIGHTS, build
 from vb_node.models.pins import Pin
 from vb_node.models.weights import Weights, write_pin, write_weights
@@ -52,14 +54,15 @@ class Heads:
 class Training:
     """One training: network, moving average and optimiser, and the steps that were done."""
 
-    def __init__(self, seed: int, start: Weights | None = None) -> None:
+    def __init__(self, seed: int, start: Weights | None = None, device: str = "cpu") -> None:
         torch.manual_seed(seed)
-        self.seed, self.steps = seed, 0
+        self.seed, self.device, self.steps = seed, device, 0
         self.rate = TUNING_RATE if start else LEARNING_RATE
         # Channels last takes about two thirds of the time of the default on a CPU, for as few channels as these.
         self.network = build().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         if start is not None:
             self.network.load_state_dict(start.tensors)
+        self.network.to(device)
         moving = get_ema_multi_avg_fn(AVERAGED_OVER)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.network, multi_avg_fn=moving, use_buffers=True)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=self.rate, weight_decay=1e-3)
@@ -69,10 +72,14 @@ class Training:
     def step(self, heads: Heads) -> float:
         """Learn from one batch; give its loss."""
         crops = make_crops(heads, BATCH, [self.seed, self.steps])
-        fields = torch.stack([crop.fields for crop in crops]).to(memory_format=torch.channels_last_3d)
+        fields, lesion = (
+            torch.stack(one).to(self.device) for one in zip(*((c.fields, c.lesion) for c in crops), strict=True)
+        )
         self.optimiser.param_groups[0]["lr"] = self.rate * min(1, (self.steps + 1) / WARM_UP)
         self.network.train()
-        loss: Tensor = self.loss(self.network(fields), torch.stack([crop.lesion for crop in crops]))
+        with half_where_fast(self.device):
+            logits = self.network(fields.contiguous(memory_format=torch.channels_last_3d))
+        loss: Tensor = self.loss(logits.float(), lesion)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -81,23 +88,23 @@ class Training:
         self.steps += 1
         return float(loss.detach())
 
-    def save(self, path: Path) -> None:
-        """Keep all that a training needs to go on."""
-        parts = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimiser")}
-        torch.save(parts | {"seed": self.seed, "steps": self.steps}, path.with_suffix(".new"))
+    def save(self, path: Path, name: str) -> None:
+        """Keep all that a training needs to go on; ``name`` is what it is known by."""
+        parts = {part: getattr(self, part).state_dict() for part in ("network", "average", "optimiser")}
+        torch.save(parts | {"name": name, "steps": self.steps}, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
 
-    def resume(self, path: Path) -> None:
-        """Go on from what was kept, if it is of the same seed."""
-        kept = torch.load(path, weights_only=True)
-        if kept["seed"] == self.seed:
-            for name in ("network", "average", "optimiser"):
-                getattr(self, name).load_state_dict(kept[name])
+    def resume(self, path: Path, name: str) -> None:
+        """Go on from what was kept, if it is of the same training: another one begins anew."""
+        kept = torch.load(path, weights_only=True, map_location="cpu")
+        if kept.get("name") == name:
+            for part in ("network", "average", "optimiser"):
+                getattr(self, part).load_state_dict(kept[part])
             self.steps = kept["steps"]
 
     def averaged(self) -> nn.Module:
-        """Give the network of the moving average, ready to be asked."""
-        return self.average.module.eval()
+        """Give the network of the moving average, ready to be asked on a CPU."""
+        return deepcopy(self.average.module).cpu().eval()
 
 
 def make_crops(heads: Heads, count: int, seed: Sequence[int]) -> list[Crop]:
@@ -115,20 +122,27 @@ def make_crops(heads: Heads, count: int, seed: Sequence[int]) -> list[Crop]:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a training is known by: how many heads and phantoms, seed, steps, and the weights it goes on from."""
+    """What a training is known by: how many heads and phantoms, seed, steps, what it goes on from, and the device."""
 
     heads: int
     seed: int
     steps: int
     phantoms: int = 0
     start: Weights | None = None
+    device: str = "cpu"
 
     @property
     def command(self) -> str:
         """The command that does it again; the weights it goes on from are named by their digest."""
-        words = f"vb-node train localizer --heads {self.heads} --seed {self.seed} --steps {self.steps}"
+        return self.name.replace(f"--seed {self.seed}", f"--seed {self.seed} --steps {self.steps}")
+
+    @property
+    def name(self) -> str:
+        """What decides each step: all but how many there are, as a longer training only continues a shorter one."""
+        words = f"vb-node train localizer --heads {self.heads} --seed {self.seed}"
         words += f" --phantoms {self.phantoms}" if self.phantoms else ""
-        return words + (f" --start {self.start.sha256[:12]}" if self.start else "")
+        words += f" --start {self.start.sha256[:12]}" if self.start else ""
+        return words + (f" --device {self.device}" if is_gpu(self.device) else "")
 
 
 def train_localizer(
@@ -140,13 +154,13 @@ def train_localizer(
     """
     total = lesson.heads + lesson.phantoms + lesson.steps
     known, held_out = _make_heads(out / "heads", lesson, lambda done: progress(done, total)).split()
-    training = Training(lesson.seed, lesson.start)
+    training = Training(lesson.seed, lesson.start, lesson.device)
     if (out / CHECKPOINT).exists():
-        training.resume(out / CHECKPOINT)
+        training.resume(out / CHECKPOINT, lesson.name)
     while training.steps < lesson.steps:
         curve("localizer/loss", training.step(known), training.steps)
         if training.steps % CHECKPOINT_STEPS == 0:
-            training.save(out / CHECKPOINT)
+            training.save(out / CHECKPOINT, lesson.name)
         progress(total - lesson.steps + training.steps, total)
     figures = measure(training.averaged(), make_crops(held_out, measured_crops, [lesson.seed, 0, 1]))
     write(out, training.averaged(), Pin("", lesson.command, lesson.seed, figures))

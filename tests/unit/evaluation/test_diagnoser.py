@@ -13,9 +13,10 @@ from vb_node.errors import ConfigError
 from vb_node.evaluation.case_by_case import RIGHT_OF_ALL
 from vb_node.evaluation.diagnoser import ELSEWHERE, FAULTY, GAP, MCA, Protocol, answer_by, cross_validate
 from vb_node.evaluation.figures import measure
-from vb_node.evaluation.finished import backbone_with, classes_with, open_finished, refuse_known
+from vb_node.evaluation.finished import architecture_with, classes_with, open_finished, refuse_known
 from vb_node.evaluation.measure_diagnoser import reader_of, write_report
 from vb_node.evaluation.prepare import Prepared
+from vb_node.models.architecture import Architecture
 from vb_node.models.bundle import read_bundle
 from vb_node.models.weights import Weights
 from vb_node.training.cases import DataSet
@@ -117,10 +118,14 @@ def test_a_cross_validation_goes_on_from_the_weights_that_it_is_given(tmp_path: 
     assert measure(begun, CLASSES)["Brier score"] < measure(anew, CLASSES)["Brier score"]
 
 
-def test_a_training_from_finished_weights_has_their_backbone() -> None:
-    start = Weights({}, {"backbone": "convnext"}, "ab" * 32)
+def test_a_training_from_finished_weights_has_their_architecture() -> None:
+    start = Weights({}, {"backbone": "convnext", "tumor_pool": "global"}, "ab" * 32)
+    theirs = Architecture("convnext", "global")
 
-    assert [backbone_with(None, start), backbone_with("convnext", start)] == ["convnext", "convnext"]
-    assert [backbone_with(None, None), backbone_with("densenet121", None)] == ["resnet", "densenet121"]
-    with pytest.raises(ConfigError, match="backbone convnext, not resnet: leave out --backbone"):
-        backbone_with("resnet", start)
+    assert architecture_with(None, None, start) == architecture_with("convnext", "global", start) == theirs
+    assert architecture_with(None, None, Weights({}, {}, "ab" * 32)) == architecture_with(None, None, None)
+    assert architecture_with("densenet121", None, None) == Architecture("densenet121", "masked")
+    with pytest.raises(ConfigError, match="convnext with global pooling, not resnet with global pooling"):
+        architecture_with("resnet", None, start)
+    with pytest.raises(ConfigError, match="leave out --backbone and --tumor-pool"):
+        architecture_with(None, "masked", start)

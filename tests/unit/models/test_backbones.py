@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
+from vb_node.models.architecture import Architecture
 from vb_node.models.backbones import Backbone, build
 from vb_node.models.diagnoser import NETWORK_SHAPE, DiagnoserNetwork
 from vb_node.models.weights import Weights
@@ -38,7 +39,7 @@ def test_the_stages_end_at_strides_4_and_8_with_the_channels_that_are_told(name:
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_weight_learns_and_the_mask_moves_the_answer(name: Backbone) -> None:
     torch.manual_seed(1)
-    network = DiagnoserNetwork(4, name).eval()
+    network = DiagnoserNetwork(4, Architecture(name)).eval()
 
     logits, _ = network(an_image(), a_lesion())
     torch.nn.functional.cross_entropy(logits, torch.tensor([2])).backward()
@@ -51,7 +52,7 @@ def test_every_weight_learns_and_the_mask_moves_the_answer(name: Backbone) -> No
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_weights_open_with_the_backbone_that_they_name(name: Backbone) -> None:
-    made = DiagnoserNetwork(4, name).eval()
+    made = DiagnoserNetwork(4, Architecture(name)).eval()
     tensors = {f"network.{key}": tensor for key, tensor in made.state_dict().items()}
 
     opened = DiagnoserNetwork.of(Weights(tensors, {"classes": [*"abcd"], "backbone": name}, "")).eval()
@@ -63,3 +64,25 @@ def test_weights_open_with_the_backbone_that_they_name(name: Backbone) -> None:
 def test_a_backbone_that_there_is_not_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="'vgg': one of resnet, densenet121, convnext expected"):
         build("vgg")
+
+
+def test_weights_open_with_the_pooling_that_they_name_and_with_no_other() -> None:
+    made = DiagnoserNetwork(4, Architecture(tumor_pool="global")).eval()
+    tensors = {f"network.{key}": tensor for key, tensor in made.state_dict().items()}
+    told = {"classes": [*"abcd"]}
+
+    opened, usual = (
+        DiagnoserNetwork.of(Weights(tensors, told | more, "")).eval() for more in ({"tumor_pool": "global"}, {})
+    )
+
+    with torch.inference_mode():
+        pooled, before, masked = (one(an_image(), a_lesion())[0] for one in (opened, made, usual))
+    assert torch.equal(pooled, before)
+    assert not torch.equal(pooled, masked)
+    with pytest.raises(ValueError, match="one of global, masked expected"):
+        DiagnoserNetwork.of(Weights(tensors, told | {"tumor_pool": "nearest"}, ""))
+
+
+def test_a_command_names_what_is_not_usual() -> None:
+    assert not Architecture().words
+    assert Architecture("convnext", "global").words == " --backbone convnext --tumor-pool global"

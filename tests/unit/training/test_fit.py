@@ -13,9 +13,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
 from vb_node.errors import ConfigError
+from vb_node.models.architecture import Architecture
 from vb_node.models.backbones import Backbone
 from vb_node.models.bundle import INFERENCE, read_bundle
-from vb_node.models.diagnoser import PREFIX, WEIGHTS
+from vb_node.models.diagnoser import PREFIX, WEIGHTS, DiagnoserNetwork
 from vb_node.models.novelty import NoveltyGuard
 from vb_node.models.pins import read_pins
 from vb_node.models.weights import Weights, open_weights
@@ -125,20 +126,24 @@ def test_the_training_command_writes_weights_that_the_diagnosis_opens(tmp_path: 
     assert diagnoser.classes == ("Glioma", "PCNSL", "Germinoma", "Rare")
 
 
-@pytest.mark.parametrize("backbone", get_args(Backbone))
+ARCHITECTURES = [*(Architecture(backbone) for backbone in get_args(Backbone)), Architecture(tumor_pool="global")]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=["resnet", "densenet121", "convnext", "pooled globally"])
 def test_what_was_learned_from_cases_is_a_bundle_that_monai_builds_and_we_read_as_data(
-    tmp_path: Path, backbone: Backbone
+    tmp_path: Path, architecture: Architecture
 ) -> None:
     samples = bright_or_dark(6)
 
-    bundle = taught(tmp_path, samples, ("Glioma", "Rare"), Course(3, 1, 2, backbone=backbone))
+    bundle = taught(tmp_path, samples, ("Glioma", "Rare"), Course(3, 1, 2, architecture=architecture))
 
     weights = open_weights(WEIGHTS, tmp_path)
     own = {name[8:]: tensor for name, tensor in weights.tensors.items() if name.startswith("network.")}
     built = ConfigParser(ConfigParser.load_config_file(bundle / INFERENCE)).get_parsed_content("network_def")
     built.load_state_dict(own)
     Diagnoser.of(weights).rehearse()
-    assert built.backbone == weights.metadata["backbone"] == backbone
+    assert built.architecture == DiagnoserNetwork.of(weights).architecture == Architecture.of(weights.metadata)
+    assert built.architecture == architecture
     assert read_bundle(bundle).sha256 == weights.sha256
     assert weights.metadata["conformal"] == {"coverage": 0.9, "least_probability": 0.0, "cases": 2}
     assert not read_pins(tmp_path)[WEIGHTS].is_synthetic

@@ -33,9 +33,9 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(grey_head: Tr
     whole, first = Training(seed=2), Training(seed=2)
     for training in (whole, first):
         training.step(Heads([grey_head]))
-    first.save(tmp_path / CHECKPOINT)
+    first.save(tmp_path / CHECKPOINT, "two heads")
     second = Training(seed=2)
-    second.resume(tmp_path / CHECKPOINT)
+    second.resume(tmp_path / CHECKPOINT, "two heads")
     for training in (whole, second):
         training.step(Heads([grey_head]))
 
@@ -43,6 +43,24 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(grey_head: Tr
 
     assert second.steps == 2
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_folder_with_another_training_begins_anew(grey_head: TrainingHead, tmp_path: Path) -> None:
+    first, second = Training(seed=2), Training(seed=2)
+    first.step(Heads([grey_head]))
+    first.save(tmp_path / CHECKPOINT, Lesson(2, 2, 1).name)
+
+    second.resume(tmp_path / CHECKPOINT, Lesson(2, 2, 1, phantoms=3).name)
+
+    assert second.steps == 0
+
+
+def test_a_longer_training_continues_a_shorter_one_and_no_other() -> None:
+    lesson = Lesson(2, 2, 100, phantoms=3)
+
+    assert Lesson(2, 2, 900, phantoms=3).name == lesson.name
+    assert len({lesson.name, Lesson(2, 2, 100).name, Lesson(3, 2, 100, 3).name, Lesson(2, 4, 100, 3).name}) == 4
+    assert lesson.command == "vb-node train localizer --heads 2 --seed 2 --steps 100 --phantoms 3"
 
 
 @pytest.mark.timeout(300)

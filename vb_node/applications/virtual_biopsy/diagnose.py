@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from torch import Tensor
 
 from vb_node.models.conformal import Conformal
+from vb_node.models.device import asking, lay, settle
 from vb_node.models.diagnoser import NETWORK_SHAPE, WEIGHTS, DiagnoserNetwork, network_grid, network_input
 from vb_node.models.novelty import NoveltyGuard
 from vb_node.models.pins import MODEL, MODELS
@@ -52,14 +54,13 @@ class Diagnoser:
         network = DiagnoserNetwork.of(weights)
         temperature = float(weights.metadata["temperature"])
         guard, conformal = NoveltyGuard.of(weights.tensors), Conformal(**weights.metadata["conformal"])
-        return cls(network.eval().to(device), guard, classes, temperature, conformal, weights.sha256, device)
+        return cls(settle(network, device), guard, classes, temperature, conformal, weights.sha256, device)
 
     def rehearse(self) -> None:
         """Run once on an empty head; raise ``ValueError`` where what comes out cannot be read."""
         image = torch.zeros(1, 1, *NETWORK_SHAPE)
-        with torch.inference_mode():
-            logits, fused = (out.cpu() for out in self.network.answer(image.to(self.device), image.to(self.device)))
-            novelty = self.guard.novelty(image, fused)
+        logits, fused = self._ask(image, image)
+        novelty = self.guard.novelty(image, fused)
         if logits.shape != (1, len(self.classes)) or novelty.shape != (1,) or not 0.01 <= self.temperature <= 100:
             raise ValueError("one logit a class, one novelty and a temperature expected")
 
@@ -68,17 +69,22 @@ class Diagnoser:
         if prior.state != "localised":
             return Diagnosis({}, False, f"no tumour to classify: localisation ended '{prior.state}'")
         image, lesion = network_input(standard, prior)
-        with torch.inference_mode():
-            logits, fused = (out.cpu() for out in self.network.answer(image.to(self.device), lesion.to(self.device)))
-            # (1, classes) -> (classes)
-            probability = torch.softmax(logits / self.temperature, dim=1)[0]
-            novelty = float(self.guard.novelty(image, fused)[0])
+        logits, fused = self._ask(image, lesion)
+        # (1, classes) -> (classes)
+        probability = torch.softmax(logits / self.temperature, dim=1)[0]
+        novelty = float(self.guard.novelty(image, fused)[0])
         diagnosis = self._read(dict(zip(self.classes, probability.double().tolist(), strict=True)), novelty)
         if not diagnosis.is_determined:
             return diagnosis
         best = int(probability.argmax())
-        counted = class_map(self.network, image.to(self.device), lesion.to(self.device), best)
+        counted = class_map(self.network, lay(image, self.device), lay(lesion, self.device), best)
         return replace(diagnosis, saliency=Volume(counted, network_grid(standard)))
+
+    def _ask(self, image: Tensor, lesion: Tensor) -> tuple[Tensor, Tensor]:
+        """Give logits (1, classes) and fused vector (1, n), in main memory."""
+        with asking(self.device):
+            logits, fused = self.network.answer(lay(image, self.device), lay(lesion, self.device))
+            return logits.float().cpu(), fused.float().cpu()
 
     def _read(self, probabilities: dict[str, float], novelty: float) -> Diagnosis:
         """Decide whether a class may be read."""

@@ -14,6 +14,7 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 
+from vb_node.models.device import asking, lay, settle
 from vb_node.models.lesion_network import (
     CHANNELS,
     NETWORK_MM,
@@ -56,7 +57,7 @@ class NetworkDetector:
     knows_dark = True
 
     def __init__(self, network: nn.Module, device: str = "cpu", settings: NetworkSettings | None = None) -> None:
-        self.network, self.device = network.eval().to(device), device
+        self.network, self.device = settle(network, device), device
         self.settings = settings or NetworkSettings()
 
     @classmethod
@@ -74,8 +75,8 @@ class NetworkDetector:
 
     def rehearse(self) -> None:
         """Run once on an empty patch: libraries choose their kernels at the first run."""
-        with torch.inference_mode():
-            self.network(torch.zeros((1, CHANNELS, *PATCH), device=self.device))
+        with asking(self.device):
+            self.network(lay(torch.zeros(1, CHANNELS, *PATCH), self.device))
 
     def detect(self, standard: StandardVolume) -> list[Box]:
         step = max(1, round(NETWORK_MM / standard.grid.spacing_mm[0]))
@@ -86,11 +87,12 @@ class NetworkDetector:
 
     def probability(self, standard: StandardVolume, where: Where, step: int) -> Floats:
         """Ask the network about a box of the volume; the map has cells of ``step`` voxels, 0 outside the brain."""
-        fields = torch.from_numpy(network_input(standard, where, step))[None].to(self.device)
+        fields = torch.from_numpy(network_input(standard, where, step))[None]
         k, j, i = fields.shape[2:]
-        with torch.inference_mode():
-            logits = self.network(functional.pad(fields, (0, -i % STRIDE, 0, -j % STRIDE, 0, -k % STRIDE)))
-            probability = torch.sigmoid(logits)[0, 0, :k, :j, :i].float().cpu().numpy()
+        padded = functional.pad(fields, (0, -i % STRIDE, 0, -j % STRIDE, 0, -k % STRIDE))
+        with asking(self.device):
+            logits = self.network(lay(padded, self.device)).float()
+            probability = torch.sigmoid(logits)[0, 0, :k, :j, :i].cpu().numpy()
         return np.where(_pooled(standard.brain[where].astype(np.float32), step) >= 0.5, probability, 0)
 
 
