@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from vb_node.errors import ConfigError
 from vb_node.models.memory import NoMemory
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -19,9 +20,21 @@ GPU_SHARE = 0.9
 
 
 def choose(wish: str) -> str:
-    """Turn "auto" into "cuda" where there is one, else "cpu"; any other wish stands. A GPU's memory is bounded."""
-    device = wish if wish != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    if is_gpu(device) and torch.cuda.is_available():
+    """Turn "auto" into "cuda" where there is one, else "cpu"; any other wish stands. A GPU's memory is bounded.
+
+    Raises
+    ------
+    ConfigError
+        A GPU is wished for, and there is none.
+    """
+    has_gpu = torch.cuda.is_available()
+    device = wish if wish != "auto" else "cuda" if has_gpu else "cpu"
+    if is_gpu(device) and not has_gpu:
+        raise ConfigError(
+            f'device "{device}" was asked for, and this torch ({torch.__version__}) sees no GPU: look at the driver '
+            'with nvidia-smi, install a torch built for CUDA, or take "auto"'
+        )
+    if has_gpu and is_gpu(device):
         torch.cuda.set_per_process_memory_fraction(GPU_SHARE, torch.device(device))
     return device
 

@@ -11,7 +11,7 @@ from vb_node.applications.virtual_biopsy.detectors import UnreadableAnswers
 from vb_node.applications.virtual_biopsy.localise import localise
 from vb_node.applications.virtual_biopsy.vlm import views
 from vb_node.applications.virtual_biopsy.vlm.corner import check_corners
-from vb_node.applications.virtual_biopsy.vlm.detector import VlmDetector, settle
+from vb_node.applications.virtual_biopsy.vlm.detector import VlmDetector, fitting, settle
 from vb_node.applications.virtual_biopsy.vlm.formats import FORMATS
 from vb_node.applications.virtual_biopsy.vlm.levels import level_of
 from vb_node.applications.virtual_biopsy.vlm.views import View
@@ -127,6 +127,10 @@ def test_what_the_closer_look_denies_counts_half_and_what_it_saw_anew_replaces_t
     settled = settle(group, closer)
 
     assert settled == [*closer, group[1], Box(20, 0, 10, 0, 10, 0.4)]
+
+
+def test_a_group_too_large_for_the_second_pass_leaves_its_room_to_the_others() -> None:
+    assert fitting([4, 9, 5, 2, 1], 10) == [True, False, True, False, True]
 
 
 def test_pictures_are_radiological_square_and_of_one_size(head: SmallHead) -> None:

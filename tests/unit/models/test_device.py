@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
+from vb_node.errors import ConfigError
 from vb_node.models.device import asking, choose, half_where_fast, lay, settle
 from vb_node.models.diagnoser import NETWORK_SHAPE
 from vb_node.models.lesion_network import CHANNELS, PATCH, WEIGHTS, build
@@ -14,6 +15,12 @@ from vb_node.models.weights import open_weights
 def test_auto_is_a_gpu_where_there_is_one_and_a_wish_stands() -> None:
     assert choose("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
     assert choose("cpu") == "cpu"
+
+
+def test_a_gpu_that_is_not_there_is_asked_for_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="sees no GPU: look at the driver"):
+        choose("cuda")
 
 
 def test_a_cpu_computes_exactly_and_without_gradients() -> None:

@@ -89,12 +89,10 @@ class VlmDetector:
         groups = group_boxes(first, gap_mm=self.settings.stride + 1)
         groups.sort(key=lambda group: max(box.score for box in group), reverse=True)
         reach = max(1, self.settings.stride - 1)
+        shown = [views.details(standard, group, reach) for group in groups]
         settled: list[Box] = []
-        room = MOST_DETAILS
-        for group in groups:
-            shown = views.details(standard, group, reach)
-            room -= len(shown)
-            settled += group if room < 0 else settle(group, self._look(standard, wording.DETAIL, shown))
+        for group, own, fits in zip(groups, shown, fitting([len(own) for own in shown], MOST_DETAILS), strict=True):
+            settled += settle(group, self._look(standard, wording.DETAIL, own)) if fits else group
         return settled
 
     def _look(self, standard: StandardVolume, name: str, shown: Sequence[View]) -> list[Box]:
@@ -121,6 +119,15 @@ class VlmDetector:
             level=level_of(standard, view.k),
             side_mm=round(view.side),
         )
+
+
+def fitting(counts: Sequence[int], room: int) -> list[bool]:
+    """Say of which groups the pictures fit, the first first; one that is too large leaves its room to the others."""
+    fits = []
+    for count in counts:
+        fits.append(count <= room)
+        room -= count if fits[-1] else 0
+    return fits
 
 
 def settle(group: Sequence[Box], closer: Sequence[Box]) -> list[Box]:
