@@ -2,7 +2,7 @@
 
 Run ``python tests/benchmarks/gpu.py [--runs 3] [--sizes 2B 8B] [--batches 1 8 32]``. The models have the published
 dimensions and random weights: they take as long as true ones, and say nothing. ``--layers 1`` tries the path where
-there is no GPU. docs/benchmarks.md keeps its tables.
+there is no GPU. docs/virtual-biopsy.md says what of it was run.
 """
 
 import argparse

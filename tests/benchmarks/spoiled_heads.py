@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 from real_heads import HEADS
+from spoiled import with_motion, with_noise
 
 from vb_node import show
 from vb_node.applications.virtual_biopsy.localise import localise
@@ -21,7 +22,6 @@ from vb_node.applications.virtual_biopsy.process import process
 from vb_node.errors import Unfit
 from vb_node.evaluation.localizer import HIT_MM, distances_mm
 from vb_node.pipeline.resample import soft_mask
-from vb_node.training.motion import moved
 from vb_node.training.phantom import class_of, make_case
 from vb_node.types import Labels, Volume
 
@@ -29,19 +29,10 @@ MOTION_MM, NOISE = (0, 1, 2, 4, 8), (0.1, 0.25, 0.5)
 FIRST = 1260000
 
 
-def with_noise(volume: Volume, share: float) -> Volume:
-    """Add Rician noise of a share of the 90th percentile."""
-    deviation = share * np.percentile(volume.voxels, 90)
-    real, imaginary = np.random.default_rng(5).normal(0, deviation, (2, *volume.grid.shape))
-    return Volume(np.hypot(volume.voxels + real, imaginary).astype(np.float32), volume.grid)
-
-
 def spoil(volume: Volume, kind: str, amount: float) -> Volume:
     if kind == "noise":
-        return with_noise(volume, amount)
-    if not amount:
-        return volume
-    return Volume(moved(volume.voxels, volume.grid.spacing_mm[1:], amount, np.random.default_rng(5)), volume.grid)
+        return with_noise(volume, amount * float(np.percentile(volume.voxels, 90)))
+    return with_motion(volume, amount) if amount else volume
 
 
 def look(volume: Volume, lesion: Labels | None, detector: NetworkDetector) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import highdicom
 import numpy as np
 import pytest
 import SimpleITK
-from real_heads import series
+from real_heads import series, to_volume
 
 from vb_node.applications.virtual_biopsy.localise import localise
 from vb_node.applications.virtual_biopsy.network import NetworkDetector
@@ -25,11 +25,7 @@ def read(path: Path, spacing_mm: tuple[float, float, float] | None = None) -> Vo
     image = SimpleITK.ReadImage(str(path), SimpleITK.sitkFloat32)
     if spacing_mm:
         image.SetSpacing(spacing_mm)
-    axes = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = axes[:, ::-1], image.GetOrigin()
-    voxels = SimpleITK.GetArrayFromImage(image)
-    return Volume(voxels, Grid(voxels.shape, affine, "2.25.1"))
+    return to_volume(image)
 
 
 @cache

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import SimpleITK
 from real_heads import HEADS, series, to_volume
+from spoiled import with_motion, with_noise
 
 from vb_node.applications.virtual_biopsy.process import SHAPE, process
 from vb_node.errors import Motion, NoBrain, NoContrast
 from vb_node.pipeline.resample import soft_mask
-from vb_node.training.motion import moved
 from vb_node.types import StandardVolume, Volume
 
 pytestmark = pytest.mark.real_data
@@ -75,19 +75,16 @@ def test_a_real_head_without_contrast_agent_is_flagged(real_data: Path) -> None:
 @pytest.mark.parametrize("name", ["thick slices", "treated glioblastoma"])
 def test_a_real_head_that_moved_is_refused_for_that(real_data: Path, name: str) -> None:
     volume = HEADS[name](real_data)
-    moving = moved(volume.voxels, volume.grid.spacing_mm[1:], 8.0, np.random.default_rng(5))
 
     with pytest.raises(Motion, match="the head moved"):
-        process(Volume(moving, volume.grid))
+        process(with_motion(volume, 8.0))
 
 
 def test_a_real_head_drowned_in_noise_is_refused_for_that(real_data: Path) -> None:
     volume = HEADS["treated glioblastoma"](real_data)
-    deviation = 0.5 * np.percentile(volume.voxels, 90)
-    real, imaginary = np.random.default_rng(5).normal(0, deviation, (2, *volume.grid.shape))
 
     with pytest.raises(NoContrast, match="no contrast"):
-        process(Volume(np.hypot(volume.voxels + real, imaginary).astype(np.float32), volume.grid))
+        process(with_noise(volume, 0.5 * float(np.percentile(volume.voxels, 90))))
 
 
 def test_a_fruit_is_no_brain(real_data: Path) -> None:

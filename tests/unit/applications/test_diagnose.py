@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+from real_heads import to_volume
 from scipy import ndimage
 
 from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
@@ -14,7 +15,7 @@ from vb_node.models.conformal import Conformal
 from vb_node.pipeline.resample import to_grid
 from vb_node.training.dataset import as_standardised, lay_standard
 from vb_node.training.phantom import make_case
-from vb_node.types import Grid, Prior, StandardVolume, Volume
+from vb_node.types import Grid, Prior, StandardVolume
 
 
 @pytest.fixture(scope="module")
@@ -98,20 +99,12 @@ def test_a_class_is_read_only_if_it_is_as_probable_as_true_ones_are(diagnoser: D
     assert "no class is as probable" in mute.reason
 
 
-def read(image: SimpleITK.Image) -> Volume:
-    affine = np.eye(4)
-    affine[:3, :3] = (np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing())[:, ::-1]
-    affine[:3, 3] = image.GetOrigin()
-    voxels = SimpleITK.GetArrayFromImage(image).astype(np.float32)
-    return Volume(voxels, Grid(voxels.shape, affine, "1.2"))
-
-
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", ["t1ce_thick_nrrd/brain1_image.nrrd", "remind_022_t1ce_seg/3DAXT1postcontrast_MRI"])
 def test_a_real_head_is_never_given_a_class(diagnoser: Diagnoser, real_data: Path, name: str) -> None:
     path = real_data / name
     files = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(path)) if path.is_dir() else str(path)
-    standard = process(read(SimpleITK.ReadImage(files)))
+    standard = process(to_volume(SimpleITK.ReadImage(files)))
     brightest = ((standard.voxels > 2) & standard.brain).astype(np.uint8)
 
     diagnosis = diagnoser.diagnose(standard, Prior(brightest.astype(np.float32), brightest, (), 0.9, "localised"))

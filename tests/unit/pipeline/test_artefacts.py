@@ -5,12 +5,12 @@ from functools import cache
 import numpy as np
 import pytest
 from head_phantom import axial_grid, make_head, patient_affine
+from spoiled import with_motion, with_noise
 
 from vb_node.pipeline.artefacts import in_air, in_tissue
 from vb_node.pipeline.atlas import place
 from vb_node.pipeline.registration import Registration
 from vb_node.pipeline.resample import field_of_view
-from vb_node.training.motion import moved
 from vb_node.types import Grid, Mask, Volume
 
 REGISTRATION = Registration(patient_affine((4.0, -3.0, 6.0), (5.0, -8.0, 3.0)), 0.7, 0.7, 1.0)
@@ -43,16 +43,8 @@ def tissue(volume: Volume) -> dict[str, float]:
     return in_tissue(volume, placed, field_of_view(volume.grid, volume.grid), REGISTRATION)
 
 
-def noisy(volume: Volume, deviation: float) -> Volume:
-    real, imaginary = np.random.default_rng(3).normal(0, deviation, (2, *volume.grid.shape))
-    return Volume(np.hypot(volume.voxels + real, imaginary).astype(np.float32), volume.grid)
-
-
 def test_a_head_that_moves_shines_into_the_air() -> None:
-    still, *moving = (
-        in_air(Volume(moved(head().voxels, (2.0, 2.0), mm, np.random.default_rng(5)), GRID), REGISTRATION)["ghosts"]
-        for mm in (0.0, 2.0, 6.0)
-    )
+    still, *moving = (in_air(with_motion(head(), mm), REGISTRATION)["ghosts"] for mm in (0.0, 2.0, 6.0))
 
     assert still < 0.01
     assert 2 * still < moving[0] < moving[1]
@@ -60,11 +52,11 @@ def test_a_head_that_moves_shines_into_the_air() -> None:
 
 
 def test_noise_is_no_ghost() -> None:
-    assert in_air(noisy(head(), 30.0), REGISTRATION)["ghosts"] < 0.02
+    assert in_air(with_noise(head(), 30.0), REGISTRATION)["ghosts"] < 0.02
 
 
 def test_ghosts_do_not_depend_on_the_scanners_units() -> None:
-    moving = Volume(moved(head().voxels, (2.0, 2.0), 3.0, np.random.default_rng(5)), GRID)
+    moving = with_motion(head(), 3.0)
     brighter = Volume(moving.voxels * 40, GRID)
 
     assert in_air(brighter, REGISTRATION)["ghosts"] == pytest.approx(in_air(moving, REGISTRATION)["ghosts"], rel=0.01)
@@ -82,7 +74,7 @@ def test_what_is_empty_where_the_brain_should_be_has_no_ghosts() -> None:
 
 
 def test_contrast_to_noise_falls_as_noise_grows() -> None:
-    figures = [tissue(noisy(fine_head(), deviation))["contrast_to_noise"] for deviation in (0.0, 60.0, 400.0)]
+    figures = [tissue(with_noise(fine_head(), deviation))["contrast_to_noise"] for deviation in (0.0, 60.0, 400.0)]
 
     assert figures == sorted(figures, reverse=True)
     assert figures[0] > 10
