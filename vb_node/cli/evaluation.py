@@ -37,6 +37,9 @@ def evaluate_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     start: Annotated[
         Path | None, typer.Option(help="A bundle, or shipped: each fold's training goes on from its weights.")
     ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="A training on phantoms: the arm without mask goes on from its network.")
+    ] = None,
     backbone: Backbone = None,
     tumor_pool: TumorPool = None,
     device: Device = "auto",
@@ -47,7 +50,7 @@ def evaluate_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
     """
     from vb_node import show
     from vb_node.evaluation.diagnoser import Protocol
-    from vb_node.evaluation.finished import architecture_with, open_finished
+    from vb_node.evaluation.finished import architecture_with, open_baseline, open_finished
     from vb_node.evaluation.measure_diagnoser import evaluate_diagnoser as evaluate
     from vb_node.evaluation.measure_diagnoser import rows_for_people
     from vb_node.evaluation.prepare import Source
@@ -57,7 +60,8 @@ def evaluate_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
         task = bar.add_task("evaluating", total=None)
         opened = open_finished(start) if start else None
         architecture = architecture_with(backbone, tumor_pool, opened)
-        protocol = Protocol(folds, seed, epochs, opened, architecture, choose(device))
+        without = open_baseline(baseline, opened) if baseline else None
+        protocol = Protocol(folds, seed, epochs, opened, without, architecture, choose(device))
         measured = evaluate(
             Source(data, phantoms, masks),
             out,

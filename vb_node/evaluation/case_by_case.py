@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vb_node import __version__
+from vb_node.evaluation.code import code_sha256
 from vb_node.evaluation.figures import Figure, with_intervals
 from vb_node.evaluation.report import Report, Sheet, shown, write
 from vb_node.training.cases import DataCase
@@ -58,11 +58,11 @@ def right_of(is_right: float, size_ml: float | None) -> Row:
 def walk(
     cases: Sequence[DataCase], how: str, look: Callable[[DataCase], Row], keep: Path, progress: Progress
 ) -> list[Row]:
-    """Look at each case once: ``keep`` holds what is known already; ``how`` names all that decides an outcome."""
+    """Look at each case once: ``keep`` holds what is known; ``how`` names all that decides beside case and code."""
     keep.mkdir(parents=True, exist_ok=True)
     rows = []
     for done, case in enumerate(cases, start=1):
-        key = sha256(f"{case.sha256} {case.tumour_class} {how} {__version__}".encode()).hexdigest()[:24]
+        key = sha256(f"{case.sha256} {case.tumour_class} {how} {code_sha256()}".encode()).hexdigest()[:24]
         path = keep / f"case-{key}.json"
         if not path.exists():
             part = path.with_suffix(".part")

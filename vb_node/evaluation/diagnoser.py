@@ -1,10 +1,11 @@
 """``vb-node evaluate diagnoser``: cross-validation by patient, or a test of finished weights, in several arms.
 
 Arms: the network with masked channel attention and its lesion masks as they are; with a localizer's faults drawn into
-them; with the mask of another case; and the same backbone that sees no mask.
+them; with the mask of another case; without the lesion's radiomics; and the same backbone that sees no mask.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from vb_node.evaluation.split import folds
 from vb_node.models.architecture import Architecture
 from vb_node.models.conformal import Conformal
 from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
+from vb_node.models.radiomics import Radiomics
 from vb_node.models.weights import Weights
 from vb_node.training.augment import as_found, spoil
 from vb_node.training.calibrate import set_confidence
@@ -26,7 +28,8 @@ from vb_node.training.dataset import Sample
 from vb_node.training.fit import Batch, Course, fit, infer
 from vb_node.training.phantom import Progress
 
-MCA, FAULTY, ELSEWHERE, GAP = "MCA", "MCA, faulty mask", "MCA, mask of another case", "GAP only"
+MCA, FAULTY, ELSEWHERE = "MCA", "MCA, faulty mask", "MCA, mask of another case"
+ALONE, GAP = "MCA, without radiomics", "GAP only"
 FUSIONS: tuple[Fusion, ...] = ("mca", "gap")
 
 
@@ -55,12 +58,16 @@ class Reader:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a cross-validation is run; each training goes on from ``start``, or begins anew."""
+    """How a cross-validation is run; each training goes on from ``start``, or begins anew.
+
+    ``baseline`` are the weights that the arm without mask goes on from: those of ``start`` learned with a mask.
+    """
 
     folds: int
     seed: int
     epochs: int
     start: Weights | None = None
+    baseline: Weights | None = None
     architecture: Architecture = Architecture()
     device: str = "cpu"
 
@@ -72,23 +79,32 @@ def cross_validate(
     of_fold = []
     targets = [one.sample.target for one in prepared]
     for fold, (rest, held_out) in enumerate(folds(targets, patients(prepared), protocol.folds, protocol.seed)):
-        readers = {}
+        readers: dict[str, Reader] = {}
         for number, fusion in enumerate(FUSIONS, start=len(FUSIONS) * fold):
             tell = partial(_tell, progress, number, protocol)
-            readers[fusion] = _learn([prepared[index] for index in rest], classes, fusion, protocol, keep, tell)
+            readers |= _learn([prepared[index] for index in rest], classes, fusion, protocol, keep, tell)
         of_fold.append(dict(_arms(readers, [prepared[index] for index in held_out], fold, protocol.seed)))
     return {arm: Answers.joined([answers[arm] for answers in of_fold]) for arm in of_fold[0]}
 
 
 def _learn(
     rest: list[Prepared], classes: int, fusion: Fusion, protocol: Protocol, keep: Path, progress: Progress
-) -> Reader:
-    """Train one network on most of a fold's rest and calibrate it on what remains."""
+) -> dict[str, Reader]:
+    """Train one network on most of a fold's rest and calibrate it on what remains; give it by the arm it answers in."""
     known, calibration = ([one.sample for one in part] for part in divide(rest, protocol.seed))
-    course = Course(protocol.seed, protocol.epochs, classes, protocol.start, protocol.architecture, protocol.device)
+    start = (protocol.baseline or protocol.start) if fusion == "gap" else protocol.start
+    course = Course(protocol.seed, protocol.epochs, classes, start, protocol.architecture, protocol.device)
     network = fit(known, course, fusion, progress, keep)
     batch = Batch.of(as_found(calibration, protocol.seed))
-    return Reader(network, *set_confidence(infer(network, batch)[0], batch.target))
+    arms = {GAP: network} if fusion == "gap" else {MCA: network, ALONE: _without_radiomics(network)}
+    return {arm: Reader(one, *set_confidence(infer(one, batch)[0], batch.target)) for arm, one in arms.items()}
+
+
+def _without_radiomics(network: DiagnoserNetwork) -> DiagnoserNetwork:
+    """Give the network as it answers by its maps alone."""
+    alone = deepcopy(network)
+    alone.radiomics = Radiomics(network.head_fine.out_features)
+    return alone.eval()
 
 
 def _tell(progress: Progress, before: int, protocol: Protocol, done: int, _total: int) -> None:
@@ -98,18 +114,19 @@ def _tell(progress: Progress, before: int, protocol: Protocol, done: int, _total
 
 def answer_by(reader: Reader, prepared: Sequence[Prepared], seed: int) -> dict[str, Answers]:
     """Answer every case by finished weights; none of the cases may have been learned from."""
-    return dict(_arms({"mca": reader}, prepared, 0, seed))
+    return dict(_arms({MCA: reader}, prepared, 0, seed))
 
 
 def _arms(
-    readers: Mapping[Fusion, Reader], tested: Sequence[Prepared], fold: int, seed: int
+    readers: Mapping[str, Reader], tested: Sequence[Prepared], fold: int, seed: int
 ) -> Iterator[tuple[str, Answers]]:
     own = [one.sample for one in tested]
-    yield MCA, readers["mca"].answer(tested, own, fold)
-    yield FAULTY, readers["mca"].answer(tested, spoil(own, seed), fold)
-    yield ELSEWHERE, readers["mca"].answer(tested, _swapped(own), fold)
-    if "gap" in readers:
-        yield GAP, readers["gap"].answer(tested, own, fold)
+    yield MCA, readers[MCA].answer(tested, own, fold)
+    yield FAULTY, readers[MCA].answer(tested, spoil(own, seed), fold)
+    yield ELSEWHERE, readers[MCA].answer(tested, _swapped(own), fold)
+    for arm in (ALONE, GAP):
+        if arm in readers:
+            yield arm, readers[arm].answer(tested, own, fold)
 
 
 def _swapped(samples: Sequence[Sample]) -> list[Sample]:

@@ -9,8 +9,10 @@ from vb_node.models.backbones import Backbone
 from vb_node.models.bundle import read_bundle
 from vb_node.models.diagnoser import WEIGHTS
 from vb_node.models.mca import TumorPool
+from vb_node.models.pins import PINS
 from vb_node.models.weights import Weights, open_weights
 from vb_node.training.cases import DataSet
+from vb_node.training.diagnoser import BASELINE
 from vb_node.training.tumour import CLASSES
 
 SHIPPED = Path("shipped")
@@ -19,6 +21,25 @@ SHIPPED = Path("shipped")
 def open_finished(weights: Path) -> Weights:
     """Open the weights of a bundle, or ``SHIPPED``; raise ``ConfigError`` where they are not as expected."""
     return open_weights(WEIGHTS) if weights == SHIPPED else read_bundle(weights)
+
+
+def open_baseline(folder: Path, start: Weights | None) -> Weights:
+    """Open the network without mask that a training on phantoms left in ``folder``, beside ``start``.
+
+    Raises
+    ------
+    ConfigError
+        There is none, or it is of another training than the weights that the other arms go on from.
+    """
+    if not (folder / PINS).is_file():
+        raise ConfigError(f"{folder}: the folder of a training on phantoms expected, with its {PINS}")
+    baseline = open_weights(BASELINE, folder)
+    if start is None or start.metadata["command"] != baseline.metadata["command"]:
+        raise ConfigError(
+            f"{folder.name} was made by `{baseline.metadata['command']}`: name its bundle with --start, so that all "
+            "arms begin alike"
+        )
+    return baseline
 
 
 def named(weights: Path) -> str:

@@ -31,7 +31,8 @@ def train_on_cases(
     classes = classes_with(found.classes, start)
     trainings = PARTS + 1
     total = len(found.cases) + trainings * course.epochs
-    all_cases = prepare(found, classes, out / PREPARED, lambda done, _: progress(done, total), source.masks)
+    readied = prepare(found, classes, out / PREPARED, lambda done, _: progress(done, total), source.masks)
+    all_cases = readied.to_learn_from()
     prepared = seen(all_cases)
     is_synthetic = found.is_synthetic and (start is None or start.metadata["is_trained_on_synthetic_data"])
     lesson = Lesson(

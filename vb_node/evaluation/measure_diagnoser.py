@@ -20,7 +20,7 @@ from vb_node.evaluation.diagnoser import MCA, Protocol, Reader, answer_by, cross
 from vb_node.evaluation.figures import Answers, Figure, confusion_of, measure, reliability, with_intervals
 from vb_node.evaluation.finished import classes_with, named, open_finished, refuse_known
 from vb_node.evaluation.learn import PREPARED
-from vb_node.evaluation.prepare import Prepared, Source, left_out, patients, prepare, prepare_phantoms, seen
+from vb_node.evaluation.prepare import Cases, Source, left_out, prepare, prepare_phantoms, seen
 from vb_node.evaluation.report import Curve, Report, Sheet, number, shown, write
 from vb_node.models.weights import Weights
 from vb_node.training.cases import lesion_ml
@@ -34,7 +34,7 @@ NOTES = (
     "Temperature and conformal threshold were set on held-out cases whose masks have a localizer's faults, its own or "
     "drawn: where masks are drawn, look for calibration at the arm with faulty masks.",
 )
-WHOLE = "From image to class: the most probable one; where nothing was localised counts as wrong"
+WHOLE = "From image to class: the most probable one; not analysed or not localised counts as wrong"
 Measured = Mapping[str, Mapping[str, Figure]]
 
 
@@ -54,7 +54,7 @@ def evaluate_diagnoser(
     work = 0 if opened else 2 * protocol.folds * protocol.epochs
     known = opened or protocol.start
     cases, classes, about = _prepared(source, known, out, protocol.seed, lambda n, of: progress(n, of + work))
-    prepared, count = seen(cases), len(cases)
+    prepared, count = seen(cases.prepared), len(cases.entries)
     if opened is None:
         arms = cross_validate(
             prepared, len(classes), protocol, out / KEPT, lambda done, _: progress(count + done, count + work)
@@ -67,18 +67,18 @@ def evaluate_diagnoser(
 
 def _prepared(
     source: Source, opened: Weights | None, out: Path, seed: int, progress: Progress
-) -> tuple[list[Prepared], tuple[str, ...], dict[str, str]]:
+) -> tuple[Cases, tuple[str, ...], dict[str, str]]:
     """Give the cases, the classes they count in, and what is told of them."""
     if source.data is None:
         classes = classes_with(CLASSES, opened)
-        prepared = prepare_phantoms(source.phantoms, classes, seed, out / PREPARED, progress)
-        return prepared, classes, {"data": f"{prepared[0].case.name} to {prepared[-1].case.name}, generated"}
+        cases = prepare_phantoms(source.phantoms, classes, seed, out / PREPARED, progress)
+        return cases, classes, {"data": f"{cases.entries[0].name} to {cases.entries[-1].name}, generated"}
     found = source.read()
     refuse_known(found, opened)
     classes = classes_with(found.classes, opened)
-    prepared = prepare(found, classes, out / PREPARED, progress, source.masks)
-    about = {"data": source.data.name + left_out(prepared), "data sha256": found.sha256}
-    return prepared, classes, about
+    cases = prepare(found, classes, out / PREPARED, progress, source.masks)
+    about = {"data": source.data.name + left_out(cases.prepared), "data sha256": found.sha256}
+    return cases, classes, about
 
 
 def reader_of(weights: Weights) -> Reader:
@@ -100,6 +100,7 @@ def _about(opened: Weights | None, option: str, protocol: Protocol, source: Sour
         own += protocol.architecture.words
         return told | {"command": command + own, "weights sha256": "none: each fold trains its own"}
     command += f"{own} --start {protocol.start.sha256[:12]}"
+    command += f" --baseline {protocol.baseline.sha256[:12]}" if protocol.baseline else ""
     return told | {"command": command, "weights sha256": f"each fold goes on from {protocol.start.sha256}"}
 
 
@@ -109,7 +110,7 @@ def write_report(  # noqa: PLR0913, PLR0917
     classes: Sequence[str],
     about: Mapping[str, str],
     seed: int,
-    cases: Sequence[Prepared],
+    cases: Cases,
 ) -> dict[str, dict[str, Figure]]:
     """Measure each arm and write what is left of an evaluation; ``cases`` are those without an answer too."""
     measured = {arm: with_intervals(one, lambda some: measure(some, classes), seed) for arm, one in arms.items()}
@@ -135,7 +136,7 @@ def write_report(  # noqa: PLR0913, PLR0917
         Report(
             "Adaptive-Diagnoser, evaluated",
             dict(about),
-            (counted, *NOTES),
+            (counted, *NOTES, *(f"Not analysed: {one.case.name}: {one.reason}" for one in cases.refused)),
             sheets,
             curves,
             rows,
@@ -145,11 +146,12 @@ def write_report(  # noqa: PLR0913, PLR0917
     return measured
 
 
-def from_image(cases: Sequence[Prepared], answers: Answers, seed: int) -> tuple[dict[str, Figure], dict[str, int]]:
-    """Average over all cases, of which those without an answer, where nothing was localised, count as wrong."""
+def from_image(cases: Cases, answers: Answers, seed: int) -> tuple[dict[str, Figure], dict[str, int]]:
+    """Average over all cases, of which those without an answer count as wrong: not analysed, or nothing localised."""
     right = dict(zip(answers.case.tolist(), answers.probability.argmax(axis=1) == answers.target, strict=True))
-    rows = [right_of(float(right.get(one.case.name, False)), lesion_ml(one.case)) for one in cases]
-    return average(patients(cases), rows, (RIGHT_OF_ALL, RIGHT_OF_BAND), seed)
+    entries = cases.entries
+    rows = [right_of(float(right.get(one.name, False)), lesion_ml(one)) for one in entries]
+    return average([one.patient for one in entries], rows, (RIGHT_OF_ALL, RIGHT_OF_BAND), seed)
 
 
 def _figures_sheet(measured: Measured) -> Sheet:

@@ -1,6 +1,7 @@
 """A site's cases as the network's inputs: standardised as a job would, their lesions from the mask or the localizer.
 
-What was prepared is kept under the digest of the case, so that a command that was stopped goes on.
+What was prepared is kept under the digest of the case and of the code that prepares, so that a command that was stopped
+goes on.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,11 @@ from typing import Literal
 
 import numpy as np
 
-from vb_node import __version__
 from vb_node.applications.virtual_biopsy.localise import localise
 from vb_node.applications.virtual_biopsy.network import NetworkDetector
 from vb_node.applications.virtual_biopsy.process import process
 from vb_node.errors import ConfigError, Unfit
+from vb_node.evaluation.code import code_sha256
 from vb_node.models.diagnoser import network_input
 from vb_node.models.pins import LOCALIZER, digests
 from vb_node.pipeline.resample import mask_to_grid
@@ -68,31 +69,49 @@ class Prepared:
     sample: Sample
 
 
-def prepare(
-    data: DataSet, classes: Sequence[str], keep: Path, progress: Progress, masks: Masks = "drawn"
-) -> list[Prepared]:
-    """Prepare every case with a tumour, or read what ``keep`` already holds.
+@dataclass(frozen=True, eq=False)
+class Refused:
+    """One case that MRI-Processor or the reading of its files refused, and why."""
 
-    Raises
-    ------
-    ConfigError
-        A case cannot be analysed; each is named with its reason.
-    """
+    case: Entry
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """What became of a data set: the cases that can be shown to a network, and those that cannot be analysed."""
+
+    prepared: list[Prepared]
+    refused: list[Refused]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Every case that there is."""
+        return [*(one.case for one in self.prepared), *(one.case for one in self.refused)]
+
+    def to_learn_from(self) -> list[Prepared]:
+        """Give the cases for a training; raise ``ConfigError`` naming those that cannot be analysed."""
+        if self.refused:
+            named = "\n".join(f"  {one.case.name}: {one.reason}" for one in self.refused)
+            raise ConfigError(f"cases that cannot be analysed; leave them out:\n{named}")
+        return self.prepared
+
+
+def prepare(data: DataSet, classes: Sequence[str], keep: Path, progress: Progress, masks: Masks = "drawn") -> Cases:
+    """Prepare every case with a tumour, or read what ``keep`` already holds."""
     keep.mkdir(parents=True, exist_ok=True)
-    prepared, problems = [], []
+    prepared, refused = [], []
     for done, case in enumerate(data.cases, start=1):
         try:
             shown = replace(case, lesion=None) if masks == "localizer" else case
             prepared.append(Prepared(case, _kept(shown, classes, keep)))
         except Unfit as error:
-            problems.append(f"  {case.name}: {error.reason}: {error}")
+            refused.append(Refused(case, f"{error.reason}: {error}"))
         progress(done, len(data.cases))
-    if problems:
-        raise ConfigError("cases that cannot be analysed; leave them out:\n" + "\n".join(problems))
-    return prepared
+    return Cases(prepared, refused)
 
 
-def prepare_phantoms(count: int, classes: Sequence[str], seed: int, keep: Path, progress: Progress) -> list[Prepared]:
+def prepare_phantoms(count: int, classes: Sequence[str], seed: int, keep: Path, progress: Progress) -> Cases:
     """Generate phantoms acquired straight on the network's grid; no training with this seed has the same."""
     first = seed * SEEDS_PER_TRAINING + SEEDS_PER_TRAINING // 2
     samples = make_samples(keep, count, first, 2, progress)
@@ -103,7 +122,7 @@ def prepare_phantoms(count: int, classes: Sequence[str], seed: int, keep: Path, 
         entry = Entry(name, name, names[sample.target], keep, None)
         target = classes.index(names[sample.target])
         prepared.append(Prepared(entry, replace(sample, target=target)))
-    return prepared
+    return Cases(prepared, [])
 
 
 def seen(prepared: Sequence[Prepared]) -> list[Prepared]:
@@ -119,7 +138,7 @@ def left_out(prepared: Sequence[Prepared]) -> str:
 
 def _kept(case: DataCase, classes: Sequence[str], keep: Path) -> Sample:
     outlined = "drawn" if case.lesion else digests()[LOCALIZER]
-    name = sha256(f"{case.sha256} {outlined} {__version__}".encode()).hexdigest()[:24]
+    name = sha256(f"{case.sha256} {outlined} {code_sha256()}".encode()).hexdigest()[:24]
     path = keep / f"case-{name}.npz"
     if not path.exists():
         image, lesion = network_input(*standardised(case))

@@ -26,6 +26,8 @@ HELD_OUT = 0.2
 # Each training has seeds of its own; the demo's and the tests' are small numbers.
 SEEDS_PER_TRAINING = 1_000_000
 BUNDLE = "bundle"
+# The network without mask that a training on phantoms measures beside its own; an evaluation's may go on from it.
+BASELINE = "baseline.safetensors"
 PHANTOMS_ONLY = "generated phantoms only; nothing clinical can be claimed"
 
 
@@ -106,7 +108,9 @@ def learn(lesson: Lesson, out: Path, progress: Progress, curve: Curve = no_curve
     figures = measure(networks, [held_out for _, held_out in pairs], lesson)
     if is_one:
         network, known = networks[0], pairs[0][0]
-        figures["accuracy_gap_only"] = accuracy([train(1, known, "gap", curve)], [pairs[0][1]])
+        baseline = train(1, known, "gap", curve)
+        figures["accuracy_gap_only"] = accuracy([baseline], [pairs[0][1]])
+        _write_baseline(out, baseline, figures, lesson)
     else:
         known = list(lesson.samples)
         network = train(len(pairs), known, "mca", curve)
@@ -160,17 +164,27 @@ def _write(
     out: Path, network: DiagnoserNetwork, calibration: Calibration, figures: dict[str, float], lesson: Lesson
 ) -> None:
     """Write weights, pin and bundle; what the diagnosis needs to know travels in the file's metadata."""
-    tensors = {f"{PREFIX}{name}": tensor for name, tensor in network.state_dict().items()}
-    told = network.architecture.told() | _metadata(calibration, figures, lesson)
-    digest = write_weights(out / WEIGHTS, tensors | calibration.guard.tensors(), told)
+    told = network.architecture.told() | calibration.told() | _metadata(figures, lesson)
+    digest = write_weights(out / WEIGHTS, _tensors(network) | calibration.guard.tensors(), told)
     pin = Pin(digest, lesson.command, lesson.course.seed, figures, lesson.is_synthetic)
     write_pin(out / WEIGHTS, pin)
     story = Story(lesson.classes, network.architecture, lesson.trained_on, lesson.command, figures, digest)
     write_bundle(out / BUNDLE, out / WEIGHTS, story)
 
 
-def _metadata(calibration: Calibration, figures: dict[str, float], lesson: Lesson) -> dict[str, Any]:
-    return calibration.told() | {
+def _write_baseline(out: Path, network: DiagnoserNetwork, figures: dict[str, float], lesson: Lesson) -> None:
+    """Write the network without mask, which no diagnosis opens: it has neither temperature nor guard."""
+    told = network.architecture.told() | {"fusion": network.fusion} | _metadata(figures, lesson)
+    digest = write_weights(out / BASELINE, _tensors(network), told)
+    write_pin(out / BASELINE, Pin(digest, lesson.command, lesson.course.seed, figures, lesson.is_synthetic))
+
+
+def _tensors(network: DiagnoserNetwork) -> dict[str, Tensor]:
+    return {f"{PREFIX}{name}": tensor for name, tensor in network.state_dict().items()}
+
+
+def _metadata(figures: dict[str, float], lesson: Lesson) -> dict[str, Any]:
+    return {
         "classes": list(lesson.classes),
         "grid_shape": list(NETWORK_SHAPE),
         "grid_mm": NETWORK_MM,

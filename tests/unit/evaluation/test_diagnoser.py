@@ -11,11 +11,11 @@ import torch
 
 from vb_node.errors import ConfigError
 from vb_node.evaluation.case_by_case import RIGHT_OF_ALL
-from vb_node.evaluation.diagnoser import ELSEWHERE, FAULTY, GAP, MCA, Protocol, answer_by, cross_validate
+from vb_node.evaluation.diagnoser import ALONE, ELSEWHERE, FAULTY, GAP, MCA, Protocol, answer_by, cross_validate
 from vb_node.evaluation.figures import measure
-from vb_node.evaluation.finished import architecture_with, classes_with, open_finished, refuse_known
+from vb_node.evaluation.finished import architecture_with, classes_with, open_baseline, open_finished, refuse_known
 from vb_node.evaluation.measure_diagnoser import reader_of, write_report
-from vb_node.evaluation.prepare import Prepared
+from vb_node.evaluation.prepare import Cases, Prepared, Refused
 from vb_node.models.architecture import Architecture
 from vb_node.models.bundle import read_bundle
 from vb_node.models.weights import Weights
@@ -46,20 +46,22 @@ def test_each_case_is_answered_once_an_arm_and_the_report_is_whole_and_escaped(t
     prepared = bright_or_dark(8)
 
     arms = cross_validate(prepared, 2, Protocol(2, 3, 1), tmp_path / "kept", lambda done, total: None)
-    missed = replace(prepared[0], case=replace(prepared[0].case, name="missed"))
-    write_report(tmp_path, arms, CLASSES, {"data sha256": "<script>"}, 1, [*prepared, missed])
+    missed, unfit = (replace(prepared[0].case, name=name) for name in ("missed", "unfit"))
+    cases = Cases([*prepared, replace(prepared[0], case=missed)], [Refused(unfit, "CONTENT: no head")])
+    write_report(tmp_path, arms, CLASSES, {"data sha256": "<script>"}, 1, cases)
 
-    assert list(arms) == [MCA, FAULTY, ELSEWHERE, GAP]
+    assert list(arms) == [MCA, FAULTY, ELSEWHERE, ALONE, GAP]
     assert all(sorted(answers.case) == sorted(one.case.name for one in prepared) for answers in arms.values())
     results = json.loads((tmp_path / "results.json").read_text())
     page = (tmp_path / "report.html").read_text()
     with (tmp_path / "cases.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert np.sum(results["figures"]["arms"][MCA]["confusion"]) == 8
-    assert len(rows) == 4 * 8
+    assert len(rows) == 5 * 8
     own = results["figures"]["arms"][MCA]["measured"]["accuracy"]["value"]
     whole = results["figures"]["from image to class"][RIGHT_OF_ALL]
-    assert (whole["value"], whole["cases"]) == (pytest.approx(own * 8 / 9), 9)
+    assert (whole["value"], whole["cases"]) == (pytest.approx(own * 8 / 10), 10)
+    assert "Not analysed: unfit: CONTENT: no head" in page
     assert "INVESTIGATIONAL" in page
     assert "<script" not in page
     assert "&lt;script&gt;" in page
@@ -116,6 +118,49 @@ def test_a_cross_validation_goes_on_from_the_weights_that_it_is_given(tmp_path: 
 
     assert measure(begun, CLASSES)["accuracy"] == 1
     assert measure(begun, CLASSES)["Brier score"] < measure(anew, CLASSES)["Brier score"]
+
+
+def test_every_arm_of_a_cross_validation_goes_on_from_a_network_that_learned_as_it_does(tmp_path: Path) -> None:
+    prepared = bright_or_dark(8)
+    first = tmp_path / "first"
+    learn(
+        Lesson([one.sample for one in prepared], [(range(8), range(2))], CLASSES, "few", "x", Course(3, 8, 2)),
+        first,
+        lambda done, total: None,
+    )
+    start = open_finished(first / BUNDLE)
+    baseline = open_baseline(first, start)
+
+    from_its_own, from_the_masks = (
+        cross_validate(prepared, 2, Protocol(2, 3, 1, start, one), tmp_path / "kept", lambda done, total: None)
+        for one in (baseline, None)
+    )
+
+    assert measure(from_its_own[GAP], CLASSES)["Brier score"] < measure(from_the_masks[GAP], CLASSES)["Brier score"]
+    assert np.array_equal(from_its_own[MCA].raw, from_the_masks[MCA].raw)
+
+
+def test_the_arm_without_radiomics_answers_by_the_maps_of_the_same_network(tmp_path: Path) -> None:
+    prepared = bright_or_dark(8)
+
+    arms = cross_validate(prepared, 2, Protocol(2, 3, 1), tmp_path, lambda done, total: None)
+
+    together, alone = (measure(arms[arm], CLASSES)["Brier score"] for arm in (MCA, ALONE))
+    assert together < alone  # one epoch teaches the network little; brightness is the first of the radiomics
+
+
+def test_a_baseline_of_another_training_is_refused(tmp_path: Path) -> None:
+    samples = [one.sample for one in bright_or_dark(6)]
+    for name in ("one", "other"):
+        lesson = Lesson(samples, [(range(2, 6), range(2))], CLASSES, "few", f"train {name}", Course(3, 1, 2))
+        learn(lesson, tmp_path / name, lambda done, total: None)
+
+    with pytest.raises(ConfigError, match="other was made by `train other`: name its bundle with --start"):
+        open_baseline(tmp_path / "other", open_finished(tmp_path / "one" / BUNDLE))
+    with pytest.raises(ConfigError, match="so that all arms begin alike"):
+        open_baseline(tmp_path / "one", None)
+    with pytest.raises(ConfigError, match=r"the folder of a training on phantoms expected, with its pins\.json"):
+        open_baseline(tmp_path, open_finished(tmp_path / "one" / BUNDLE))
 
 
 def test_a_training_from_finished_weights_has_their_architecture() -> None:
