@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -45,6 +46,20 @@ def rows(title: str, records: Sequence[Mapping[str, object]], *, as_json: bool) 
         table(title, list(records[0]), [list(record.values()) for record in records])
     else:
         console.print(f"{title}: none")
+
+
+def document(told: Mapping[str, object]) -> None:
+    """Print one JSON object; what is no number is null."""
+    sys.stdout.write(json.dumps(plain(told), indent=2) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Give what JSON knows: it has no NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def listing(

@@ -14,9 +14,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import numpy as np
-import SimpleITK
-from placed_image import placed_image
 from processes import TOML, Node, free_port, storescp, storescu, wait_until
 from pydicom import dcmread
 from validators import dcmqi_masks
@@ -28,11 +25,11 @@ from vb_node.applications.virtual_biopsy.process import process
 from vb_node.dicom import codes
 from vb_node.dicom.sr_tree import find, number, walk
 from vb_node.dicom.volume import arrange_files, read_volume
+from vb_node.evaluation.benchmarks.dicom_to_dicom import carried
 from vb_node.models.pins import digests
 from vb_node.training.acquisition import ACQUISITIONS, Acquisition
 from vb_node.training.phantom import class_of, make_case
 from vb_node.training.phantom_dicom import write_dicom, write_study
-from vb_node.types import Grid, Mask
 
 DONE_S = 600.0
 LEAST_DICE, SUM_WITHIN = 0.95, 1e-9
@@ -53,19 +50,6 @@ def sent_through(home: Path, files: list[Path]) -> tuple[list[Path], float]:
             return sorted(pacs.iterdir()), time.monotonic() - begun
         finally:
             node.stop()
-
-
-def carried(mask: Mask, grid: Grid, source: Grid) -> Mask:
-    """Carry a mask to the source's grid by SimpleITK: averaged over the thickness of a slice, cut at one half."""
-    parts = max(1, round(float(np.linalg.norm(source.affine_lps[:3, 0]))))
-    image, share = placed_image(mask.astype(np.float32), grid), np.zeros(source.shape, np.float32)
-    for part in range(parts):
-        affine = source.affine_lps.copy()
-        affine[:3, 3] += affine[:3, 0] * ((part + 0.5) / parts - 0.5)
-        place = placed_image(np.zeros(source.shape, np.uint8), Grid(source.shape, affine, ""))
-        moved = SimpleITK.Resample(image, place, SimpleITK.Transform(), SimpleITK.sitkLinear, 0.0)
-        share += SimpleITK.GetArrayFromImage(moved) / parts
-    return np.asarray(share > 0.5)
 
 
 def judge(acquisition: Acquisition, seed: int, folder: Path) -> tuple[list[str], bool]:

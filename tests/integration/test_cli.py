@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from factories import affine, head, mr_series, write
+from people import add_job
 from processes import HOST, free_port, storescp
 from pydicom import dcmread
 from sqlalchemy import text
@@ -39,7 +40,7 @@ def _run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[st
 
 
 TRAININGS = (["train", "diagnoser"], ["train", "localizer"], ["evaluate", "diagnoser"])
-EVALUATIONS = (["evaluate", "localizer"], ["evaluate", "pipeline"])
+EVALUATIONS = tuple(["evaluate", what] for what in ("mca", "localizer", "pipeline", "cases"))
 
 
 @pytest.mark.parametrize("command", [*([name] for name in COMMANDS), *GROUPS, *TRAININGS, *EVALUATIONS], ids=" ".join)
@@ -187,3 +188,19 @@ def test_l_09_an_edited_audit_trail_is_told_with_status_1(tmp_path: Path) -> Non
     assert (whole.returncode, edited.returncode) == (0, 1), whole.stderr
     assert whole.stdout.startswith("1 lines, none changed")
     assert "line 1 of the audit trail was changed" in edited.stderr
+
+
+def test_each_command_about_jobs_answers_a_program_too(tmp_path: Path) -> None:
+    _run("init", cwd=tmp_path)
+    database = Database(f"sqlite:///{tmp_path / 'data' / 'ledger.db'}")
+    database.upgrade()
+    job_id = add_job(database)
+    database.close()
+
+    told = [
+        json.loads(_run("jobs", *words, "--json", cwd=tmp_path).stdout)
+        for words in (["list"], ["cancel", str(job_id)], ["retry", str(job_id)], ["show", str(job_id)])
+    ]
+
+    assert [one["id"] for one in (told[0][0], *told[1:])] == [job_id] * 4
+    assert [one["state"] for one in (told[0][0], *told[1:])] == ["SCHEDULED", "CANCELED", "SCHEDULED", "SCHEDULED"]

@@ -3,7 +3,11 @@
 import json
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from vb_node.cli import app
 from vb_node.config import Settings
+from vb_node.evaluation.case_by_case import RIGHT_OF_ALL
 from vb_node.evaluation.diagnoser import ELSEWHERE, MCA, Protocol
 from vb_node.evaluation.finished import SHIPPED, open_finished
 from vb_node.evaluation.learn import train_on_cases
@@ -44,7 +48,9 @@ def test_the_shipped_weights_read_phantoms_of_another_seed_by_their_masks(tmp_pa
     assert about["command"] == "vb-node evaluate diagnoser --phantoms 8 --seed 77 --weights shipped"
 
 
-def test_shipped_weights_go_on_to_learn_from_phantoms_as_the_node_sees_them(tmp_path: Path) -> None:
+def test_shipped_weights_go_on_to_learn_from_phantoms_as_the_node_sees_them_and_are_cross_validated(
+    tmp_path: Path,
+) -> None:
     data, out = tmp_path / "cases", tmp_path / "out"
     for seed in (1_250_005, 1_250_008, 1_250_009, 1_250_016):
         folder = data / f"phantom-{seed:06d}-{class_of(seed).lower()}"
@@ -61,3 +67,12 @@ def test_shipped_weights_go_on_to_learn_from_phantoms_as_the_node_sees_them(tmp_
     assert told["started_from_sha256"] == read_pins(PRETRAINED)[WEIGHTS].sha256
     assert told["trained_on"].startswith("4 cases of the data set")
     assert told["classes"] == ["Glioma", "PCNSL", "Germinoma", "Rare"]
+    words = ["evaluate", "cases", data, "--masks", "localizer", "--start", "shipped", "--epochs", "1", "--out", out]
+    heard = CliRunner().invoke(app, [*map(str, words), "--json"])
+    results = json.loads(heard.stdout)
+    assert heard.exit_code == 0
+    assert results["about"]["command"].startswith("vb-node evaluate diagnoser --data cases --masks localizer --seed 1 ")
+    assert "--folds 2" in results["about"]["command"]  # two patients of a class
+    assert results["figures"]["arms"][MCA]["measured"]["accuracy"]["value"] >= 0.5
+    assert results["figures"]["from image to class"][RIGHT_OF_ALL]["cases"] == 4
+    assert "<svg" in (out / "report.html").read_text()

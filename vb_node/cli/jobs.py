@@ -76,14 +76,16 @@ def jobs_compare(
 
 
 @app.command("retry")
-def jobs_retry(job_id: Annotated[int, typer.Argument(metavar="ID")], config: Config = DEFAULT_CONFIG) -> None:
+def jobs_retry(
+    job_id: Annotated[int, typer.Argument(metavar="ID")], config: Config = DEFAULT_CONFIG, as_json: AsJson = False
+) -> None:
     """Put a FAILED or CANCELED job on the shelf again; parked deliveries of a job resume.
 
     Example: vb-node jobs retry 7
     """
     from storage import jobs
 
-    _change(jobs.retry, job_id, config)
+    _change(jobs.retry, job_id, config, as_json)
 
 
 @app.command("resume")
@@ -117,21 +119,28 @@ def jobs_resume(
 
 
 @app.command("cancel")
-def jobs_cancel(job_id: Annotated[int, typer.Argument(metavar="ID")], config: Config = DEFAULT_CONFIG) -> None:
+def jobs_cancel(
+    job_id: Annotated[int, typer.Argument(metavar="ID")], config: Config = DEFAULT_CONFIG, as_json: AsJson = False
+) -> None:
     """Cancel a job that has not ended.
 
     Example: vb-node jobs cancel 7
     """
     from storage import jobs
 
-    _change(jobs.cancel, job_id, config)
+    _change(jobs.cancel, job_id, config, as_json)
 
 
-def _change(change: Any, job_id: int, config: Path) -> None:
+def _change(change: Any, job_id: int, config: Path, as_json: bool) -> None:
     import getpass
     import time
+
+    from vb_node import show
 
     _, database = ledger(config)
     with database.write() as session:
         job = found(change, session, job_id, now=time.time(), user=getpass.getuser())
-        typer.echo(f"job {job.id} is {job.state}")
+        if as_json:
+            show.document(show.job_row(job))
+        else:
+            typer.echo(f"job {job.id} is {job.state}")

@@ -60,7 +60,8 @@ class Reader:
 class Protocol:
     """How a cross-validation is run; each training goes on from ``start``, or begins anew.
 
-    ``baseline`` are the weights that the arm without mask goes on from: those of ``start`` learned with a mask.
+    ``folds`` 0 is as many as fit. ``baseline`` are the weights that the arm without mask goes on from: those of
+    ``start`` learned with a mask.
     """
 
     folds: int

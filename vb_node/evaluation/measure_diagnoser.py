@@ -1,7 +1,7 @@
 """``vb-node evaluate diagnoser``, from the data set to the report."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,9 @@ from vb_node.evaluation.diagnoser import MCA, Protocol, Reader, answer_by, cross
 from vb_node.evaluation.figures import Answers, Figure, confusion_of, measure, reliability, with_intervals
 from vb_node.evaluation.finished import classes_with, named, open_finished, refuse_known
 from vb_node.evaluation.learn import PREPARED
-from vb_node.evaluation.prepare import Cases, Source, left_out, prepare, prepare_phantoms, seen
+from vb_node.evaluation.prepare import Cases, Prepared, Source, left_out, patients, prepare, prepare_phantoms, seen
 from vb_node.evaluation.report import Curve, Report, Sheet, number, shown, write
+from vb_node.evaluation.split import PARTS, fitting
 from vb_node.models.weights import Weights
 from vb_node.training.cases import lesion_ml
 from vb_node.training.phantom import Progress
@@ -51,10 +52,11 @@ def evaluate_diagnoser(
     if weights is not None and protocol.start is not None:
         raise ConfigError("--weights tests finished weights and trains nothing, --start begins a training: give one")
     opened = open_finished(weights) if weights is not None else None
-    work = 0 if opened else 2 * protocol.folds * protocol.epochs
+    work = 0 if opened else 2 * (protocol.folds or PARTS) * protocol.epochs
     known = opened or protocol.start
     cases, classes, about = _prepared(source, known, out, protocol.seed, lambda n, of: progress(n, of + work))
     prepared, count = seen(cases.prepared), len(cases.entries)
+    protocol = replace(protocol, folds=protocol.folds or _fitting(prepared))
     if opened is None:
         arms = cross_validate(
             prepared, len(classes), protocol, out / KEPT, lambda done, _: progress(count + done, count + work)
@@ -63,6 +65,10 @@ def evaluate_diagnoser(
         arms = answer_by(reader_of(opened), prepared, protocol.seed)
     about |= _about(opened, named(weights) if weights else "", protocol, source)
     return write_report(out, arms, classes, about, protocol.seed, cases)
+
+
+def _fitting(prepared: Sequence[Prepared]) -> int:
+    return fitting([one.sample.target for one in prepared], patients(prepared))
 
 
 def _prepared(

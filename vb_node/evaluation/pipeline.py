@@ -13,7 +13,7 @@ from vb_node.errors import ConfigError, Unfit
 from vb_node.evaluation.case_by_case import RIGHT_OF_ALL, RIGHT_OF_BAND, Row, right_of, tell, walk
 from vb_node.evaluation.figures import Figure
 from vb_node.evaluation.report import Report
-from vb_node.pipeline.application import Case
+from vb_node.pipeline.application import Case, Outcome
 from vb_node.training.cases import DataCase, case_files, lesion_ml, read_data_set
 from vb_node.training.phantom import Progress
 
@@ -52,24 +52,28 @@ def evaluate_pipeline(data: Path, out: Path, settings: Settings, seed: int, prog
 
 def look(plan: dict[str, Any], device: str, data: DataCase) -> Row:
     """Run the application over one case and compare its class."""
+    size_ml = lesion_ml(data)
+    try:
+        summary = run(tuple(case_files(data)), plan, device, f"evaluation {data.sha256}").summary
+    except Unfit as error:
+        missed = right_of(0.0, size_ml) if data.tumour_class else {}
+        return missed | {"state": f"not analysed: {error.reason}", ANALYSED: 0.0}
+    return judge(data, summary, size_ml)
+
+
+def run(paths: tuple[Path, ...], plan: dict[str, Any], device: str, key: str) -> Outcome:
+    """Run the application over the files of a series that was chosen by whoever made them a case."""
     case = Case(
-        paths=tuple(case_files(data)),
-        # the series was chosen by whoever made the data set
+        paths=paths,
         plan=plan | {"must_have_contrast": False},
-        job_key=f"evaluation {data.sha256}",
-        lineage_key=f"evaluation {data.sha256}",
+        job_key=key,
+        lineage_key=key,
         created=datetime.now(UTC),
         device=device,
         progress=lambda step, fraction: None,
         device_serial_number="VBNODE",
     )
-    size_ml = lesion_ml(data)
-    try:
-        summary = application.run(case).summary
-    except Unfit as error:
-        missed = right_of(0.0, size_ml) if data.tumour_class else {}
-        return missed | {"state": f"not analysed: {error.reason}", ANALYSED: 0.0}
-    return judge(data, summary, size_ml)
+    return application.run(case)
 
 
 def judge(data: DataCase, summary: dict[str, Any], size_ml: float | None = None) -> Row:

@@ -57,7 +57,7 @@ def write(out: Path, report: Report) -> None:
     out.mkdir(parents=True, exist_ok=True)
     about = dict(report.about) | versions()
     results = {"title": report.title, "about": about, "notes": list(report.notes), "figures": report.figures}
-    (out / RESULTS).write_text(json.dumps(_plain(results), indent=2) + "\n", "utf-8")
+    (out / RESULTS).write_text(json.dumps(show.plain(results), indent=2) + "\n", "utf-8")
     with (out / CASES).open("w", encoding="utf-8", newline="") as stream:
         show.write_csv(stream, report.cases, list(report.cases[0]) if report.cases else ["case"])
     environment = Environment(
@@ -81,12 +81,3 @@ def number(value: float) -> str:
 def shown(figure: Figure) -> str:
     """Write a figure with its interval."""
     return f"{number(figure.value)} ({number(figure.low)} to {number(figure.high)})"
-
-
-def _plain(value: Any) -> Any:
-    """Give what JSON knows: it has no NaN."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -29,8 +29,13 @@ def folds(targets: Sequence[int], patients: Sequence[str], count: int, seed: int
 
 
 def split(targets: Sequence[int], patients: Sequence[str], seed: int) -> Iterator[tuple[Indices, Indices]]:
-    """Give (rest, held out) of ``PARTS`` folds, or of fewer where a class has fewer patients."""
-    return folds(targets, patients, max(2, min(PARTS, _fewest(targets, patients))), seed)
+    """Give (rest, held out) of as many folds as fit."""
+    return folds(targets, patients, fitting(targets, patients), seed)
+
+
+def fitting(targets: Sequence[int], patients: Sequence[str]) -> int:
+    """Count the folds that fit: ``PARTS``, or fewer where a class has fewer patients."""
+    return max(2, min(PARTS, _fewest(targets, patients)))
 
 
 def hold_out(targets: Sequence[int], patients: Sequence[str], seed: int) -> tuple[Indices, Indices]:

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
-from simulated_vlm import CentralBoxes, SimulatedVlm, SmallHead, small_head
 
 from vb_node.applications.virtual_biopsy.evidence import DARK, ENHANCING, Kind, Maps
 from vb_node.applications.virtual_biopsy.features import NAMES, voxel_features
 from vb_node.applications.virtual_biopsy.localise import localise
 from vb_node.applications.virtual_biopsy.validate import UnionSettings, as_shown, group_boxes, pool, trim, unite
+from vb_node.evaluation.benchmarks.small_head import CentralBoxes, SimulatedVlm, SmallHead, small_head
 from vb_node.pipeline.prior import Box
 from vb_node.pipeline.symmetry import mirrored
 from vb_node.types import Grid, Mask, Prior, StandardVolume

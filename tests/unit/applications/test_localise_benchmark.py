@@ -1,7 +1,8 @@
 """Benchmark B: what block 2 makes of the boxes of a weak detector."""
 
 import pytest
-from block_2 import Stage, dice, recall, stages, worst_recall
+
+from vb_node.evaluation.benchmarks.block_2 import Stage, dice, recall, stages, worst_recall
 
 CASES = 8
 

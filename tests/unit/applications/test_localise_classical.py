@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from simulated_vlm import SmallHead, small_head
 
 from vb_node.applications.virtual_biopsy.classical import ClassicalDetector, ClassicalSettings
 from vb_node.applications.virtual_biopsy.evidence import DARK, ENHANCING, Kind, draw_maps, score_of, weigh
 from vb_node.applications.virtual_biopsy.localise import localise
 from vb_node.applications.virtual_biopsy.normal_structures import normal_fluid, normal_uptake
+from vb_node.evaluation.benchmarks.small_head import SmallHead, small_head
 from vb_node.pipeline.prior import Box, stack_boxes
 
 SEEDS = (0, 1, 2, 4)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from simulated_vlm import small_head
 from torch import nn
 
 from vb_node.applications.virtual_biopsy.choice import SYNTHETIC, choose
 from vb_node.applications.virtual_biopsy.localizer import Localizer
 from vb_node.applications.virtual_biopsy.network import NetworkDetector, NetworkSettings, find_spots, network_input
 from vb_node.config import VirtualBiopsySettings
+from vb_node.evaluation.benchmarks.small_head import small_head
 from vb_node.models.lesion_network import WEIGHTS
 from vb_node.models.pins import PRETRAINED
 from vb_node.models.weights import open_weights

@@ -1,7 +1,6 @@
 """The localizer as it is configured, with a model folder: loading, self-test, and what random weights end in."""
 
 import pytest
-from simulated_vlm import SmallHead, small_head
 from tiny_qwen import write_tiny_qwen
 
 from vb_node.applications.virtual_biopsy.choice import SYNTHETIC, UNTESTED
@@ -10,6 +9,7 @@ from vb_node.applications.virtual_biopsy.localizer import Localizer
 from vb_node.applications.virtual_biopsy.network import NetworkDetector
 from vb_node.config import VirtualBiopsySettings, VlmSettings
 from vb_node.errors import ConfigError
+from vb_node.evaluation.benchmarks.small_head import SmallHead, small_head
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ import json
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from simulated_vlm import small_head
 
 from vb_node.applications.virtual_biopsy.vlm.answers import SAME_IOU, SMALLEST_PX, Sight, read
 from vb_node.applications.virtual_biopsy.vlm.formats import FORMATS, BoxFormat
 from vb_node.applications.virtual_biopsy.vlm.views import View, to_box
+from vb_node.evaluation.benchmarks.small_head import small_head
 
 QWEN3 = FORMATS["xyxy_1000"]
 HEAD = small_head(0).standard

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from sighted import Sighted
-from simulated_vlm import SmallHead, small_head
 
 from vb_node.applications.virtual_biopsy.detectors import UnreadableAnswers
 from vb_node.applications.virtual_biopsy.localise import localise
@@ -17,6 +16,7 @@ from vb_node.applications.virtual_biopsy.vlm.levels import level_of
 from vb_node.applications.virtual_biopsy.vlm.views import View
 from vb_node.config import VlmSettings
 from vb_node.errors import ConfigError
+from vb_node.evaluation.benchmarks.small_head import SmallHead, small_head
 from vb_node.models.vision_language import Question, VisionLanguageModel
 from vb_node.pipeline.prior import Box, stack_boxes
 

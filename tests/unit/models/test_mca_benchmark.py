@@ -1,10 +1,10 @@
-"""Benchmark A in short, one seed: the mask is what tells the lesion from its look-alikes (long: benchmarks/mca.py)."""
+"""Benchmark A in short, one seed: the mask tells the lesion from its look-alikes (long: vb-node evaluate mca)."""
 
 import pytest
-from tiny_lesions import ARMS, accuracy
+
+from vb_node.evaluation.benchmarks.tiny_lesions import MASKED, NO_MASK, WRONG, accuracy
 
 EPOCHS = 10
-NO_MASK, MASKED, _, _, WRONG = ARMS
 
 
 @pytest.fixture(scope="module")

@@ -104,12 +104,14 @@ def elsewhere(mask: Mask, rng: Generator) -> Mask:
     return np.roll(mask, rng.integers(RADIUS * 3, SIDE - RADIUS * 3, 3), axis=(0, 1, 2))
 
 
+NO_MASK, MASKED, GLOBAL = "GAP only, no mask", "MCA, pooled in the mask", "MCA, pooled globally (Fig. 4)"
+FAULTY, WRONG = "MCA, mask dilated and shifted", "MCA, mask in a wrong place"
 ARMS: dict[str, tuple[Fusion, TumorPool, Callable[[Mask, Generator], Mask]]] = {
-    "GAP only, no mask": ("gap", "masked", true),
-    "MCA, pooled in the mask": ("mca", "masked", true),
-    "MCA, pooled globally (Fig. 4)": ("mca", "global", true),
-    "MCA, mask dilated and shifted": ("mca", "masked", dilated_and_shifted),
-    "MCA, mask in a wrong place": ("mca", "masked", elsewhere),
+    NO_MASK: ("gap", "masked", true),
+    MASKED: ("mca", "masked", true),
+    GLOBAL: ("mca", "global", true),
+    FAULTY: ("mca", "masked", dilated_and_shifted),
+    WRONG: ("mca", "masked", elsewhere),
 }
 
 
@@ -123,10 +125,10 @@ def accuracy(arm: str, seed: int, epochs: int = EPOCHS) -> float:
     steps = epochs * TRAINING // BATCH
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
     for _ in range(epochs):
-        for some in torch.randperm(TRAINING).split(BATCH):
+        for some in torch.split(torch.randperm(TRAINING), BATCH):
             loss = functional.cross_entropy(network(learned.image[some], learned.mask[some]), learned.kind[some])
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
     with torch.inference_mode():

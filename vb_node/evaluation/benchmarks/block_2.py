@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from simulated_vlm import SimulatedVlm, small_head
 
 from vb_node.applications.virtual_biopsy.localise import LocaliserSettings, classify
 from vb_node.applications.virtual_biopsy.validate import unite
+from vb_node.evaluation.benchmarks.small_head import SimulatedVlm, small_head
 from vb_node.pipeline.prior import coarse_prior, stack_boxes
 from vb_node.types import Mask
 

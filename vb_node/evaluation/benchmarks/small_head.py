@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from vb_node.pipeline.prior import Box
-from vb_node.types import Floats, Grid, Mask, StandardVolume
+from vb_node.types import Floats, Grid, Mask, Matrix, StandardVolume
 
 SIDE = 72
 BRAIN_MM = np.array([31.0, 33.0, 28.0])
@@ -74,7 +74,7 @@ def _grid() -> Grid:
     return Grid((SIDE, SIDE, SIDE), affine, "2.25.1")
 
 
-def _atlas_from_patient() -> Floats:
+def _atlas_from_patient() -> Matrix:
     affine = np.diag([2.4, 2.6, 2.3, 1.0])
     affine[:3, 3] = 0, 18, 8
     return affine
@@ -84,14 +84,14 @@ class SimulatedVlm:
     """Box the true lesion as a VLM would: recall 0.7 a slice, edges off by 25 % of size, 12 % false boxes elsewhere."""
 
     claim_score = 0.5
-    knows_dark = True
+    knows_dark = False
 
     def __init__(self, lesion: Mask, seed: int) -> None:
         self.lesion, self.seed = lesion, seed
 
     def detect(self, standard: StandardVolume) -> list[Box]:
         rng = np.random.default_rng(self.seed)
-        boxes = [self._box(k, standard, rng) for k in np.flatnonzero(standard.brain.sum(axis=(1, 2)) > 300)]
+        boxes = [self._box(int(k), standard, rng) for k in np.flatnonzero(standard.brain.sum(axis=(1, 2)) > 300)]
         return [box for box in boxes if box is not None]
 
     def _box(self, k: int, standard: StandardVolume, rng: np.random.Generator) -> Box | None:
@@ -114,10 +114,16 @@ def _false_box(k: int, rng: np.random.Generator) -> Box:
 
 
 class CentralBoxes:
-    """Box the middle of the image on every slice, as untrained VLMs do (arXiv 2509.10683)."""
+    """Box the middle of the image on every slice, as untrained VLMs do (arXiv 2509.10683).
+
+    What touches ``lesion`` is left out, so that every box is false.
+    """
 
     claim_score = 0.5
-    knows_dark = True
+    knows_dark = False
+
+    def __init__(self, lesion: Mask | None = None) -> None:
+        self.lesion = lesion
 
     def detect(self, standard: StandardVolume) -> list[Box]:
         rng = np.random.default_rng(0)
@@ -125,5 +131,6 @@ class CentralBoxes:
         boxes = []
         for k in range(slices // 4, 3 * slices // 4, 2):
             j, i = (int(half + rng.integers(-3, 4)) for half in (rows // 2, columns // 2))
-            boxes.append(Box(k, j - 9, j + 9, i - 9, i + 9, 0.9))
+            if self.lesion is None or not self.lesion[k, j - 9 : j + 9, i - 9 : i + 9].any():
+                boxes.append(Box(k, j - 9, j + 9, i - 9, i + 9, 0.9))
         return boxes
