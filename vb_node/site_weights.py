@@ -51,8 +51,8 @@ def remove(database: Database, settings: Settings, name: str, *, user: str) -> N
     """Remove imported weights; raise ``ConfigError`` where there are none, or the configuration names them."""
     if name not in site_names(settings.data):
         raise ConfigError(f"weights {name[:64]!r}: none of this name; imported are {site_names(settings.data)}")
-    if settings.virtual_biopsy.diagnoser == name:
-        raise ConfigError(f"[virtual_biopsy] diagnoser names {name}: name others first")
+    if name in settings.named_weights:
+        raise ConfigError(f"[virtual_biopsy], or that of a route, names {name}: name others first")
     folder = site_folder(settings.data, name)
     with database.write() as session:
         _tell(session, "weights removed", name, read_site_pin(folder), user)
@@ -76,14 +76,18 @@ def _copy(bundle: Path, part: Path) -> Pin:
 def _check(bundle: Path) -> Pin:
     """Load a bundle's weights as a job would; raise ``ConfigError`` where they do not fit."""
     from vb_node.applications.virtual_biopsy.diagnose import Diagnoser  # late: torch
+    from vb_node.applications.virtual_biopsy.network import NetworkDetector  # late: torch
     from vb_node.models.bundle import read_bundle  # late: torch
 
     weights = read_bundle(bundle)
     told = weights.metadata
     try:
-        classes, command, seed = tuple(map(str, told["classes"])), str(told["command"]), int(told["seed"])
+        command, seed, is_synthetic = str(told["command"]), int(told["seed"]), told["is_trained_on_synthetic_data"]
         figures = {str(name): float(value) for name, value in told["figures"].items()}
-        is_synthetic = bool(told["is_trained_on_synthetic_data"])
+        if told.get("network") == "localizer":
+            NetworkDetector.of(weights).rehearse()
+            return Pin(weights.sha256, command, seed, figures, bool(is_synthetic), "localizer")
+        classes = tuple(map(str, told["classes"]))
         Diagnoser.of(weights).rehearse()
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         what = f"its weights do not fit the network of this version ({type(error).__name__})"
@@ -91,7 +95,7 @@ def _check(bundle: Path) -> Pin:
     if len(set(classes)) < 2 or not set(classes) <= set(codes.CLASSES):
         expected = ", ".join(codes.CLASSES)
         raise ConfigError(f"bundle {bundle.name}: two or more of the classes {expected} expected")
-    return Pin(weights.sha256, command, seed, figures, is_synthetic)
+    return Pin(weights.sha256, command, seed, figures, bool(is_synthetic))
 
 
 def _tell(session: Session, event: str, name: str, pin: Pin, user: str) -> None:

@@ -23,18 +23,22 @@ from storage.schema import Event
 from vb_node import doctor, site_weights
 from vb_node.applications.virtual_biopsy import application
 from vb_node.applications.virtual_biopsy.application import _settings
-from vb_node.applications.virtual_biopsy.choice import without_places
+from vb_node.applications.virtual_biopsy.choice import OF_THE_SITE, without_places
 from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
 from vb_node.applications.virtual_biopsy.report import _provenance
 from vb_node.config import Settings, build
 from vb_node.errors import ConfigError
+from vb_node.evaluation.benchmarks.small_head import small_head
+from vb_node.evaluation.finished import open_finished, open_localizer
 from vb_node.models.bundle import METADATA, WEIGHTS_FILE, read_bundle
 from vb_node.models.bundle_archive import as_folder
+from vb_node.models.lesion_network import build as build_network
 from vb_node.models.pins import DIAGNOSER, LOCALIZER, digests
 from vb_node.pipeline.application import Case
 from vb_node.runtime.node import open_ledger
 from vb_node.training.dataset import Sample
 from vb_node.training.fit import Course
+from vb_node.training.fit_localizer import Lesson, write
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +154,72 @@ def test_weights_in_use_are_not_removed_and_others_are(bundle: Path, settings: S
     assert not (settings.data / "weights" / "ours").exists()
     with pytest.raises(ConfigError, match="none of this name"):
         site_weights.remove(database, settings, "ours", user="anna")
+
+
+def named_localizer(settings: Settings, **more: object) -> Settings:
+    return build(
+        {"node": {"data": str(settings.node.data)}, "virtual_biopsy": {"localizer_weights": "found-here", **more}}
+    )
+
+
+@pytest.fixture
+def localizer_bundle(tmp_path: Path) -> Path:
+    """Give a bundle of a localizer that learned nothing, from a site's cases."""
+    torch.manual_seed(2)
+    lesson = Lesson(2, 1, 1, data="cases", data_sha256="ab" * 32, is_synthetic=False)
+    (tmp_path / "trained").mkdir()
+    write(tmp_path / "trained", build_network(), lesson, {"lesions_claimed": 0.5})
+    return tmp_path / "trained" / "bundle"
+
+
+def test_a_localizer_that_a_site_trained_is_in_the_plan_and_looks_and_its_report_says_so(
+    localizer_bundle: Path, settings: Settings, database: Database
+) -> None:
+    pin = site_weights.add(database, settings, localizer_bundle, "found-here", user="anna")
+    named = named_localizer(settings)
+
+    plan = application.plan(named)
+    application.warm(plan, "cpu")
+    prior, _ = application._localise(small_head(1).standard, _settings(plan), _case(plan))
+
+    assert pin.network == "localizer"
+    assert plan["weights"] == {"found-here": pin.sha256, DIAGNOSER: digests()[DIAGNOSER]}
+    assert Path(plan["localizer_folder"]) in application.reads(named)
+    assert str(settings.data) not in json.dumps(without_places(plan))
+    assert OF_THE_SITE in prior.notes
+    assert [one.state for one in doctor.site_weights(named)] == [doctor.GOOD]
+
+
+def test_weights_of_one_network_are_not_taken_for_the_other_s(
+    bundle: Path, localizer_bundle: Path, settings: Settings, database: Database
+) -> None:
+    site_weights.add(database, settings, localizer_bundle, "ours", user="anna")
+    site_weights.add(database, settings, bundle, "found-here", user="anna")
+
+    with pytest.raises(ConfigError, match="ours are of the localizer"):
+        application.plan(named(settings))
+    with pytest.raises(ConfigError, match="found-here are of the diagnoser"):
+        application.plan(named_localizer(settings))
+    with pytest.raises(ConfigError, match="no bundle of a diagnoser"):
+        open_finished(localizer_bundle)
+    with pytest.raises(ConfigError, match="no bundle of a localizer"):
+        open_localizer(bundle)
+
+
+def test_weights_that_a_route_alone_names_are_in_use_too(
+    localizer_bundle: Path, settings: Settings, database: Database
+) -> None:
+    site_weights.add(database, settings, localizer_bundle, "found-here", user="anna")
+    route = {"name": "trial", "shadow": True, "virtual_biopsy": {"localizer_weights": "found-here"}}
+    routed = build({"node": {"data": str(settings.node.data)}, "routes": [route]})
+
+    with pytest.raises(ConfigError, match="that of a route, names found-here"):
+        site_weights.remove(database, routed, "found-here", user="anna")
+
+
+def test_weights_of_a_network_that_does_not_look_are_refused_by_name(settings: Settings) -> None:
+    with pytest.raises(ConfigError, match="localizer_weights are of localizer = 'network'"):
+        named_localizer(settings, localizer="classical")
 
 
 @pytest.mark.parametrize("name", ["../ours", ".ours", "", "a/b", "x" * 65])

@@ -123,7 +123,7 @@ def evaluate_localizer(  # noqa: PLR0913, PLR0917  one parameter an option
     settings = configuration.load(config) if config else configuration.Settings()
     chosen = settings.virtual_biopsy.model_copy(update={"localizer": localizer} if localizer else {})
     with _bar("localising") as tell:
-        figures = evaluate(data, out, chosen, settings.work.device, seed, tell)
+        figures = evaluate(data, out, settings.model_copy(update={"virtual_biopsy": chosen}), seed, tell)
     _tell("Localizer", figures, out, as_json)
 
 

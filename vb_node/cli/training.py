@@ -83,30 +83,28 @@ def train_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
 @train_app.command("localizer")
 def train_localizer(  # noqa: PLR0913, PLR0917  one parameter an option
     out: Annotated[Path, typer.Option(help="Where the weights go; a training that was stopped goes on from there.")],
+    data: Annotated[Path | None, typer.Option(help="A site's cases with masks, beside the heads.")] = None,
     heads: Annotated[int, typer.Option(min=2)] = 48,
     seed: Annotated[int, typer.Option()] = 1,
     steps: Annotated[int, typer.Option(min=1)] = 8150,
     phantoms: Annotated[int, typer.Option(min=0, help="How many heads with a phantom's tumour, too.")] = 0,
-    start: Annotated[Path | None, typer.Option(help="Go on from the weights in this folder, or shipped.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Go on from a bundle, a training's folder, or shipped.")] = None,
     device: Device = "auto",
     tensorboard: Annotated[Path | None, TENSORBOARD] = None,
 ) -> None:
-    """Train the `network` slice detector on generated heads; docs/virtual-biopsy-localizer.md has the shipped one's.
+    """Train the `network` slice detector on generated heads and a site's cases; docs/training.md says how.
 
-    Example: vb-node train localizer --out weights --heads 48 --seed 1
+    Example: vb-node train localizer --data cases --start shipped --steps 1000 --out weights
     """
     from vb_node import show
+    from vb_node.evaluation.finished import open_localizer
+    from vb_node.evaluation.learn_localizer import train_localizer_on_cases
     from vb_node.models.device import choose
-    from vb_node.models.lesion_network import WEIGHTS
-    from vb_node.models.pins import PRETRAINED
-    from vb_node.models.weights import open_weights
     from vb_node.training.curves import to_tensorboard
     from vb_node.training.fit_localizer import Lesson
     from vb_node.training.fit_localizer import train_localizer as train
 
-    folder = PRETRAINED if start == Path("shipped") else start
-    opened = open_weights(WEIGHTS, folder) if folder else None
-    lesson = Lesson(heads, seed, steps, phantoms, opened, choose(device))
+    lesson = Lesson(heads, seed, steps, phantoms, open_localizer(start) if start else None, choose(device))
 
     with show.progress() as bar, to_tensorboard(tensorboard) as curve:
         task = bar.add_task("training", total=None)
@@ -114,5 +112,9 @@ def train_localizer(  # noqa: PLR0913, PLR0917  one parameter an option
         def tell(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        figures = train(out, lesson, tell, curve=curve)
+        if data is None:
+            figures = train(out, lesson, tell, curve=curve)
+        else:
+            figures = train_localizer_on_cases(data, out, lesson, tell, curve)
     show.rows("Localizer", [figures], as_json=False)
+    typer.echo(f"{out / 'bundle'}: install it with `vb-node weights import`")

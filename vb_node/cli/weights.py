@@ -34,6 +34,7 @@ def weights_list(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> No
         {
             "name": name,
             "from": origin,
+            "network": pin.network,
             "sha256": pin.sha256,
             "command": pin.command,
             "seed": pin.seed,
@@ -60,7 +61,7 @@ def weights_verify(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> 
 
 @app.command("import")
 def weights_import(
-    bundle: Annotated[Path, typer.Argument(metavar="DIR|ZIP", help="A bundle that `vb-node train diagnoser` wrote.")],
+    bundle: Annotated[Path, typer.Argument(metavar="DIR|ZIP", help="A bundle that `vb-node train` wrote.")],
     name: Annotated[str | None, typer.Option("--as", help="Its name here; default: the bundle's.")] = None,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
@@ -75,7 +76,8 @@ def weights_import(
     settings, database = ledger(config)
     name = name or bundle.resolve().name.removesuffix(".zip")
     pin = site_weights.add(database, settings, bundle, name, user=getpass.getuser())
-    typer.echo(f'weights {name}, sha256 {pin.sha256}; to use them: [virtual_biopsy] diagnoser = "{name}"')
+    setting = "diagnoser" if pin.network == "diagnoser" else "localizer_weights"
+    typer.echo(f'weights {name}, sha256 {pin.sha256}; to use them: [virtual_biopsy] {setting} = "{name}"')
 
 
 @app.command("remove")

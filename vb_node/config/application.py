@@ -40,6 +40,7 @@ class VirtualBiopsySettings(Section):
 
     localizer: Literal["auto", "classical", "network", "vlm"] = "auto"
     vlm: VlmSettings | None = None
+    localizer_weights: Name | None = None
     diagnoser: Name | None = None
     contrast_when: str = ""
     must_have_contrast: bool = True
@@ -50,4 +51,13 @@ class VirtualBiopsySettings(Section):
     def _has_its_model(self) -> Self:
         if self.localizer == "vlm" and self.vlm is None:
             raise ValueError("localizer = 'vlm' needs [virtual_biopsy.vlm] with model or url")
+        is_network = self.localizer == "network" or (self.localizer == "auto" and self.vlm is None)
+        if self.localizer_weights is not None and not is_network:
+            raise ValueError("localizer_weights are of localizer = 'network': choose that, or leave them out")
         return self
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Give the weights of a site's own that are named, by the network that they are of."""
+        names = {"diagnoser": self.diagnoser, "localizer": self.localizer_weights}
+        return {network: name for network, name in names.items() if name is not None}

@@ -82,6 +82,12 @@ class Settings(BaseSettings):
         own = route.virtual_biopsy
         return self if own is None else self.model_copy(update={"virtual_biopsy": own})
 
+    @property
+    def named_weights(self) -> set[str]:
+        """The imported weights that any route is computed with."""
+        asked = [self.virtual_biopsy, *(route.virtual_biopsy for route in self.routes if route.virtual_biopsy)]
+        return {name for own in asked for name in own.named.values()}
+
     @cached_property
     def data(self) -> Path:
         return self.node.data.resolve()

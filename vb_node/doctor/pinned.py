@@ -17,15 +17,12 @@ def weights(folder: Path = PRETRAINED) -> list[Finding]:
 
 def site_weights(settings: Settings) -> Iterator[Finding]:
     """Compare the weights that a site imported with their digests; those that are configured must be among them."""
-    named = settings.virtual_biopsy.diagnoser
-    for name in sorted({*site_names(settings.data), *([named] if named else [])}):
+    for name in sorted({*site_names(settings.data), *settings.named_weights}):
         folder = site_folder(settings.data, name)
         try:
             sha256 = read_site_pin(folder).sha256
         except ConfigError as error:
-            yield Finding(
-                f"weights {name}", WRONG, str(error), "import them, or name others in [virtual_biopsy] diagnoser"
-            )
+            yield Finding(f"weights {name}", WRONG, str(error), "import them, or name others in [virtual_biopsy]")
             continue
         yield _weights_file(folder / MODELS / MODEL, sha256, f"weights {name}", "remove them and import them again")
 

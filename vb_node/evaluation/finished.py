@@ -9,7 +9,7 @@ from vb_node.models.backbones import Backbone
 from vb_node.models.bundle import read_bundle
 from vb_node.models.diagnoser import WEIGHTS
 from vb_node.models.mca import TumorPool
-from vb_node.models.pins import PINS
+from vb_node.models.pins import LOCALIZER, PINS
 from vb_node.models.weights import Weights, open_weights
 from vb_node.training.cases import DataSet
 from vb_node.training.diagnoser import BASELINE
@@ -19,8 +19,29 @@ SHIPPED = Path("shipped")
 
 
 def open_finished(weights: Path) -> Weights:
-    """Open the weights of a bundle, or ``SHIPPED``; raise ``ConfigError`` where they are not as expected."""
-    return open_weights(WEIGHTS) if weights == SHIPPED else read_bundle(weights)
+    """Open a diagnoser's weights, of a bundle or ``SHIPPED``; raise ``ConfigError`` where they are not as expected."""
+    opened = open_weights(WEIGHTS) if weights == SHIPPED else read_bundle(weights)
+    if "classes" not in opened.metadata:
+        raise ConfigError(f"{weights.name} is no bundle of a diagnoser: name one that `vb-node train diagnoser` wrote")
+    return opened
+
+
+def open_localizer(weights: Path) -> Weights:
+    """Open a localizer's weights: ``SHIPPED``, a bundle's, or those that a training left in a folder.
+
+    Raises
+    ------
+    ConfigError
+        They are not as expected, or are no localizer's.
+    """
+    if weights == SHIPPED:
+        return open_weights(LOCALIZER)
+    if (weights / PINS).is_file():
+        return open_weights(LOCALIZER, weights)
+    opened = read_bundle(weights)
+    if opened.metadata.get("network") != "localizer":
+        raise ConfigError(f"{weights.name} is no bundle of a localizer: name one that `vb-node train localizer` wrote")
+    return opened
 
 
 def open_baseline(folder: Path, start: Weights | None) -> Weights:

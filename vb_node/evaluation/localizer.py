@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from vb_node.applications.virtual_biopsy.choice import choose, identify
+from vb_node.applications.virtual_biopsy.choice import choose, identify, without_places
 from vb_node.applications.virtual_biopsy.localizer import Localizer
 from vb_node.applications.virtual_biopsy.process import process
-from vb_node.config import VirtualBiopsySettings
+from vb_node.config import Settings, VirtualBiopsySettings
 from vb_node.errors import ConfigError, Unfit
 from vb_node.evaluation.case_by_case import Row, tell, walk
 from vb_node.evaluation.figures import Figure
 from vb_node.evaluation.report import Report
+from vb_node.models.pins import site_folder
 from vb_node.pipeline.resample import mask_to_grid
 from vb_node.training.cases import DataCase, read_case, read_data_set
 from vb_node.training.phantom import Progress
@@ -30,22 +31,23 @@ NOTES = (
 )
 
 
-def evaluate_localizer(
-    data: Path, out: Path, settings: VirtualBiopsySettings, device: str, seed: int, progress: Progress
-) -> dict[str, Figure]:
+def evaluate_localizer(data: Path, out: Path, node: Settings, seed: int, progress: Progress) -> dict[str, Figure]:
     """Localise in every case that has a mask or no tumour; write the report, give the figures."""
     found = read_data_set(data)
     cases = [case for case in found.cases if case.lesion is not None or case.tumour_class is None]
     if not cases:
         raise ConfigError(f"data set {data}: no case has a mask, and each has a tumour: nothing to compare with")
-    how = f"{identify(settings)} {device}"
-    rows = walk(cases, how, partial(look, Localizer(), settings, device), out / "kept", progress)
-    chosen = choose(settings)
+    settings, device = node.virtual_biopsy, node.work.device
+    named = settings.localizer_weights
+    weights = None if named is None else site_folder(node.data, named)
+    told, chosen = identify(settings, weights), choose(settings)
+    how = f"{without_places(told)} {device}"
+    rows = walk(cases, how, partial(look, Localizer(), settings, device, weights), out / "kept", progress)
     about = {
         "data": data.name,
         "data sha256": found.sha256,
         "localizer": chosen,
-        "weights": ", ".join(f"{name} sha256:{one}" for name, one in identify(settings)["weights"].items()) or "none",
+        "weights": ", ".join(f"{name} sha256:{one}" for name, one in told["weights"].items()) or "none",
         "command": f"vb-node evaluate localizer --data {data.name} --localizer {chosen} --seed {seed}",
         "seed": str(seed),
     }
@@ -54,14 +56,16 @@ def evaluate_localizer(
     return tell(out, Report("Tumor-Localizer, evaluated", about, notes, ()), cases, rows, FIGURES, seed)
 
 
-def look(localizer: Localizer, settings: VirtualBiopsySettings, device: str, case: DataCase) -> Row:
+def look(
+    localizer: Localizer, settings: VirtualBiopsySettings, device: str, weights: Path | None, case: DataCase
+) -> Row:
     """Localise in one case and compare with its mask."""
     volume, labels = read_case(case)
     try:
         standard = process(volume)
     except Unfit as error:
         return {"state": f"not analysed: {error.reason}", ANALYSED: 0.0}
-    prior, _ = localizer.localise(standard, settings, device, lambda share: None)
+    prior, _ = localizer.localise(standard, settings, device, lambda share: None, weights)
     row: Row = {"state": prior.state, "confidence": round(prior.confidence, 4), ANALYSED: 1.0}
     is_localised = float(prior.state == "localised")
     if labels is None:

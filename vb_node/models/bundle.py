@@ -1,4 +1,4 @@
-"""The diagnoser's weights as a MONAI Bundle, written; and a bundle of a site's own, read as data alone.
+"""Weights of a network as a MONAI Bundle, written; and a bundle of a site's own, read as data alone.
 
 Layout and metadata follow MONAI's bundle specification, with safetensors in place of a pickle. MONAI can build the
 network from ``configs/inference.json``; this node never does: it reads JSON and tensors, and evaluates nothing.
@@ -18,9 +18,7 @@ from safetensors import SafetensorError
 
 from vb_node import __version__
 from vb_node.errors import ConfigError
-from vb_node.models.architecture import Architecture
-from vb_node.models.diagnoser import NETWORK_SHAPE
-from vb_node.models.pins import MODEL, MODELS
+from vb_node.models.pins import MODEL, MODELS, Network
 from vb_node.models.weights import Weights, parse_weights
 
 METADATA, INFERENCE, README, LICENSE = "configs/metadata.json", "configs/inference.json", "docs/README.md", "LICENSE"
@@ -37,10 +35,17 @@ _EXPRESSION = "$"
 
 @dataclass(frozen=True)
 class Story:
-    """What a bundle tells of its weights."""
+    """What a bundle tells of its weights.
 
-    classes: Sequence[str]
-    architecture: Architecture
+    ``inference`` is what MONAI builds the network from, ``data_format`` what goes into it and comes out.
+    """
+
+    network: Network
+    module: str
+    task: str
+    about: Sequence[str]
+    inference: Mapping[str, Any]
+    data_format: Mapping[str, Any]
     trained_on: str
     command: str
     figures: Mapping[str, float]
@@ -51,7 +56,7 @@ def write_bundle(folder: Path, weights: Path, story: Story) -> None:
     """Write a bundle around a weights file; a bundle that is there is written anew."""
     texts = {
         METADATA: json.dumps(_metadata(story), indent=2) + "\n",
-        INFERENCE: json.dumps(_inference(story), indent=2) + "\n",
+        INFERENCE: json.dumps(dict(story.inference) | {"weights": WEIGHTS_FILE}, indent=2) + "\n",
         README: _readme(story),
         LICENSE: _LICENSE,
     }
@@ -63,15 +68,9 @@ def write_bundle(folder: Path, weights: Path, story: Story) -> None:
 
 
 def _metadata(story: Story) -> dict[str, Any]:
-    tensor = {"modality": "MR", "dtype": "float32", "is_patch_data": False}
-    field = tensor | {"type": "image", "num_channels": 1, "spatial_shape": list(NETWORK_SHAPE)}
-    image = field | {"format": "magnitude", "value_range": [-5, 5], "channel_def": {"0": "z-scored brain, 2 mm"}}
-    lesion = field | {"format": "segmentation", "value_range": [0, 1], "channel_def": {"0": "share that is lesion"}}
-    channels = {str(index): name for index, name in enumerate(story.classes)}
-    logits = {"type": "probabilities", "format": "classes", "num_channels": len(story.classes), "spatial_shape": []}
     return {
         "schema": SCHEMA,
-        "name": "vb-node Adaptive-Diagnoser",
+        "name": f"vb-node {story.module}",
         "version": __version__,
         "changelog": {__version__: "trained by vb-node"},
         "monai_version": version("monai"),
@@ -80,7 +79,7 @@ def _metadata(story: Story) -> dict[str, Any]:
         "required_packages_version": {"safetensors": version("safetensors"), "vb-node": __version__},
         "optional_packages_version": {},
         "supported_apps": {},
-        "task": "Class of a localised intracranial tumour on T1-weighted MR after contrast agent",
+        "task": story.task,
         "description": f"{INVESTIGATIONAL} Trained on {story.trained_on}.",
         "authors": "who ran the command",
         "copyright": "who ran the command",
@@ -89,31 +88,22 @@ def _metadata(story: Story) -> dict[str, Any]:
         "data_type": "nifti or dicom",
         "eval_metrics": dict(story.figures),
         "references": ["Virtual Biopsy for Intracranial Tumors Diagnosis on MRI, arXiv 2602.21613"],
-        "network_data_format": {
-            "inputs": {"image": image, "lesion": lesion},
-            "outputs": {"logits": tensor | logits | {"value_range": [], "channel_def": channels}},
-        },
+        "network_data_format": story.data_format,
         "sha256": story.sha256,
         "command": story.command,
         "python_version": platform.python_version(),
     }
 
 
-def _inference(story: Story) -> dict[str, Any]:
-    """Name network and weights, for MONAI's own tools."""
-    target = {"_target_": "vb_node.models.diagnoser.DiagnoserNetwork"}
-    choice = {"_target_": "vb_node.models.architecture.Architecture"} | story.architecture.told()
-    network = target | {"classes": len(story.classes), "architecture": choice}
-    return {"network_def": network, "weights": WEIGHTS_FILE, "weights_prefix": "network."}
-
-
 def _readme(story: Story) -> str:
     figures = "\n".join(f"| {name} | {value:.3g} |" for name, value in sorted(story.figures.items()))
+    about = "".join(f"{line}\n\n" for line in story.about)
+    setting = "diagnoser" if story.network == "diagnoser" else "localizer_weights"
     return (
-        f"# Adaptive-Diagnoser\n\n{INVESTIGATIONAL}\n\nTrained on {story.trained_on}.\n\n"
-        f"Classes: {', '.join(story.classes)}\n\nWeights: `{WEIGHTS_FILE}`, sha256 {story.sha256}\n\n"
+        f"# {story.module}\n\n{INVESTIGATIONAL}\n\nTrained on {story.trained_on}.\n\n"
+        f"{about}Weights: `{WEIGHTS_FILE}`, sha256 {story.sha256}\n\n"
         f"Made by: `{story.command}`\n\n| measured on held-out cases | |\n|---|---|\n{figures}\n\n"
-        "Install: `vb-node weights import DIR|ZIP`, then name it in `[virtual_biopsy] diagnoser`.\n"
+        f"Install: `vb-node weights import DIR|ZIP`, then name it in `[virtual_biopsy] {setting}`.\n"
     )
 
 

@@ -6,8 +6,12 @@ MNI152 (distance from the midline, posterior, superior; dm). Output: logits (b, 
 Weights: ``localizer.safetensors``.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
 from monai.networks.nets.unet import UNet
+from torch.nn import functional
 
 from vb_node.models.pins import LOCALIZER
 from vb_node.types import Floats, Matrix
@@ -21,18 +25,33 @@ CHANNELS = 5
 LIMIT = 5.0
 
 
+SHAPE = {
+    "spatial_dims": 3,
+    "in_channels": CHANNELS,
+    "out_channels": 1,
+    "channels": (16, 32, 64, 96),
+    "strides": (2, 2, 2),
+    "num_res_units": 2,
+    # of the training, not of the patch: a patch at the brain's edge has a statistic of its own
+    "norm": "batch",
+}
+
+
 def build() -> UNet:
     """Build the network, 0.9 million parameters."""
-    return UNet(
-        spatial_dims=3,
-        in_channels=CHANNELS,
-        out_channels=1,
-        channels=(16, 32, 64, 96),
-        strides=(2, 2, 2),
-        num_res_units=2,
-        # of the training, not of the patch: a patch at the brain's edge has a statistic of its own
-        norm="batch",
-    )
+    return UNet(**SHAPE)  # type: ignore[arg-type]
+
+
+def averaged(field: Floats, step: int) -> Floats:
+    """Average a field (k, j, i) over cells of ``step`` voxels along each axis; what fills no cell is left out."""
+    return np.asarray(functional.avg_pool3d(torch.from_numpy(np.ascontiguousarray(field))[None], step)[0].numpy())
+
+
+def cells(affine: Matrix, first: Sequence[int], step: int) -> Matrix:
+    """Give the affine of the cells of a box that begins at voxel ``first``: a cell's middle lies between its voxels."""
+    index = np.diag([step, step, step, 1.0])
+    index[:3, 3] = [start + (step - 1) / 2 for start in first]
+    return np.asarray(affine @ index)
 
 
 def stack_fields(voxels: Floats, mirror: Floats, atlas_lps_mm: Floats) -> Floats:

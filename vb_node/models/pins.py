@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from vb_node.errors import ConfigError
 
@@ -20,12 +21,16 @@ SITE = "weights"
 MODELS, MODEL = "models", "model.safetensors"
 
 
+# Which of the two networks weights are of.
+Network = Literal["diagnoser", "localizer"]
+
+
 @dataclass(frozen=True)
 class Pin:
     """What is known of one weights file: its digest, and how it came to be.
 
     ``command`` and ``seed`` make it again; ``figures`` are what was measured on held-out cases;
-    ``is_synthetic`` says that it has never seen a patient.
+    ``is_synthetic`` says that it has never seen a patient, ``network`` whose weights they are.
     """
 
     sha256: str
@@ -33,6 +38,7 @@ class Pin:
     seed: int
     figures: Mapping[str, float]
     is_synthetic: bool = True
+    network: Network = "diagnoser"
 
 
 def read_pins(folder: Path = PRETRAINED) -> Mapping[str, Pin]:
@@ -53,6 +59,14 @@ def site_folder(data: Path, name: str) -> Path:
 def site_names(data: Path) -> list[str]:
     """Name the weights that were imported."""
     return sorted(path.parent.parent.name for path in (data / SITE).glob(f"[!.]*/{MODELS}/{PINS}"))
+
+
+def read_site_pin_of(network: Network, folder: Path) -> Pin:
+    """Read what is known of imported weights; raise ``ConfigError`` where there are none, or they are of another."""
+    pin = read_site_pin(folder)
+    if pin.network != network:
+        raise ConfigError(f"weights {folder.name} are of the {pin.network}: name weights of the {network} there")
+    return pin
 
 
 def read_site_pin(folder: Path) -> Pin:

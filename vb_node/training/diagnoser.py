@@ -168,8 +168,33 @@ def _write(
     digest = write_weights(out / WEIGHTS, _tensors(network) | calibration.guard.tensors(), told)
     pin = Pin(digest, lesson.command, lesson.course.seed, figures, lesson.is_synthetic)
     write_pin(out / WEIGHTS, pin)
-    story = Story(lesson.classes, network.architecture, lesson.trained_on, lesson.command, figures, digest)
+    choice = {"_target_": "vb_node.models.architecture.Architecture"} | network.architecture.told()
+    target = {"_target_": "vb_node.models.diagnoser.DiagnoserNetwork", "classes": len(lesson.classes)}
+    story = Story(
+        network="diagnoser",
+        module="Adaptive-Diagnoser",
+        task="Class of a localised intracranial tumour on T1-weighted MR after contrast agent",
+        about=[f"Classes: {', '.join(lesson.classes)}"],
+        inference={"network_def": target | {"architecture": choice}, "weights_prefix": PREFIX},
+        data_format=_data_format(lesson.classes),
+        trained_on=lesson.trained_on,
+        command=lesson.command,
+        figures=figures,
+        sha256=digest,
+    )
     write_bundle(out / BUNDLE, out / WEIGHTS, story)
+
+
+def _data_format(classes: Sequence[str]) -> dict[str, Any]:
+    """Say what goes in and comes out, in the words of MONAI's specification."""
+    tensor = {"modality": "MR", "dtype": "float32", "is_patch_data": False}
+    field = tensor | {"type": "image", "num_channels": 1, "spatial_shape": list(NETWORK_SHAPE)}
+    image = field | {"format": "magnitude", "value_range": [-5, 5], "channel_def": {"0": "z-scored brain, 2 mm"}}
+    lesion = field | {"format": "segmentation", "value_range": [0, 1], "channel_def": {"0": "share that is lesion"}}
+    channels = {str(index): name for index, name in enumerate(classes)}
+    logits = {"type": "probabilities", "format": "classes", "num_channels": len(classes), "spatial_shape": []}
+    outputs = {"logits": tensor | logits | {"value_range": [], "channel_def": channels}}
+    return {"inputs": {"image": image, "lesion": lesion}, "outputs": outputs}
 
 
 def _write_baseline(out: Path, network: DiagnoserNetwork, figures: dict[str, float], lesson: Lesson) -> None:

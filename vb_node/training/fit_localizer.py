@@ -1,4 +1,4 @@
-"""Train the network of the `network` slice detector on generated heads with drawn and phantoms' lesions, and pin it.
+"""Train the network of the `network` slice detector on generated heads and a site's own, pin it, write it as a bundle.
 
 Deterministic by seed on one machine and number of threads, and resumable: each step draws its crops by its own seed.
 The learning rate is constant and the weights that are kept are a moving average, so a longer training only continues
@@ -16,13 +16,14 @@ from monai.losses.dice import DiceFocalLoss
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from vb_node.models.bundle import Story, write_bundle
 from vb_node.models.device import half_where_fast, is_gpu
-from vb_node.models.lesion_network import NETWORK_MM, PATCH, WEIGHTS, build
+from vb_node.models.lesion_network import CHANNELS, LIMIT, NETWORK_MM, PATCH, SHAPE, WEIGHTS, build
 from vb_node.models.pins import Pin
 from vb_node.models.weights import Weights, write_pin, write_weights
 from vb_node.training.crop import WITH_LESION, Crop, make_crop
 from vb_node.training.curves import Curve, no_curve
-from vb_node.training.diagnoser import SEEDS_PER_TRAINING
+from vb_node.training.diagnoser import BUNDLE, SEEDS_PER_TRAINING
 from vb_node.training.phantom import Progress
 from vb_node.training.training_head import TrainingHead, make_heads, split
 
@@ -31,7 +32,7 @@ LEARNING_RATE, TUNING_RATE = 2e-3, 1e-3  # of a training anew, and of one that g
 WARM_UP = 100
 AVERAGED_OVER = 0.995
 HELD_OUT = 0.15
-OF_PHANTOMS = 0.45  # of the crops with a lesion, where there are phantoms
+OF_TUMOURS = 0.45  # of the crops with a lesion, where heads with a tumour of their own are among them
 MEASURED_CROPS = 160
 CHECKPOINT = "localizer-checkpoint.pt"
 CHECKPOINT_STEPS = 50
@@ -39,14 +40,18 @@ CHECKPOINT_STEPS = 50
 
 @dataclass(frozen=True, eq=False)
 class Heads:
-    """What crops are cut from: healthy heads, into which lesions are drawn, and phantoms with a tumour of their own."""
+    """What crops are cut from: healthy heads, into which lesions are drawn, and heads with a tumour of their own."""
 
     healthy: Sequence[TrainingHead]
-    phantoms: Sequence[TrainingHead] = ()
+    tumours: Sequence[TrainingHead] = ()
+
+    def with_others(self, others: "Heads") -> "Heads":
+        """Add other heads."""
+        return Heads([*self.healthy, *others.healthy], [*self.tumours, *others.tumours])
 
     def split(self) -> tuple["Heads", "Heads"]:
         """Give those that teach, and those held out."""
-        parts = [split(heads, HELD_OUT) if heads else ((), ()) for heads in (self.healthy, self.phantoms)]
+        parts = [split(heads, HELD_OUT) if heads else ((), ()) for heads in (self.healthy, self.tumours)]
         known, held_out = (Heads(*side) for side in zip(*parts, strict=True))
         return known, held_out
 
@@ -107,22 +112,25 @@ class Training:
         return deepcopy(self.average.module).cpu().eval()
 
 
-def make_crops(heads: Heads, count: int, seed: Sequence[int]) -> list[Crop]:
-    """Make crops of heads drawn at random; a fixed share of them has a lesion, drawn or of a phantom."""
+def make_crops(heads: Heads, count: int, seed: Sequence[int], of_tumours: float = OF_TUMOURS) -> list[Crop]:
+    """Make crops of heads drawn at random; a fixed share of them has a lesion, drawn or the head's own."""
     rng = np.random.default_rng(seed)
     with_lesion = round(count * WITH_LESION)
     crops = []
     for index in range(count):
         has_lesion = index < with_lesion
-        is_of_phantom = has_lesion and bool(heads.phantoms) and rng.random() < OF_PHANTOMS
-        among = heads.phantoms if is_of_phantom else heads.healthy
+        is_own = has_lesion and bool(heads.tumours) and rng.random() < of_tumours
+        among = heads.tumours if is_own else heads.healthy
         crops.append(make_crop(among[int(rng.integers(len(among)))], rng, has_lesion))
     return crops
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a training is known by: how many heads and phantoms, seed, steps, what it goes on from, and the device."""
+    """What a training is known by: how many heads and phantoms, seed, steps, what it goes on from, and the device.
+
+    ``data`` names a site's own cases in words, ``data_sha256`` by their content.
+    """
 
     heads: int
     seed: int
@@ -130,6 +138,9 @@ class Lesson:
     phantoms: int = 0
     start: Weights | None = None
     device: str = "cpu"
+    data: str | None = None
+    data_sha256: str | None = None
+    is_synthetic: bool = True
 
     @property
     def command(self) -> str:
@@ -140,30 +151,43 @@ class Lesson:
     def name(self) -> str:
         """What decides each step: all but how many there are, as a longer training only continues a shorter one."""
         words = f"vb-node train localizer --heads {self.heads} --seed {self.seed}"
+        words += f" --data {self.data}" if self.data else ""
         words += f" --phantoms {self.phantoms}" if self.phantoms else ""
         words += f" --start {self.start.sha256[:12]}" if self.start else ""
         return words + (f" --device {self.device}" if is_gpu(self.device) else "")
 
 
 def train_localizer(
-    out: Path, lesson: Lesson, progress: Progress, measured_crops: int = MEASURED_CROPS, curve: Curve = no_curve
+    out: Path,
+    lesson: Lesson,
+    progress: Progress,
+    measured_crops: int = MEASURED_CROPS,
+    curve: Curve = no_curve,
+    site: tuple[Heads, Heads] | None = None,
 ) -> dict[str, float]:
-    """Train, write ``localizer.safetensors`` and its pin into ``out``; give the figures.
+    """Train, write ``localizer.safetensors``, its pin and the bundle into ``out``; give the figures.
 
-    ``out / "heads"`` and a checkpoint are kept: the same command goes on where it was stopped.
+    ``site`` are a site's own heads, those that teach and those held out: where there are some, the figures are of crops
+    of those that were held out, each lesion the head's own. ``out / "heads"`` and a checkpoint are kept: the same
+    command goes on where it was stopped.
     """
     total = lesson.heads + lesson.phantoms + lesson.steps
     known, held_out = _make_heads(out / "heads", lesson, lambda done: progress(done, total)).split()
+    of_tumours = OF_TUMOURS
+    if site is not None:
+        known, of_tumours = known.with_others(site[0]), 1.0
+        held_out = Heads(site[1].healthy or held_out.healthy, site[1].tumours)
     training = Training(lesson.seed, lesson.start, lesson.device)
+    known_as = f"{lesson.name} {lesson.data_sha256 or ''}".rstrip()
     if (out / CHECKPOINT).exists():
-        training.resume(out / CHECKPOINT, lesson.name)
+        training.resume(out / CHECKPOINT, known_as)
     while training.steps < lesson.steps:
         curve("localizer/loss", training.step(known), training.steps)
         if training.steps % CHECKPOINT_STEPS == 0:
-            training.save(out / CHECKPOINT, lesson.name)
+            training.save(out / CHECKPOINT, known_as)
         progress(total - lesson.steps + training.steps, total)
-    figures = measure(training.averaged(), make_crops(held_out, measured_crops, [lesson.seed, 0, 1]))
-    write(out, training.averaged(), Pin("", lesson.command, lesson.seed, figures))
+    figures = measure(training.averaged(), make_crops(held_out, measured_crops, [lesson.seed, 0, 1], of_tumours))
+    write(out, training.averaged(), lesson, figures)
     return figures
 
 
@@ -196,15 +220,46 @@ def measure(network: nn.Module, crops: Sequence[Crop]) -> dict[str, float]:
     }
 
 
-def write(out: Path, network: nn.Module, pin: Pin) -> None:
-    """Write weights and pin; what the detector needs to know travels in the file's metadata."""
+def write(out: Path, network: nn.Module, lesson: Lesson, figures: dict[str, float]) -> None:
+    """Write weights, pin and bundle; what the detector needs to know travels in the file's metadata."""
+    of_site = f"cases of the data set sha256:{lesson.data_sha256}, and " if lesson.data_sha256 else ""
+    only = "; nothing clinical can be claimed" if lesson.is_synthetic else ""
+    trained_on = f"{of_site}generated heads and lesions{' only' if not of_site else ''}{only}"
     metadata = {
+        "network": "localizer",
         "grid_mm": NETWORK_MM,
         "patch": list(PATCH),
-        "trained_on": "generated heads and lesions only; nothing clinical can be claimed",
-        "command": pin.command,
-        "seed": pin.seed,
-        "figures": dict(pin.figures),
+        "trained_on": trained_on,
+        "is_trained_on_synthetic_data": lesson.is_synthetic,
+        "data_sha256": lesson.data_sha256,
+        "started_from_sha256": lesson.start.sha256 if lesson.start else None,
+        "command": lesson.command,
+        "seed": lesson.seed,
+        "figures": figures,
     }
     digest = write_weights(out / WEIGHTS, network.state_dict(), metadata)
-    write_pin(out / WEIGHTS, Pin(digest, pin.command, pin.seed, pin.figures))
+    write_pin(out / WEIGHTS, Pin(digest, lesson.command, lesson.seed, figures, lesson.is_synthetic, "localizer"))
+    story = Story(
+        network="localizer",
+        module="Tumor-Localizer, network",
+        task="Where in the head a lesion may be, on T1-weighted MR after contrast agent",
+        about=[],
+        inference={"network_def": {"_target_": "monai.networks.nets.UNet"} | SHAPE, "weights_prefix": ""},
+        data_format=_DATA_FORMAT,
+        trained_on=trained_on,
+        command=lesson.command,
+        figures=figures,
+        sha256=digest,
+    )
+    write_bundle(out / BUNDLE, out / WEIGHTS, story)
+
+
+_TENSOR = {"type": "image", "modality": "MR", "dtype": "float32", "is_patch_data": True, "spatial_shape": list(PATCH)}
+_FIELDS = ("z-scored brain, 2 mm", "its mirror image", "distance from the midline, dm", "posterior, dm", "superior, dm")
+_IMAGE = {"format": "magnitude", "num_channels": CHANNELS, "value_range": [-LIMIT, LIMIT]}
+_LOGITS = {"format": "segmentation", "num_channels": 1, "value_range": [], "channel_def": {"0": "lesion"}}
+# what goes in and comes out, in the words of MONAI's specification
+_DATA_FORMAT = {
+    "inputs": {"image": _TENSOR | _IMAGE | {"channel_def": {str(n): field for n, field in enumerate(_FIELDS)}}},
+    "outputs": {"logits": _TENSOR | _LOGITS},
+}

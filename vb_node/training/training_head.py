@@ -12,10 +12,11 @@ import numpy as np
 from numpy.random import Generator
 from scipy import ndimage
 
+from vb_node.models.lesion_network import NETWORK_MM, averaged, cells
 from vb_node.training.dataset import REMAINING_SHADING, lay_standard
 from vb_node.training.phantom import Progress, class_of, make_case
 from vb_node.training.randomness import smooth_noise
-from vb_node.types import Floats, Mask, Matrix
+from vb_node.types import Floats, Mask, Matrix, StandardVolume
 
 FOLDED_MM = 26.0
 UNFOLDED_CELLS = 6  # about a tumour, oedema and all
@@ -26,7 +27,7 @@ class TrainingHead:
     """One head at 2 mm: z-scores everywhere, distance to the brain's surface (negative inside), place in MNI152.
 
     ``fluid`` and ``white`` are the levels of cerebrospinal fluid and white matter, in z-scores; ``lesion`` is 1 in the
-    phantom's tumour, nowhere in a healthy head.
+    head's tumour, nowhere in a healthy head.
     """
 
     voxels: Floats
@@ -58,6 +59,18 @@ def make_head(seed: int, tumour_class: str | None = None) -> TrainingHead:
     return TrainingHead(*fields, fluid, white, lesion.astype(np.float32))
 
 
+def head_of(standard: StandardVolume, lesion: Mask) -> TrainingHead:
+    """Make a training head of a standardised case; ``lesion`` lies on its grid, and is empty in a healthy head."""
+    step = max(1, round(NETWORK_MM / standard.grid.spacing_mm[0]))
+    fields = (standard.voxels, standard.brain.astype(np.float32), lesion.astype(np.float32))
+    voxels, share, tumour = (averaged(field, step) for field in fields)
+    brain = share >= 0.5
+    outside = ndimage.distance_transform_edt(~brain) - ndimage.distance_transform_edt(brain)
+    fluid, white = (float(level) for level in np.percentile(voxels[brain & (tumour < 0.5)], (3, 75)))
+    affine = cells(standard.atlas_from_patient @ standard.grid.affine_lps, (0, 0, 0), step)
+    return TrainingHead(voxels, (NETWORK_MM * outside).astype(np.float32), affine, fluid, white, tumour)
+
+
 def _scored(voxels: Floats, brain: Mask) -> Floats:
     """Score as MRI-Processor does, outside the brain too."""
     low, first, middle, third, high = np.percentile(voxels[brain], (0.5, 25, 50, 75, 99.5))
@@ -87,19 +100,23 @@ def make_heads(folder: Path, count: int, seed: int, progress: Progress, *, has_t
     for index in range(count):
         path = folder / f"head-{seed + index}.npz"
         if not path.exists():
-            _keep(path, make_head(seed + index, class_of(index) if has_tumour else None))
-        heads.append(_read(path))
+            keep_head(path, make_head(seed + index, class_of(index) if has_tumour else None))
+        heads.append(read_head(path))
         progress(index + 1, count)
     return heads
 
 
-def _keep(path: Path, head: TrainingHead) -> None:
+def keep_head(path: Path, head: TrainingHead) -> None:
+    """Keep a head; ``path`` is whole at any time."""
     fields = {name: getattr(head, name).astype(np.float16) for name in ("voxels", "outside_mm", "lesion")}
     levels = np.array([head.fluid, head.white])
-    np.savez(path, atlas_from_index=head.atlas_from_index, levels=levels, **fields)
+    part = path.with_suffix(".part.npz")
+    np.savez(part, atlas_from_index=head.atlas_from_index, levels=levels, **fields)
+    part.replace(path)
 
 
-def _read(path: Path) -> TrainingHead:
+def read_head(path: Path) -> TrainingHead:
+    """Read a head that was kept."""
     with np.load(path) as kept:
         voxels, outside_mm, lesion = (kept[name].astype(np.float32) for name in ("voxels", "outside_mm", "lesion"))
         fluid, white = kept["levels"].tolist()

@@ -5,11 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
+from vb_node.models.bundle import INFERENCE, read_bundle
 from vb_node.models.lesion_network import WEIGHTS, build
 from vb_node.models.weights import open_weights
-from vb_node.training.fit_localizer import CHECKPOINT, Heads, Lesson, Training, train_localizer
-from vb_node.training.training_head import TrainingHead
+from vb_node.training.diagnoser import BUNDLE
+from vb_node.training.fit_localizer import CHECKPOINT, Heads, Lesson, Training, make_crops, train_localizer
+from vb_node.training.training_head import TrainingHead, head_of
+from vb_node.types import Grid, Mask, StandardVolume
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,32 @@ def test_a_folder_with_another_training_begins_anew(grey_head: TrainingHead, tmp
     assert second.steps == 0
 
 
+def ball(shape: tuple[int, int, int], centre: tuple[float, ...], radius: float) -> Mask:
+    offset = np.indices(shape) - np.array(centre)[:, None, None, None]
+    return np.asarray((offset**2).sum(axis=0) < radius**2)
+
+
+def test_a_case_of_a_site_teaches_where_its_own_lesion_is() -> None:
+    shape = (96, 112, 96)
+    brain, lesion = ball(shape, (48, 56, 48), 40), ball(shape, (40, 60, 64), 9)
+    voxels = np.random.default_rng(1).standard_normal(shape).astype(np.float32) * brain
+    voxels[lesion] = 4
+    affine = np.array([[0, 0, 1, -48], [0, 1, 0, -56], [1, 0, 0, -48], [0, 0, 0, 1.0]])
+    standard = StandardVolume(voxels, Grid(shape, affine, ""), brain, np.eye(4))
+
+    head = head_of(standard, lesion)
+    crops = make_crops(Heads([head_of(standard, lesion & False)], [head]), 10, [1], of_tumours=1.0)
+
+    middle = head.atlas_from_index @ [*np.argwhere(head.lesion > 0.5).mean(axis=0), 1]
+    assert np.allclose(middle[:3], (64 - 48, 60 - 56, 40 - 48), atol=0.3)
+    assert head.has_tumour
+    assert (head.outside_mm[head.lesion > 0.5] < 0).all()
+    shown = [crop for crop in crops[:6] if crop.lesion.any()]  # some stand too far aside
+    assert len(shown) >= 3
+    assert not any(crop.lesion.any() for crop in crops[6:])
+    assert all(float(crop.fields[0][crop.lesion[0] > 0].mean()) > 1 for crop in shown)
+
+
 def test_a_longer_training_continues_a_shorter_one_and_no_other() -> None:
     lesson = Lesson(2, 2, 100, phantoms=3)
 
@@ -74,6 +104,10 @@ def test_the_training_command_writes_pinned_weights_that_fit_the_network(tmp_pat
     weights = open_weights(WEIGHTS, tmp_path)
     network = build()
     network.load_state_dict(weights.tensors)
+    bundle = tmp_path / BUNDLE
+    built = ConfigParser(ConfigParser.load_config_file(bundle / INFERENCE)).get_parsed_content("network_def")
+    built.load_state_dict(weights.tensors)
+    assert read_bundle(bundle).sha256 == weights.sha256
     assert heard[-1] == (3, 3)
     assert weights.metadata["command"] == "vb-node train localizer --heads 2 --seed 3 --steps 1"
     assert figures["held_out_crops"] == weights.metadata["figures"]["held_out_crops"] == 10

@@ -44,12 +44,11 @@ class VirtualBiopsy:
 
     def plan(self, settings: Settings) -> dict[str, Any]:
         """Give the settings of ``[virtual_biopsy]`` and the digests of weights and prompts; raise ``ConfigError``."""
-        return _plan(settings.virtual_biopsy, _bundle(settings))
+        return _plan(settings.virtual_biopsy, _bundles(settings))
 
     def reads(self, settings: Settings) -> tuple[Path, ...]:
         """Name what a run reads beside its case: the files of a model and the weights of the site's."""
-        bundle = _bundle(settings)
-        return (*files(settings.virtual_biopsy), *([] if bundle is None else [bundle]))
+        return (*files(settings.virtual_biopsy), *_bundles(settings).values())
 
     def select(self, study: Sequence[Candidate], plan: Mapping[str, Any]) -> list[Choice]:
         """Take the T1 contrast-enhanced brain series of a study, if it has one."""
@@ -66,7 +65,7 @@ class VirtualBiopsy:
         from vb_node.pipeline.registration import load_template  # late: the atlas
 
         load_template()
-        self._detectors().load(_settings(plan), device)
+        self._detectors().load(_settings(plan), device, _folders(plan).get("localizer"))
         self._diagnoser(plan, device).rehearse()
 
     def run(self, case: Case) -> Outcome:
@@ -106,7 +105,8 @@ class VirtualBiopsy:
         self, standard: StandardVolume, settings: VirtualBiopsySettings, case: Case
     ) -> tuple[Prior, dict[str, Any]]:
         """Give the prior, and for the summary what a vision-language model said."""
-        return self._detectors().localise(standard, settings, case.device, partial(_within, case.progress))
+        weights = _folders(case.plan).get("localizer")
+        return self._detectors().localise(standard, settings, case.device, partial(_within, case.progress), weights)
 
     def _detectors(self) -> "Localizer":
         from vb_node.applications.virtual_biopsy.localizer import Localizer  # late: torch
@@ -121,7 +121,7 @@ class VirtualBiopsy:
         from vb_node.applications.virtual_biopsy.diagnose import Diagnoser  # late: torch
         from vb_node.models.device import choose  # late: torch
 
-        device, folder = choose(device), _folder(plan)
+        device, folder = choose(device), _folders(plan).get("diagnoser")
         key = device, str(folder), str(plan["weights"])
         if key not in self._diagnosers:
             self._diagnosers[key] = Diagnoser.load(device, folder)
@@ -146,22 +146,22 @@ def _within(progress: Callable[[str, float], None], share: float) -> None:
     progress("localise", 0.5 + 0.3 * share)
 
 
-def _plan(settings: VirtualBiopsySettings, bundle: Path | None) -> dict[str, Any]:
+def _plan(settings: VirtualBiopsySettings, bundles: Mapping[str, Path]) -> dict[str, Any]:
     rule.parse(settings.contrast_when)
-    localizer, diagnoser = identify(settings), identify_diagnoser(settings, bundle)
+    localizer = identify(settings, bundles.get("localizer"))
+    diagnoser = identify_diagnoser(settings, bundles.get("diagnoser"))
     weights = diagnoser["weights"] | localizer["weights"]
     return settings.model_dump(mode="json") | diagnoser | localizer | {"weights": weights}
 
 
-def _bundle(settings: Settings) -> Path | None:
-    """Give where the site's weights lie, if some are named."""
-    name = settings.virtual_biopsy.diagnoser
-    return None if name is None else pins.site_folder(settings.data, name)
+def _bundles(settings: Settings) -> dict[str, Path]:
+    """Give where the site's own weights lie by the network that they are of, if some are named."""
+    return {network: pins.site_folder(settings.data, name) for network, name in settings.virtual_biopsy.named.items()}
 
 
-def _folder(plan: Mapping[str, Any]) -> Path | None:
-    """Give where a plan says that the diagnoser's weights lie; None for those that are shipped."""
-    return Path(plan["diagnoser_folder"]) if "diagnoser_folder" in plan else None
+def _folders(plan: Mapping[str, Any]) -> dict[str, Path]:
+    """Give where a plan says that the site's own weights lie; those that are shipped are not among them."""
+    return {name: Path(plan[f"{name}_folder"]) for name in ("diagnoser", "localizer") if f"{name}_folder" in plan}
 
 
 def _settings(plan: Mapping[str, Any]) -> VirtualBiopsySettings:
@@ -169,7 +169,7 @@ def _settings(plan: Mapping[str, Any]) -> VirtualBiopsySettings:
     known = {name: value for name, value in plan.items() if name in VirtualBiopsySettings.model_fields}
     try:
         settings = VirtualBiopsySettings(**known)
-        is_as_planned = _plan(settings, _folder(plan)) == plan
+        is_as_planned = _plan(settings, _folders(plan)) == plan
     except ValidationError:
         is_as_planned = False
     if not is_as_planned:

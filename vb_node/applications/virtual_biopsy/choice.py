@@ -9,11 +9,13 @@ from typing import Any
 from vb_node.applications.virtual_biopsy.vlm import wording
 from vb_node.config import VirtualBiopsySettings, VlmSettings
 from vb_node.models.model_folder import digest, examine
-from vb_node.models.pins import DIAGNOSER, LOCALIZER, digests, read_site_pin
+from vb_node.models.pins import DIAGNOSER, LOCALIZER, digests, read_site_pin_of
 
 # Where things lie in a hospital is no part of a report.
 _PLACES = frozenset({"model", "url", "api_key_file", "ca_file"})
+_FOLDERS = frozenset({"diagnoser_folder", "localizer_folder"})
 SYNTHETIC = "The network that localised was trained on generated heads alone."
+OF_THE_SITE = "The network that localised was trained on a site's own cases; no clinical performance is claimed."
 UNTESTED = "The box format of the vision-language model was not tested before it was used (self_test = false)."
 UNVERIFIED = "The weights of the vision-language model are behind a URL and could not be verified."
 
@@ -25,15 +27,20 @@ def choose(settings: VirtualBiopsySettings) -> str:
     return "vlm" if settings.vlm is not None else "network"
 
 
-def identify(settings: VirtualBiopsySettings) -> dict[str, Any]:
+def identify(settings: VirtualBiopsySettings, folder: Path | None = None) -> dict[str, Any]:
     """Give all of the localizer that changes a result, in plain JSON: its settings, weights and prompts by digest.
+
+    ``folder`` is where weights of a site's own lie, if some are named.
 
     Raises
     ------
     ConfigError
-        The configured model cannot be loaded.
+        The configured model cannot be loaded, or the configured weights were not imported.
     """
     localizer = choose(settings)
+    if localizer == "network" and settings.localizer_weights is not None and folder is not None:
+        used = {settings.localizer_weights: read_site_pin_of("localizer", folder).sha256}
+        return {"localizer": localizer, "vlm": None, "weights": used, "prompts": {}, "localizer_folder": str(folder)}
     if localizer != "vlm" or settings.vlm is None:
         used = {LOCALIZER: digests()[LOCALIZER]} if localizer == "network" else {}
         return {"localizer": localizer, "vlm": None, "weights": used, "prompts": {}}
@@ -55,7 +62,7 @@ def identify_diagnoser(settings: VirtualBiopsySettings, folder: Path | None) -> 
     """
     if settings.diagnoser is None or folder is None:
         return {"weights": {DIAGNOSER: digests()[DIAGNOSER]}}
-    pin = read_site_pin(folder)
+    pin = read_site_pin_of("diagnoser", folder)
     return {
         "weights": {settings.diagnoser: pin.sha256},
         "diagnoser_folder": str(folder),
@@ -74,7 +81,7 @@ def files(settings: VirtualBiopsySettings) -> tuple[Path, ...]:
 
 def without_places(plan: dict[str, Any]) -> dict[str, Any]:
     """Leave paths and addresses out of a plan."""
-    plan = {name: value for name, value in plan.items() if name != "diagnoser_folder"}
+    plan = {name: value for name, value in plan.items() if name not in _FOLDERS}
     if not plan.get("vlm"):
         return plan
     return plan | {"vlm": {name: value for name, value in plan["vlm"].items() if name not in _PLACES}}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vb_node.applications.virtual_biopsy.choice import SYNTHETIC, caveats, choose
+from vb_node.applications.virtual_biopsy.choice import OF_THE_SITE, SYNTHETIC, caveats, choose
 from vb_node.applications.virtual_biopsy.classical import ClassicalDetector
 from vb_node.applications.virtual_biopsy.localise import localise
 from vb_node.applications.virtual_biopsy.network import NetworkDetector
@@ -30,20 +30,27 @@ class Localizer:
 
     def __init__(self) -> None:
         self._loaded: tuple[tuple[VlmSettings, str, str], VisionLanguageModel] | None = None
-        self._networks: dict[str, NetworkDetector] = {}
+        self._networks: dict[tuple[str, Path | None], NetworkDetector] = {}
 
-    def load(self, settings: VirtualBiopsySettings, device: str) -> None:
+    def load(self, settings: VirtualBiopsySettings, device: str, weights: Path | None = None) -> None:
         """Load, and test, the model of the detector that is chosen; raise as ``localise`` does."""
         chosen = choose(settings)
         if chosen == "network":
-            self._network(device).rehearse()
+            self._network(device, weights).rehearse()
         elif chosen == "vlm" and settings.vlm is not None:
             self._model(settings.vlm, device)
 
     def localise(
-        self, standard: StandardVolume, settings: VirtualBiopsySettings, device: str, progress: Callable[[float], None]
+        self,
+        standard: StandardVolume,
+        settings: VirtualBiopsySettings,
+        device: str,
+        progress: Callable[[float], None],
+        weights: Path | None = None,
     ) -> tuple[Prior, dict[str, Any]]:
         """Give the prior, and for the job's summary what a vision-language model said.
+
+        ``weights`` is the folder of a site's own for ``network``; without it those that are shipped.
 
         Raises
         ------
@@ -54,7 +61,8 @@ class Localizer:
         """
         chosen = choose(settings)
         if chosen == "network":
-            return _noted(localise(standard, self._network(device)), SYNTHETIC), {}
+            network = self._network(device, weights)
+            return _noted(localise(standard, network), SYNTHETIC if network.is_synthetic else OF_THE_SITE), {}
         if chosen != "vlm" or settings.vlm is None:
             return localise(standard, ClassicalDetector()), {}
         model = self._model(settings.vlm, device)
@@ -62,11 +70,11 @@ class Localizer:
         prior = localise(standard, detector)
         return _noted(prior, *caveats(settings.vlm)), {"vlm": detector.transcript.summary()}
 
-    def _network(self, device: str) -> NetworkDetector:
-        device = device_of(device)
-        if device not in self._networks:
-            self._networks[device] = NetworkDetector.load(device)
-        return self._networks[device]
+    def _network(self, device: str, weights: Path | None = None) -> NetworkDetector:
+        key = device_of(device), weights
+        if key not in self._networks:
+            self._networks[key] = NetworkDetector.load(*key)
+        return self._networks[key]
 
     def _model(self, settings: VlmSettings, device: str) -> VisionLanguageModel:
         device = device_of(device)

@@ -6,6 +6,7 @@ training and the figures.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -22,14 +23,17 @@ from vb_node.models.lesion_network import (
     STRIDE,
     WEIGHTS,
     atlas_positions,
+    averaged,
     build,
+    cells,
     stack_fields,
 )
-from vb_node.models.weights import open_weights
+from vb_node.models.pins import MODEL, MODELS
+from vb_node.models.weights import Weights, open_weights
 from vb_node.pipeline.crop import Where, bounding_box
 from vb_node.pipeline.prior import Box
 from vb_node.pipeline.symmetry import reflect
-from vb_node.types import Floats, Mask, Matrix, StandardVolume
+from vb_node.types import Floats, Mask, StandardVolume
 
 
 @dataclass(frozen=True)
@@ -56,22 +60,28 @@ class NetworkDetector:
     claim_score = 0.5
     knows_dark = True
 
-    def __init__(self, network: nn.Module, device: str = "cpu", settings: NetworkSettings | None = None) -> None:
-        self.network, self.device = settle(network, device), device
-        self.settings = settings or NetworkSettings()
+    def __init__(self, network: nn.Module, device: str = "cpu", *, is_synthetic: bool = True) -> None:
+        self.network, self.device, self.is_synthetic = settle(network, device), device, is_synthetic
+        self.settings = NetworkSettings()
 
     @classmethod
-    def load(cls, device: str = "cpu") -> Self:
-        """Open the pinned weights.
+    def load(cls, device: str = "cpu", folder: Path | None = None) -> Self:
+        """Open the pinned weights that are shipped, or those of an imported bundle.
 
         Raises
         ------
         ConfigError
             The weights are not the pinned ones.
         """
+        opened = open_weights(WEIGHTS) if folder is None else open_weights(MODEL, folder / MODELS)
+        return cls.of(opened, device)
+
+    @classmethod
+    def of(cls, weights: Weights, device: str = "cpu") -> Self:
+        """Build the network from opened weights; raise ``RuntimeError`` where they do not fit it."""
         network = build()
-        network.load_state_dict(open_weights(WEIGHTS).tensors)
-        return cls(network, device)
+        network.load_state_dict(weights.tensors)
+        return cls(network, device, is_synthetic=bool(weights.metadata.get("is_trained_on_synthetic_data", True)))
 
     def rehearse(self) -> None:
         """Run once on an empty patch: libraries choose their kernels at the first run."""
@@ -93,13 +103,13 @@ class NetworkDetector:
         with asking(self.device):
             logits = self.network(lay(padded, self.device)).float()
             probability = torch.sigmoid(logits)[0, 0, :k, :j, :i].cpu().numpy()
-        return np.where(_pooled(standard.brain[where].astype(np.float32), step) >= 0.5, probability, 0)
+        return np.where(averaged(standard.brain[where].astype(np.float32), step) >= 0.5, probability, 0)
 
 
 def network_input(standard: StandardVolume, where: Where, step: int) -> Floats:
     """Average a box of the volume to the network's grid and give its fields (5, k, j, i)."""
-    voxels = _pooled(standard.voxels[where], step)
-    affine = _cells(standard.atlas_from_patient @ standard.grid.affine_lps, where, step)
+    voxels = averaged(standard.voxels[where], step)
+    affine = cells(standard.atlas_from_patient @ standard.grid.affine_lps, [s.start for s in where], step)
     k, j, i = voxels.shape
     return stack_fields(voxels, reflect(voxels, affine), atlas_positions((k, j, i), affine))
 
@@ -108,17 +118,6 @@ def _whole_cells(where: Where, step: int) -> Where:
     """Cut a box to a whole number of cells."""
     k, j, i = (slice(s.start, s.start + (s.stop - s.start) // step * step) for s in where)
     return k, j, i
-
-
-def _cells(atlas_from_index: Matrix, where: Where, step: int) -> Matrix:
-    """Give the affine of the cells of a box: the middle of a cell lies between its voxels."""
-    index = np.diag([step, step, step, 1.0])
-    index[:3, 3] = [s.start + (step - 1) / 2 for s in where]
-    return np.asarray(atlas_from_index @ index)
-
-
-def _pooled(field: Floats, step: int) -> Floats:
-    return np.asarray(functional.avg_pool3d(torch.from_numpy(np.ascontiguousarray(field))[None], step)[0].numpy())
 
 
 def find_spots(probability: Floats, settings: NetworkSettings) -> list[Spot]:
