@@ -15,9 +15,9 @@ from monai.inferers.utils import sliding_window_inference
 from monai.networks.nets.densenet import DenseNet121
 from monai.networks.nets.resnet import resnet18
 from monai.networks.nets.unet import UNet
-from placed_image import placed_image
 from torch import Tensor, nn
 
+from vb_node.evaluation.benchmarks.dicom_to_dicom import placed_image
 from vb_node.pipeline.atlas import atlas
 from vb_node.types import Matrix, Volume
 

@@ -20,12 +20,12 @@ import SimpleITK
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from factories import affine, head, mr_series, turned, write
-from placed_image import placed_image
 from results import Analysis, analysis_of, provenance, two_lesions
 
 from vb_node import show
 from vb_node.dicom import bands, check, seg, sentence, sr
 from vb_node.dicom.series import arrange
+from vb_node.evaluation.benchmarks.dicom_to_dicom import placed_image
 from vb_node.types import Labels, Series
 
 SHAPE = (192, 256, 256)

@@ -22,7 +22,6 @@ import SimpleITK
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from placed_image import placed_image
 from places import REAL_DATA
 from result_objects import dcmqi_command, write_ours
 from results import analysis_of, two_lesions
@@ -34,6 +33,7 @@ from vb_node.applications.virtual_biopsy.network import NetworkDetector, network
 from vb_node.applications.virtual_biopsy.process import about_brain, brain_of, process, shading_of, standard_grid
 from vb_node.dicom.series import MIN_SLICES
 from vb_node.dicom.volume import arrange_files, load_series, read_volume
+from vb_node.evaluation.benchmarks.dicom_to_dicom import placed_image
 from vb_node.models import diagnoser
 from vb_node.models.lesion_network import NETWORK_MM
 from vb_node.models.weights import open_weights

@@ -52,7 +52,7 @@ def test_shipped_weights_go_on_to_learn_from_phantoms_as_the_node_sees_them_and_
     tmp_path: Path,
 ) -> None:
     data, out = tmp_path / "cases", tmp_path / "out"
-    for seed in (1_250_005, 1_250_008, 1_250_009, 1_250_016):
+    for seed in (1_250_005, 1_250_008, 1_250_009, 1_250_016, 1_260_000, 1_260_001):
         folder = data / f"phantom-{seed:06d}-{class_of(seed).lower()}"
         folder.mkdir(parents=True)
         write_study(make_case(seed, class_of(seed)), folder)
@@ -61,18 +61,18 @@ def test_shipped_weights_go_on_to_learn_from_phantoms_as_the_node_sees_them_and_
     figures = train_on_cases(source, out, course, lambda done, total: None)
     told = open_finished(out / BUNDLE).metadata
 
-    assert figures["held_out_cases"] == 4
+    assert figures["held_out_cases"] == 6
     assert figures["accuracy_localizers_mask"] >= 0.5
     assert told["is_trained_on_synthetic_data"]
     assert told["started_from_sha256"] == read_pins(PRETRAINED)[WEIGHTS].sha256
-    assert told["trained_on"].startswith("4 cases of the data set")
+    assert told["trained_on"].startswith("6 cases of the data set")
     assert told["classes"] == ["Glioma", "PCNSL", "Germinoma", "Rare"]
     words = ["evaluate", "cases", data, "--masks", "localizer", "--start", "shipped", "--epochs", "1", "--out", out]
     heard = CliRunner().invoke(app, [*map(str, words), "--json"])
     results = json.loads(heard.stdout)
     assert heard.exit_code == 0
     assert results["about"]["command"].startswith("vb-node evaluate diagnoser --data cases --masks localizer --seed 1 ")
-    assert "--folds 2" in results["about"]["command"]  # two patients of a class
+    assert "--folds 3" in results["about"]["command"]  # three patients of a class
     assert results["figures"]["arms"][MCA]["measured"]["accuracy"]["value"] >= 0.5
-    assert results["figures"]["from image to class"][RIGHT_OF_ALL]["cases"] == 4
+    assert results["figures"]["from image to class"][RIGHT_OF_ALL]["cases"] == 6
     assert "<svg" in (out / "report.html").read_text()

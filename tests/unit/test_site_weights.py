@@ -166,7 +166,7 @@ def named_localizer(settings: Settings, **more: object) -> Settings:
 def localizer_bundle(tmp_path: Path) -> Path:
     """Give a bundle of a localizer that learned nothing, from a site's cases."""
     torch.manual_seed(2)
-    lesson = Lesson(2, 1, 1, data="cases", data_sha256="ab" * 32, is_synthetic=False)
+    lesson = Lesson(2, 1, 1, data="cases", data_sha256="ab" * 32, has_patients=True)
     (tmp_path / "trained").mkdir()
     write(tmp_path / "trained", build_network(), lesson, {"lesions_claimed": 0.5})
     return tmp_path / "trained" / "bundle"
@@ -187,6 +187,8 @@ def test_a_localizer_that_a_site_trained_is_in_the_plan_and_looks_and_its_report
     assert Path(plan["localizer_folder"]) in application.reads(named)
     assert str(settings.data) not in json.dumps(without_places(plan))
     assert OF_THE_SITE in prior.notes
+    made_by = _provenance(_case(plan), Dataset())
+    assert (made_by.is_trained_on_synthetic_data, made_by.is_classified_by_synthetic_data) == (False, True)
     assert [one.state for one in doctor.site_weights(named)] == [doctor.GOOD]
 
 

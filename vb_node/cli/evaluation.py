@@ -30,12 +30,12 @@ Epochs = Annotated[int, typer.Option(min=1)]
 Start = Annotated[
     Path | None, typer.Option(help="A bundle, or shipped: each fold's training goes on from its weights.")
 ]
-EVALUATION = Path("evaluation")
+EVALUATION = Path("evaluation")  # a folder in it for each command
 
 
 @app.command("diagnoser")
 def evaluate_diagnoser(  # noqa: PLR0913, PLR0917  one parameter an option
-    out: Out = EVALUATION,
+    out: Out = EVALUATION / "diagnoser",
     data: Annotated[Path | None, typer.Option(help="A site's cases: a folder or a manifest; else phantoms.")] = None,
     phantoms: Annotated[int, typer.Option(min=20, help="How many, without --data.")] = 100,
     folds: Folds = 0,
@@ -95,7 +95,7 @@ def evaluate_mca(seeds: Seeds = 3, as_json: AsJson = False) -> None:
 @app.command("localizer")
 def evaluate_localizer(  # noqa: PLR0913, PLR0917  one parameter an option
     data: Data = None,
-    out: Out = EVALUATION,
+    out: Out = EVALUATION / "localizer",
     localizer: Annotated[
         Literal["auto", "classical", "network", "vlm"] | None, typer.Option(help="Default: as configured.")
     ] = None,
@@ -111,8 +111,13 @@ def evaluate_localizer(  # noqa: PLR0913, PLR0917  one parameter an option
     Example: vb-node evaluate localizer --data cases/manifest.csv --localizer network --out evaluation
     """
     if data is None:
+        from vb_node.errors import ConfigError
         from vb_node.evaluation.benchmarks.run import benchmark_b
 
+        if localizer is not None or config is not None:
+            raise ConfigError(
+                "--localizer and --config are of cases, the benchmark has a simulated detector: give --data"
+            )
         with _bar("seeds") as tell:
             found = benchmark_b(range(seeds), tell)
         _judge(found, as_json)
@@ -130,7 +135,7 @@ def evaluate_localizer(  # noqa: PLR0913, PLR0917  one parameter an option
 @app.command("pipeline")
 def evaluate_pipeline(  # noqa: PLR0913, PLR0917  one parameter an option
     data: Data = None,
-    out: Out = EVALUATION,
+    out: Out = EVALUATION / "pipeline",
     config: Site = None,
     seed: Seed = 1,
     seeds: Seeds = 1,
@@ -162,7 +167,7 @@ def evaluate_pipeline(  # noqa: PLR0913, PLR0917  one parameter an option
 @app.command("cases")
 def evaluate_cases(  # noqa: PLR0913, PLR0917  one parameter an option
     manifest: Annotated[Path, typer.Argument(help="A site's cases: a manifest or a folder (docs/training.md).")],
-    out: Out = EVALUATION,
+    out: Out = EVALUATION / "cases",
     folds: Folds = 0,
     seed: Seed = 1,
     epochs: Epochs = 12,

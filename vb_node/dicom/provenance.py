@@ -51,6 +51,7 @@ class Provenance:
     weights: tuple[tuple[str, str], ...] = ()
     parameters: str = ""
     is_trained_on_synthetic_data: bool = True
+    is_classified_by_synthetic_data: bool = True
     predecessor: Predecessor | None = None
     carried: Mapping[int, str] = field(default_factory=dict)
     series_number: str = ""

@@ -94,7 +94,7 @@ def _classes(findings: Sequence[Finding], diagnosis: Diagnosis, provenance: Prov
     if not diagnosis.is_determined:
         return f"tumour class not determined ({diagnosis.reason})" if findings else "tumour class not determined"
     listed = ", ".join(f"{name} {percent:.1f} %" for name, percent in ranked_percents(diagnosis.probabilities).items())
-    weights = " by weights trained on generated phantoms only" if provenance.is_trained_on_synthetic_data else ""
+    weights = " by weights trained on generated phantoms only" if provenance.is_classified_by_synthetic_data else ""
     return f"class probabilities{weights}: {listed}{_set(diagnosis)}"
 
 

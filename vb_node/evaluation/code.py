@@ -7,7 +7,7 @@ from pathlib import Path
 import vb_node
 
 # The packages that decide what becomes of a case, from its files to its class.
-DECIDING = ("applications", "dicom", "models", "pipeline", "types.py")
+DECIDING = ("applications", "dicom", "evaluation", "models", "pipeline", "training", "types.py")
 
 
 @cache

@@ -16,7 +16,7 @@ import torch
 from vb_node.evaluation.figures import Answers
 from vb_node.evaluation.learn import divide
 from vb_node.evaluation.prepare import Prepared, patients
-from vb_node.evaluation.split import folds
+from vb_node.evaluation.split import folds, refuse_too_few
 from vb_node.models.architecture import Architecture
 from vb_node.models.conformal import Conformal
 from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
@@ -79,6 +79,7 @@ def cross_validate(
     """Train on each fold's rest and answer what it holds out; give the answers of each arm, pooled over folds."""
     of_fold = []
     targets = [one.sample.target for one in prepared]
+    refuse_too_few(targets, patients(prepared), protocol.folds)
     for fold, (rest, held_out) in enumerate(folds(targets, patients(prepared), protocol.folds, protocol.seed)):
         readers: dict[str, Reader] = {}
         for number, fusion in enumerate(FUSIONS, start=len(FUSIONS) * fold):

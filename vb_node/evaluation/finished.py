@@ -9,8 +9,8 @@ from vb_node.models.backbones import Backbone
 from vb_node.models.bundle import read_bundle
 from vb_node.models.diagnoser import WEIGHTS
 from vb_node.models.mca import TumorPool
-from vb_node.models.pins import LOCALIZER, PINS
-from vb_node.models.weights import Weights, open_weights
+from vb_node.models.pins import LOCALIZER
+from vb_node.models.weights import Weights, learned_from, open_weights
 from vb_node.training.cases import DataSet
 from vb_node.training.diagnoser import BASELINE
 from vb_node.training.tumour import CLASSES
@@ -36,7 +36,7 @@ def open_localizer(weights: Path) -> Weights:
     """
     if weights == SHIPPED:
         return open_weights(LOCALIZER)
-    if (weights / PINS).is_file():
+    if (weights / LOCALIZER).is_file():
         return open_weights(LOCALIZER, weights)
     opened = read_bundle(weights)
     if opened.metadata.get("network") != "localizer":
@@ -52,8 +52,10 @@ def open_baseline(folder: Path, start: Weights | None) -> Weights:
     ConfigError
         There is none, or it is of another training than the weights that the other arms go on from.
     """
-    if not (folder / PINS).is_file():
-        raise ConfigError(f"{folder}: the folder of a training on phantoms expected, with its {PINS}")
+    if not (folder / BASELINE).is_file():
+        raise ConfigError(
+            f"{folder}: the folder of a training on phantoms (without --data) expected, with its {BASELINE}"
+        )
     baseline = open_weights(BASELINE, folder)
     if start is None or start.metadata["command"] != baseline.metadata["command"]:
         raise ConfigError(
@@ -98,6 +100,6 @@ def architecture_with(backbone: Backbone | None, pool: TumorPool | None, start: 
 
 
 def refuse_known(data: DataSet, weights: Weights | None) -> None:
-    """Raise ``ConfigError`` where the weights learned from this very data set: what they say of it is no figure."""
-    if weights is not None and weights.metadata.get("data_sha256") == data.sha256:
+    """Raise ``ConfigError`` where the weights ever learned from this data set: what they say of it is no figure."""
+    if data.sha256 in learned_from(weights):
         raise ConfigError("the weights were trained on this data set: take other cases, or other weights")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from sklearn.model_selection import GroupShuffleSplit
 
 from vb_node.applications.virtual_biopsy.process import process
@@ -17,6 +18,9 @@ from vb_node.training.curves import Curve, no_curve
 from vb_node.training.fit_localizer import HELD_OUT, MEASURED_CROPS, Heads, Lesson, train_localizer
 from vb_node.training.phantom import Progress
 from vb_node.training.training_head import TrainingHead, head_of, keep_head, read_head
+
+# the share of a cell from which it is a lesion to the training
+SHOWN = 0.5
 
 
 def train_localizer_on_cases(  # noqa: PLR0913, PLR0917  one parameter an option
@@ -35,45 +39,52 @@ def train_localizer_on_cases(  # noqa: PLR0913, PLR0917  one parameter an option
     ------
     ConfigError
         The data set is not as expected; a case has a tumour and no mask, or cannot be analysed: each is named.
+        Or too few patients have a tumour.
     """
     found = read_data_set(data)
     refuse_known(found, lesson.start)
+    sides = divide(found.cases, lesson.seed)
     total = len(found.cases) + lesson.heads + lesson.phantoms + lesson.steps
     heads = _prepare(found.cases, out / PREPARED, lambda done, _: progress(done, total))
-    start = lesson.start
-    lesson = replace(
-        lesson,
-        data=data.name,
-        data_sha256=found.sha256,
-        is_synthetic=found.is_synthetic
-        and (start is None or bool(start.metadata.get("is_trained_on_synthetic_data", True))),
+    known, held_out = (
+        Heads([heads[n] for n in side if not heads[n].has_tumour], [heads[n] for n in side if heads[n].has_tumour])
+        for side in sides
     )
-    site = divide(found.cases, heads, lesson.seed)
+    lesson = replace(lesson, data=data.name, data_sha256=found.sha256, has_patients=not found.is_synthetic)
     told = len(found.cases)
-    return train_localizer(out, lesson, lambda done, _: progress(told + done, total), measured_crops, curve, site)
+    return train_localizer(
+        out, lesson, lambda done, _: progress(told + done, total), measured_crops, curve, (known, held_out)
+    )
 
 
-def divide(cases: Sequence[DataCase], heads: Sequence[TrainingHead], seed: int) -> tuple[Heads, Heads]:
-    """Give the heads that teach and those held out; no patient is in both.
+def divide(cases: Sequence[DataCase], seed: int) -> tuple[list[int], list[int]]:
+    """Give the cases that teach and those held out; no patient is in both, and one with a tumour at least in each.
 
     Raises
     ------
     ConfigError
-        There are too few patients with a tumour: some are to teach, and some to be held out.
+        A case has a tumour and no mask, or fewer than two patients have a tumour.
     """
-    patients = [case.patient for case in cases]
-    if len(set(patients)) < 2:
-        raise ConfigError("two patients or more expected, so that one can be held out; one came")
-    splitter = GroupShuffleSplit(n_splits=1, test_size=HELD_OUT, random_state=seed)
-    sides = [[heads[n] for n in side] for side in next(splitter.split(heads, groups=patients))]
-    known, held_out = (
-        Heads([one for one in side if not one.has_tumour], [one for one in side if one.has_tumour]) for side in sides
-    )
-    if not (known.tumours and held_out.tumours):
+    if bare := [case.name for case in cases if case.tumour_class is not None and case.lesion is None]:
         raise ConfigError(
-            f"{len(set(patients))} patients came, and by seed {seed} none with a tumour is "
-            f"{'to learn from' if not known.tumours else 'held out'}: more cases with a mask are expected"
+            f"a tumour and no mask: {', '.join(bare)}; a localizer learns from masks where it is: leave them out"
         )
+    known: list[int] = []
+    held_out: list[int] = []
+    for has_tumour in (True, False):
+        some = [number for number, case in enumerate(cases) if (case.tumour_class is not None) == has_tumour]
+        patients = [cases[number].patient for number in some]
+        if len(set(patients)) > 1:
+            splitter = GroupShuffleSplit(n_splits=1, test_size=HELD_OUT, random_state=seed)
+            teach, test = next(splitter.split(some, groups=patients))
+            known, held_out = [*known, *(some[n] for n in teach)], [*held_out, *(some[n] for n in test)]
+        elif has_tumour:
+            raise ConfigError(
+                "two patients with a tumour or more expected, some to learn from and some held out; "
+                f"{len(set(patients))} came"
+            )
+        else:
+            known += some
     return known, held_out
 
 
@@ -84,8 +95,6 @@ def _prepare(cases: Sequence[DataCase], keep: Path, progress: Progress) -> list[
     for done, case in enumerate(cases, start=1):
         path = keep / f"head-{case.sha256[:24]}-{code_sha256()[:12]}.npz"
         try:
-            if case.tumour_class is not None and case.lesion is None:
-                raise Unfit("a tumour and no mask: where it is, a localizer can learn from a mask alone")
             if not path.exists():
                 keep_head(path, _head(case))
             heads.append(read_head(path))
@@ -100,5 +109,9 @@ def _prepare(cases: Sequence[DataCase], keep: Path, progress: Progress) -> list[
 def _head(case: DataCase) -> TrainingHead:
     volume, labels = read_case(case)
     standard = process(volume)
-    lesion = standard.brain & False if labels is None else mask_to_grid(labels > 0, volume.grid, standard.grid)
-    return head_of(standard, lesion)
+    if labels is None:
+        return head_of(standard, np.zeros_like(standard.brain))
+    head = head_of(standard, mask_to_grid(labels > 0, volume.grid, standard.grid))
+    if not (head.lesion[head.outside_mm < 0] >= SHOWN).any():
+        raise Unfit("its mask lies outside the brain, or vanishes at 2 mm: the tumour would be taught as healthy")
+    return head

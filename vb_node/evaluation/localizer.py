@@ -6,15 +6,17 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from vb_node.applications.virtual_biopsy.choice import choose, identify, without_places
+from vb_node.applications.virtual_biopsy.choice import choose, identify
 from vb_node.applications.virtual_biopsy.localizer import Localizer
 from vb_node.applications.virtual_biopsy.process import process
 from vb_node.config import Settings, VirtualBiopsySettings
 from vb_node.errors import ConfigError, Unfit
 from vb_node.evaluation.case_by_case import Row, tell, walk
 from vb_node.evaluation.figures import Figure
+from vb_node.evaluation.finished import refuse_known
 from vb_node.evaluation.report import Report
-from vb_node.models.pins import site_folder
+from vb_node.models.pins import MODEL, MODELS, site_folder
+from vb_node.models.weights import open_weights
 from vb_node.pipeline.resample import mask_to_grid
 from vb_node.training.cases import DataCase, read_case, read_data_set
 from vb_node.training.phantom import Progress
@@ -40,8 +42,10 @@ def evaluate_localizer(data: Path, out: Path, node: Settings, seed: int, progres
     settings, device = node.virtual_biopsy, node.work.device
     named = settings.localizer_weights
     weights = None if named is None else site_folder(node.data, named)
+    if weights is not None:
+        refuse_known(found, open_weights(MODEL, weights / MODELS))
     told, chosen = identify(settings, weights), choose(settings)
-    how = f"{without_places(told)} {device}"
+    how = f"{ {name: value for name, value in told.items() if name != 'localizer_folder'} } {device}"
     rows = walk(cases, how, partial(look, Localizer(), settings, device, weights), out / "kept", progress)
     about = {
         "data": data.name,

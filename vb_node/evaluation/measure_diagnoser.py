@@ -56,6 +56,9 @@ def evaluate_diagnoser(
     known = opened or protocol.start
     cases, classes, about = _prepared(source, known, out, protocol.seed, lambda n, of: progress(n, of + work))
     prepared, count = seen(cases.prepared), len(cases.entries)
+    if not prepared:
+        named_each = "".join(f"\n  {one.case.name}: {one.reason}" for one in cases.refused)
+        raise ConfigError(f"no case in which a lesion is shown: {count} came{named_each}")
     protocol = replace(protocol, folds=protocol.folds or _fitting(prepared))
     if opened is None:
         arms = cross_validate(

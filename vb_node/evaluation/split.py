@@ -1,5 +1,6 @@
 """Which cases are learned from and which are held out: by patient, each class in its share."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -10,6 +11,8 @@ from vb_node.errors import ConfigError
 
 Indices = list[int]
 PARTS = 5
+# Of a fold's rest some learn and some calibrate: two patients of a class at least.
+_REST = 2
 
 
 def folds(targets: Sequence[int], patients: Sequence[str], count: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
@@ -36,6 +39,16 @@ def split(targets: Sequence[int], patients: Sequence[str], seed: int) -> Iterato
 def fitting(targets: Sequence[int], patients: Sequence[str]) -> int:
     """Count the folds that fit: ``PARTS``, or fewer where a class has fewer patients."""
     return max(2, min(PARTS, _fewest(targets, patients)))
+
+
+def refuse_too_few(targets: Sequence[int], patients: Sequence[str], count: int) -> None:
+    """Raise ``ConfigError`` where what a fold leaves of a class is too little to learn from and to calibrate with."""
+    fewest = _fewest(targets, patients)
+    if count < 2 or fewest < count or fewest - math.ceil(fewest / count) < _REST:
+        raise ConfigError(
+            "two classes, three patients of each and no fewer than there are folds (two or more) expected: some teach, "
+            f"some calibrate, some are answered; with {count} folds, a class has {fewest}, or is alone"
+        )
 
 
 def hold_out(targets: Sequence[int], patients: Sequence[str], seed: int) -> tuple[Indices, Indices]:

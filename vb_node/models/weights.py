@@ -27,6 +27,13 @@ class Weights:
     sha256: str
 
 
+def learned_from(weights: Weights | None) -> list[str]:
+    """Name every data set that weights, or those that they go on from, have learned from, by its digest."""
+    if weights is None:
+        return []
+    return list(weights.metadata.get("learned_from") or filter(None, [weights.metadata.get("data_sha256")]))
+
+
 def open_weights(name: str, folder: Path = PRETRAINED) -> Weights:
     """Open a pinned file.
 

@@ -12,7 +12,7 @@ from vb_node.models.bundle import Story, write_bundle
 from vb_node.models.diagnoser import NETWORK_MM, NETWORK_SHAPE, PREFIX, WEIGHTS, DiagnoserNetwork, Fusion
 from vb_node.models.novelty import NoveltyGuard
 from vb_node.models.pins import Pin
-from vb_node.models.weights import write_pin, write_weights
+from vb_node.models.weights import learned_from, write_pin, write_weights
 from vb_node.training.augment import as_found, spoil
 from vb_node.training.calibrate import Calibration, Unseen, calibrate, fit_guard, look, refit_guard
 from vb_node.training.curves import Curve, no_curve
@@ -216,6 +216,7 @@ def _metadata(figures: dict[str, float], lesson: Lesson) -> dict[str, Any]:
         "trained_on": lesson.trained_on,
         "is_trained_on_synthetic_data": lesson.is_synthetic,
         "data_sha256": lesson.data_sha256,
+        "learned_from": [*learned_from(lesson.course.start), *filter(None, [lesson.data_sha256])],
         "started_from_sha256": lesson.course.start.sha256 if lesson.course.start else None,
         "command": lesson.command,
         "seed": lesson.course.seed,

@@ -20,7 +20,7 @@ from vb_node.models.bundle import Story, write_bundle
 from vb_node.models.device import half_where_fast, is_gpu
 from vb_node.models.lesion_network import CHANNELS, LIMIT, NETWORK_MM, PATCH, SHAPE, WEIGHTS, build
 from vb_node.models.pins import Pin
-from vb_node.models.weights import Weights, write_pin, write_weights
+from vb_node.models.weights import Weights, learned_from, write_pin, write_weights
 from vb_node.training.crop import WITH_LESION, Crop, make_crop
 from vb_node.training.curves import Curve, no_curve
 from vb_node.training.diagnoser import BUNDLE, SEEDS_PER_TRAINING
@@ -129,7 +129,8 @@ def make_crops(heads: Heads, count: int, seed: Sequence[int], of_tumours: float 
 class Lesson:
     """What a training is known by: how many heads and phantoms, seed, steps, what it goes on from, and the device.
 
-    ``data`` names a site's own cases in words, ``data_sha256`` by their content.
+    ``data`` names a site's own cases in words, ``data_sha256`` by their content; ``has_patients`` says that not all of
+    them are phantoms.
     """
 
     heads: int
@@ -140,7 +141,13 @@ class Lesson:
     device: str = "cpu"
     data: str | None = None
     data_sha256: str | None = None
-    is_synthetic: bool = True
+    has_patients: bool = False
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Say whether no patient's case was ever learned from, before it goes on or now."""
+        before = self.start is None or self.start.metadata.get("is_trained_on_synthetic_data", True)
+        return bool(before) and not self.has_patients
 
     @property
     def command(self) -> str:
@@ -168,7 +175,8 @@ def train_localizer(
     """Train, write ``localizer.safetensors``, its pin and the bundle into ``out``; give the figures.
 
     ``site`` are a site's own heads, those that teach and those held out: where there are some, the figures are of crops
-    of those that were held out, each lesion the head's own. ``out / "heads"`` and a checkpoint are kept: the same
+    of those that were held out, each lesion the head's own; crops without one are of generated heads, unless a head
+    without tumour was held out. ``out / "heads"`` and a checkpoint are kept: the same
     command goes on where it was stopped.
     """
     total = lesson.heads + lesson.phantoms + lesson.steps
@@ -222,7 +230,8 @@ def measure(network: nn.Module, crops: Sequence[Crop]) -> dict[str, float]:
 
 def write(out: Path, network: nn.Module, lesson: Lesson, figures: dict[str, float]) -> None:
     """Write weights, pin and bundle; what the detector needs to know travels in the file's metadata."""
-    of_site = f"cases of the data set sha256:{lesson.data_sha256}, and " if lesson.data_sha256 else ""
+    sets = [*learned_from(lesson.start), *filter(None, [lesson.data_sha256])]
+    of_site = "".join(f"cases of the data set sha256:{one}, " for one in sets)
     only = "; nothing clinical can be claimed" if lesson.is_synthetic else ""
     trained_on = f"{of_site}generated heads and lesions{' only' if not of_site else ''}{only}"
     metadata = {
@@ -232,6 +241,7 @@ def write(out: Path, network: nn.Module, lesson: Lesson, figures: dict[str, floa
         "trained_on": trained_on,
         "is_trained_on_synthetic_data": lesson.is_synthetic,
         "data_sha256": lesson.data_sha256,
+        "learned_from": sets,
         "started_from_sha256": lesson.start.sha256 if lesson.start else None,
         "command": lesson.command,
         "seed": lesson.seed,

@@ -1,6 +1,7 @@
-"""Heads for the localizer's training: phantoms at 2 mm, healthy or with their tumour, folded, skull and scalp left on.
+"""Heads for the localizer's training at 2 mm: phantoms, healthy or with their tumour, folded; and a site's own cases.
 
-What brain extraction leaves in or cuts off is drawn crop by crop (crop.py), so nothing is masked here.
+What brain extraction leaves in or cuts off is drawn crop by crop (crop.py), so a phantom's skull and scalp are left on;
+a case has been through brain extraction, and is 0 outside.
 """
 
 from collections.abc import Sequence

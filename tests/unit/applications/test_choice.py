@@ -69,6 +69,14 @@ def test_a_plan_that_would_be_another_today_is_refused(change: dict[str, object]
         _settings(_plan() | change)
 
 
+def test_a_plan_of_before_there_was_a_setting_is_still_worked_on() -> None:
+    plan = _plan()
+    before = {name: value for name, value in plan.items() if name != "localizer_weights"}
+
+    assert before != plan
+    assert _settings(before) == _settings(plan)
+
+
 def test_k_04_a_model_that_changed_after_the_plan_is_refused(tmp_path: Path) -> None:
     folder = write_tiny_qwen(tmp_path / "tiny")
     plan = _plan(vlm={"model": folder})

@@ -48,6 +48,12 @@ def test_benchmark_b_holds_by_its_command_and_is_told_as_json() -> None:
     assert set(told["figures"]) == {f"seed 0, {name}" for name in ("boxes", "coarse", "classifier", "union")}
 
 
+def test_a_localizer_that_is_named_without_cases_is_not_taken_for_the_benchmark_s() -> None:
+    heard = RUNNER.invoke(app, ["evaluate", "localizer", "--localizer", "classical"])
+
+    assert "give --data" in str(heard.exception)
+
+
 @pytest.mark.parametrize("as_json", [False, True], ids=["table", "json"])
 def test_a_gate_that_does_not_hold_is_the_exit_status_and_is_marked(
     as_json: bool, capsys: pytest.CaptureFixture[str]

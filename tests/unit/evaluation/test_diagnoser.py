@@ -85,8 +85,9 @@ def test_finished_weights_answer_without_a_baseline(tmp_path: Path) -> None:
 
 
 def test_more_folds_than_patients_of_a_class_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="5 patients of each"):
-        cross_validate(bright_or_dark(6), 2, Protocol(5, 1, 1), tmp_path, lambda done, total: None)
+    for count, few in ((5, 6), (2, 4), (2, 6), (1, 8)):
+        with pytest.raises(ConfigError, match=f"with {count} folds, a class has {few // 2}"):
+            cross_validate(bright_or_dark(few), 2, Protocol(count, 1, 1), tmp_path, lambda done, total: None)
 
 
 def test_weights_that_learned_from_a_data_set_are_neither_tested_on_it_nor_the_start_of_a_training_on_it(
@@ -159,7 +160,7 @@ def test_a_baseline_of_another_training_is_refused(tmp_path: Path) -> None:
         open_baseline(tmp_path / "other", open_finished(tmp_path / "one" / BUNDLE))
     with pytest.raises(ConfigError, match="so that all arms begin alike"):
         open_baseline(tmp_path / "one", None)
-    with pytest.raises(ConfigError, match=r"the folder of a training on phantoms expected, with its pins\.json"):
+    with pytest.raises(ConfigError, match="the folder of a training on phantoms .* expected"):
         open_baseline(tmp_path, open_finished(tmp_path / "one" / BUNDLE))
 
 

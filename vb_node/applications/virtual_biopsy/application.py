@@ -169,7 +169,7 @@ def _settings(plan: Mapping[str, Any]) -> VirtualBiopsySettings:
     known = {name: value for name, value in plan.items() if name in VirtualBiopsySettings.model_fields}
     try:
         settings = VirtualBiopsySettings(**known)
-        is_as_planned = _plan(settings, _folders(plan)) == plan
+        is_as_planned = _plan(settings, _folders(plan)) == settings.model_dump(mode="json") | dict(plan)
     except ValidationError:
         is_as_planned = False
     if not is_as_planned:

@@ -39,8 +39,9 @@ def identify(settings: VirtualBiopsySettings, folder: Path | None = None) -> dic
     """
     localizer = choose(settings)
     if localizer == "network" and settings.localizer_weights is not None and folder is not None:
-        used = {settings.localizer_weights: read_site_pin_of("localizer", folder).sha256}
-        return {"localizer": localizer, "vlm": None, "weights": used, "prompts": {}, "localizer_folder": str(folder)}
+        pin = read_site_pin_of("localizer", folder)
+        own = {"weights": {settings.localizer_weights: pin.sha256}, "localizer_folder": str(folder)}
+        return {"localizer": localizer, "vlm": None, "prompts": {}, "is_localizer_synthetic": pin.is_synthetic} | own
     if localizer != "vlm" or settings.vlm is None:
         used = {LOCALIZER: digests()[LOCALIZER]} if localizer == "network" else {}
         return {"localizer": localizer, "vlm": None, "weights": used, "prompts": {}}

@@ -19,6 +19,7 @@ from vb_node.dicomweb.service import Service, trust
 from vb_node.errors import ConfigError
 from vb_node.models.device import choose as device_of
 from vb_node.models.model_folder import digest, examine
+from vb_node.models.pins import read_site_pin
 from vb_node.models.vision_language import VisionLanguageModel
 from vb_node.types import Prior, StandardVolume
 
@@ -30,7 +31,7 @@ class Localizer:
 
     def __init__(self) -> None:
         self._loaded: tuple[tuple[VlmSettings, str, str], VisionLanguageModel] | None = None
-        self._networks: dict[tuple[str, Path | None], NetworkDetector] = {}
+        self._networks: dict[tuple[str, str | None], NetworkDetector] = {}
 
     def load(self, settings: VirtualBiopsySettings, device: str, weights: Path | None = None) -> None:
         """Load, and test, the model of the detector that is chosen; raise as ``localise`` does."""
@@ -71,9 +72,10 @@ class Localizer:
         return _noted(prior, *caveats(settings.vlm)), {"vlm": detector.transcript.summary()}
 
     def _network(self, device: str, weights: Path | None = None) -> NetworkDetector:
-        key = device_of(device), weights
+        device = device_of(device)
+        key = device, None if weights is None else read_site_pin(weights).sha256
         if key not in self._networks:
-            self._networks[key] = NetworkDetector.load(*key)
+            self._networks[key] = NetworkDetector.load(device, weights)
         return self._networks[key]
 
     def _model(self, settings: VlmSettings, device: str) -> VisionLanguageModel:

@@ -153,6 +153,7 @@ def _what_counted(diagnosis: Diagnosis, series: Series) -> key_image.Saliency | 
 
 def _provenance(case: Case, header: Dataset) -> Provenance:
     settings = without_places({key: value for key, value in case.plan.items() if key != "weights"})
+    by_synthetic = bool(case.plan.get("is_trained_on_synthetic_data", True))
     return Provenance(
         job_key=case.job_key,
         lineage_key=case.lineage_key,
@@ -163,7 +164,8 @@ def _provenance(case: Case, header: Dataset) -> Provenance:
         algorithm_version=__version__,
         weights=tuple(sorted(case.plan["weights"].items())),
         parameters=json.dumps(settings, sort_keys=True),
-        is_trained_on_synthetic_data=case.plan.get("is_trained_on_synthetic_data", True),
+        is_trained_on_synthetic_data=by_synthetic and bool(case.plan.get("is_localizer_synthetic", True)),
+        is_classified_by_synthetic_data=by_synthetic,
         predecessor=case.predecessor,
         series_number=str(header.get("SeriesNumber") or ""),
     )

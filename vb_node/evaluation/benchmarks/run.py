@@ -58,13 +58,17 @@ def benchmark_b(seeds: Sequence[int], progress: Progress, heads: int = HEADS_A_S
         Gate("union over coarse prior, Dice", min(dice(of["union"]) - dice(of["coarse"]) for of in found), least=0.08),
         Gate("union over boxes, Dice", min(dice(of["union"]) - dice(of["boxes"]) for of in found), least=0.25),
         Gate("recall of the worst tenth, union", min(worst_recall(of["union"]) for of in found), least=0.6),
-        Gate("boxes that are all false end unreliable, share of heads", _denied(seeds, heads), least=0.95),
+        Gate(
+            "boxes that are all false end unreliable, share of heads",
+            min(_denied(seed, heads) for seed in seeds),
+            least=0.95,
+        ),
     ]
     return Found(f"B: {heads} heads a seed, boxes of a simulated detector", seeds, lines, gates)
 
 
-def _denied(seeds: Sequence[int], heads: int) -> float:
-    """Give the share of heads, with a lesion and without, of which boxes at the middle end as unreliable."""
-    numbers = [n for seed in seeds for n in range(seed * heads, (seed + 1) * heads)]
+def _denied(seed: int, heads: int) -> float:
+    """Give the share of a seed's heads, with a lesion and without, of which boxes at the middle end as unreliable."""
+    numbers = range(seed * heads, (seed + 1) * heads)
     drawn = [small_head(n, has_lesion=has_lesion) for n in numbers for has_lesion in (True, False)]
     return float(np.mean([localise(head.standard, CentralBoxes(head.lesion)).state == "unreliable" for head in drawn]))
