@@ -31,6 +31,8 @@ Start = Annotated[
     Path | None, typer.Option(help="A bundle, or shipped: each fold's training goes on from its weights.")
 ]
 EVALUATION = Path("evaluation")  # a folder in it for each command
+OF_CASES = "of a site's cases: give them with --data, or leave it out for the benchmark"
+OF_THE_BENCHMARK = "of the benchmark, which draws its own: leave it out, or leave --data out"
 
 
 @app.command("diagnoser")
@@ -94,6 +96,7 @@ def evaluate_mca(seeds: Seeds = 3, as_json: AsJson = False) -> None:
 
 @app.command("localizer")
 def evaluate_localizer(  # noqa: PLR0913, PLR0917  one parameter an option
+    context: typer.Context,
     data: Data = None,
     out: Out = EVALUATION / "localizer",
     localizer: Annotated[
@@ -111,17 +114,14 @@ def evaluate_localizer(  # noqa: PLR0913, PLR0917  one parameter an option
     Example: vb-node evaluate localizer --data cases/manifest.csv --localizer network --out evaluation
     """
     if data is None:
-        from vb_node.errors import ConfigError
         from vb_node.evaluation.benchmarks.run import benchmark_b
 
-        if localizer is not None or config is not None:
-            raise ConfigError(
-                "--localizer and --config are of cases, the benchmark has a simulated detector: give --data"
-            )
+        _refuse(context, {"out", "localizer", "config", "seed"}, OF_CASES)
         with _bar("seeds") as tell:
             found = benchmark_b(range(seeds), tell)
         _judge(found, as_json)
         return
+    _refuse(context, {"seeds"}, OF_THE_BENCHMARK)
     from vb_node import config as configuration
     from vb_node.evaluation.localizer import evaluate_localizer as evaluate
 
@@ -134,6 +134,7 @@ def evaluate_localizer(  # noqa: PLR0913, PLR0917  one parameter an option
 
 @app.command("pipeline")
 def evaluate_pipeline(  # noqa: PLR0913, PLR0917  one parameter an option
+    context: typer.Context,
     data: Data = None,
     out: Out = EVALUATION / "pipeline",
     config: Site = None,
@@ -153,10 +154,12 @@ def evaluate_pipeline(  # noqa: PLR0913, PLR0917  one parameter an option
     if data is None:
         from vb_node.evaluation.benchmarks.dicom_to_dicom import benchmark_c
 
+        _refuse(context, {"out", "seed"}, OF_CASES)
         with _bar("phantoms") as tell:
             found = benchmark_c(range(seeds), settings, tell)
         _judge(found, as_json)
         return
+    _refuse(context, {"seeds"}, OF_THE_BENCHMARK)
     from vb_node.evaluation.pipeline import evaluate_pipeline as evaluate
 
     with _bar("cases") as tell:
@@ -183,6 +186,16 @@ def evaluate_cases(  # noqa: PLR0913, PLR0917  one parameter an option
     evaluate_diagnoser(
         out, manifest, folds=folds, seed=seed, epochs=epochs, masks=masks, start=start, device=device, as_json=as_json
     )
+
+
+def _refuse(context: typer.Context, names: set[str], why: str) -> None:
+    """Refuse options that would change nothing; raise ``ConfigError``."""
+    from vb_node.errors import ConfigError
+
+    for name in sorted(names):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ConfigError(f"--{name} is {why}")
 
 
 @contextmanager

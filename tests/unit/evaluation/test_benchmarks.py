@@ -48,10 +48,20 @@ def test_benchmark_b_holds_by_its_command_and_is_told_as_json() -> None:
     assert set(told["figures"]) == {f"seed 0, {name}" for name in ("boxes", "coarse", "classifier", "union")}
 
 
-def test_a_localizer_that_is_named_without_cases_is_not_taken_for_the_benchmark_s() -> None:
-    heard = RUNNER.invoke(app, ["evaluate", "localizer", "--localizer", "classical"])
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("localizer --localizer classical", "--localizer is of a site's cases"),
+        ("localizer --out there", "--out is of a site's cases"),
+        ("localizer --data cases --seeds 2", "--seeds is of the benchmark"),
+        ("pipeline --seed 3", "--seed is of a site's cases"),
+        ("pipeline --data cases --seeds 2", "--seeds is of the benchmark"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(words: str, why: str) -> None:
+    heard = RUNNER.invoke(app, ["evaluate", *words.split()])
 
-    assert "give --data" in str(heard.exception)
+    assert why in str(heard.exception)
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["table", "json"])
