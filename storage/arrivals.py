@@ -49,6 +49,9 @@ _KNOWN = (
     .outerjoin(Series, _SERIES.series_instance_uid == bindparam("series"))
 )
 
+# As this one does before each turn of the assembler.
+_OPEN = select(Series).where(Series.closed_at.is_(None)).order_by(Series.study_instance_uid, Series.opened_at)
+
 
 def record(session: Session, arrived: Sequence[Arrived], *, actor: str) -> list[tuple[Arrived, Conflict]]:
     """Put instances on the shelf, in their order; what is there already, byte for byte, stays as it is.
@@ -179,8 +182,7 @@ def _open(series: Series, *, now: float) -> None:
 
 def open_series(session: Session) -> Sequence[Series]:
     """List the series that are still open, by study."""
-    query = select(Series).where(Series.closed_at.is_(None)).order_by(Series.study_instance_uid, Series.opened_at)
-    return session.scalars(query).all()
+    return session.scalars(_OPEN).all()
 
 
 def arriving(session: Session, limit: int) -> Sequence[Series]:

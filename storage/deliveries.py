@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from sqlalchemy import and_, exists, func, or_, select, update
+from sqlalchemy import Select, and_, bindparam, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from storage import audit
@@ -56,6 +56,39 @@ class Lease:
     token: int
 
 
+def _next() -> Select[Delivery]:
+    before = aliased(Delivery)
+    due = and_(Delivery.state.in_(("pending", "retry")), Delivery.due_at <= bindparam("now"))
+    orphaned = and_(Delivery.state == "sending", Delivery.lease_until < bindparam("now"))
+    return (
+        select(Delivery)
+        .outerjoin(before, Delivery.after_id == before.id)
+        .where(Delivery.destination == bindparam("destination"), or_(due, orphaned))
+        .where(or_(before.id.is_(None), before.state.not_in(UNDER_WAY)))
+        .order_by(Delivery.due_at, Delivery.id)
+        .limit(1)
+        .options(selectinload(Delivery.result))
+        .with_for_update(skip_locked=True, of=Delivery)
+    )
+
+
+def _superseded() -> Select[Delivery]:
+    mine, later, successor = aliased(Job), aliased(Job), aliased(Delivery)
+    has_successor = (
+        exists()
+        .where(later.series_instance_uid == mine.series_instance_uid, later.application == mine.application)
+        .where(later.id > mine.id, successor.job_id == later.id, successor.destination == bindparam("destination"))
+    )
+    waits = Delivery.state.in_(("pending", "retry"))
+    query = select(Delivery).join(mine, Delivery.job_id == mine.id)
+    query = query.where(Delivery.destination == bindparam("destination"), waits, has_successor)
+    return query.with_for_update(skip_locked=True, of=Delivery)
+
+
+# Asked at every turn of a station: to lay out a statement anew takes longer than to run it.
+_NEXT, _SUPERSEDED = _next(), _superseded()
+
+
 def enqueue(session: Session, job: Job, results: Iterable[Result], destination: str, *, now: float) -> None:
     """Put the results of a job on the shelf for one destination, a report after the segmentation that it names."""
     segmentation: int | None = None
@@ -84,20 +117,7 @@ def claim(session: Session, destination: str, *, lease_s: float, now: float) -> 
     as unsure.
     """
     _withdraw_superseded(session, destination, now=now)
-    before = aliased(Delivery)
-    due = and_(Delivery.state.in_(("pending", "retry")), Delivery.due_at <= now)
-    orphaned = and_(Delivery.state == "sending", Delivery.lease_until < now)
-    query = (
-        select(Delivery)
-        .outerjoin(before, Delivery.after_id == before.id)
-        .where(Delivery.destination == destination, or_(due, orphaned))
-        .where(or_(before.id.is_(None), before.state.not_in(UNDER_WAY)))
-        .order_by(Delivery.due_at, Delivery.id)
-        .limit(1)
-        .options(selectinload(Delivery.result))
-        .with_for_update(skip_locked=True, of=Delivery)
-    )
-    delivery = session.scalar(query)
+    delivery = session.scalar(_NEXT, {"destination": destination, "now": now})
     if delivery is None:
         return None
     delivery.is_unsure |= delivery.state == "sending"
@@ -109,18 +129,7 @@ def claim(session: Session, destination: str, *, lease_s: float, now: float) -> 
 
 def _withdraw_superseded(session: Session, destination: str, *, now: float) -> None:
     """Take off the shelf what is not sent yet and has a successor of a later job of the same series on it."""
-    mine, later, successor = aliased(Job), aliased(Job), aliased(Delivery)
-    has_successor = (
-        exists()
-        .where(later.series_instance_uid == mine.series_instance_uid, later.application == mine.application)
-        .where(later.id > mine.id, successor.job_id == later.id, successor.destination == destination)
-    )
-    query = (
-        select(Delivery)
-        .join(mine, Delivery.job_id == mine.id)
-        .where(Delivery.destination == destination, Delivery.state.in_(("pending", "retry")), has_successor)
-    )
-    for delivery in session.scalars(query.with_for_update(skip_locked=True, of=Delivery)):
+    for delivery in session.scalars(_SUPERSEDED, {"destination": destination}):
         delivery.state, delivery.detail = "superseded", "a later result of the same series takes its place"
         tell(session, delivery, "delivery superseded", now=now)
 

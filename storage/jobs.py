@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CursorResult, and_, func, or_, select, update
+from sqlalchemy import CursorResult, Select, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from storage import audit, deliveries, weights
@@ -38,6 +38,25 @@ class Lease:
 
     job_id: int
     token: int
+
+
+def _next() -> Select[Job]:
+    before = aliased(Job)
+    waiting = and_(Job.state == "SCHEDULED", Job.not_before <= bindparam("now"))
+    orphaned = and_(Job.state == "IN PROGRESS", Job.lease_until < bindparam("now"))
+    return (
+        select(Job)
+        .outerjoin(before, Job.supersedes_id == before.id)
+        .where(or_(waiting, orphaned))
+        .where(or_(before.id.is_(None), before.state.not_in(("SCHEDULED", "IN PROGRESS"))))
+        .order_by(Job.is_shadow, Job.priority.desc(), Job.id)
+        .limit(1)
+        .options(selectinload(Job.inputs))
+        .with_for_update(skip_locked=True, of=Job)
+    )
+
+
+_NEXT = _next()  # asked at every turn of a worker: to lay it out anew takes longer than to run it
 
 
 def schedule(session: Session, job: Job, inputs: Iterable[tuple[str, str]]) -> Job | None:
@@ -73,20 +92,7 @@ def claim(session: Session, owner: str, *, lease_s: float, now: float) -> tuple[
 
     A shadow route's job waits for all that are sent.
     """
-    before = aliased(Job)
-    waiting = and_(Job.state == "SCHEDULED", Job.not_before <= now)
-    orphaned = and_(Job.state == "IN PROGRESS", Job.lease_until < now)
-    query = (
-        select(Job)
-        .outerjoin(before, Job.supersedes_id == before.id)
-        .where(or_(waiting, orphaned))
-        .where(or_(before.id.is_(None), before.state.not_in(("SCHEDULED", "IN PROGRESS"))))
-        .order_by(Job.is_shadow, Job.priority.desc(), Job.id)
-        .limit(1)
-        .options(selectinload(Job.inputs))
-        .with_for_update(skip_locked=True, of=Job)
-    )
-    job = session.scalar(query)
+    job = session.scalar(_NEXT, {"now": now})
     if job is None:
         return None
     was = job.state

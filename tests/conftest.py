@@ -1,5 +1,6 @@
 """What every test may ask for: the real cases, where a clone has them."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 from places import REAL_DATA
 from processes import TOML, Node, Orthanc, free_port
+
+from vb_node.runtime import collector
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -17,6 +20,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
     config.stash[LEFT_OUT] = len(left_out)
+
+
+def pytest_collection_finish() -> None:
+    """Look for cycles less often, as the node does, and never again among what the tests themselves are made of."""
+    collector.relax()
+    gc.freeze()
 
 
 LEFT_OUT = pytest.StashKey[int]()

@@ -1,9 +1,8 @@
 """A ledger with results that wait for destinations, and deliverers turned by hand on a clock of their own."""
 
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from empty_ledger import empty_ledger
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage, generate_uid
@@ -11,7 +10,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
 from storage import audit, jobs
-from storage.database import Database
 from storage.schema import Delivery, Event, Job, Result
 from vb_node.config import DestinationSettings
 from vb_node.dimse.contexts import ENHANCED_SR
@@ -27,8 +25,7 @@ class Outbox:
     def __init__(self, root: Path) -> None:
         self.results = root / "results"
         self.results.mkdir(parents=True)
-        (root / "ledger.db").write_bytes(_empty_ledger())
-        self.database = Database(f"sqlite:///{root / 'ledger.db'}")
+        self.database = empty_ledger(root / "ledger.db")
 
     def finish_job(
         self,
@@ -98,16 +95,6 @@ class Outbox:
     def events(self, event: str) -> list[Event]:
         with self.database.read() as session:
             return list(audit.search(session, since=None, until=None, limit=10_000, event=event))
-
-
-@cache
-def _empty_ledger() -> bytes:
-    """Run the migrations once for all tests of a process."""
-    with TemporaryDirectory() as folder:
-        database = Database(f"sqlite:///{folder}/ledger.db")
-        database.upgrade()
-        database.close()
-        return (Path(folder) / "ledger.db").read_bytes()
 
 
 def drain(deliverer: Deliverer, now: float, most: int = 2000) -> int:

@@ -7,19 +7,22 @@ import tempfile
 from pathlib import Path
 
 from processes import HOST, free_port
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
-USER = "postgres"
+from storage.database import Database
+
+USER, LEDGER, EMPTY = "postgres", "ledger", "empty_ledger"
 FAST = "-c fsync=off -c full_page_writes=off -c listen_addresses=127.0.0.1"
 
 
 class Postgres:
-    """One server; ``fresh`` gives its database, empty."""
+    """One server; ``fresh`` gives its database with the tables of this version, and nothing in them."""
 
     def __init__(self) -> None:
         # not below pytest's folders: those are its user's alone
         self.home, self.port = Path(tempfile.mkdtemp(prefix="vb-node-postgres-")), free_port()
         self.data = self.home / "data"
+        self._is_prepared = False
         if os.getuid() == 0:
             shutil.chown(self.home, USER)
         self._run("initdb", "-D", str(self.data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync")
@@ -38,17 +41,26 @@ class Postgres:
         shutil.rmtree(self.home)
 
     def fresh(self) -> str:
-        """Empty the database and give its URL; one test at a time uses it."""
-        server = create_engine(self.url, isolation_level="AUTOCOMMIT")
+        """Make the database anew and give its URL; one test at a time uses it."""
+        server = create_engine(self._url(USER), isolation_level="AUTOCOMMIT")
         with server.connect() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
+            if not self._is_prepared:
+                self._prepare(connection)
+            connection.execute(text(f"DROP DATABASE IF EXISTS {LEDGER} WITH (FORCE)"))
+            connection.execute(text(f"CREATE DATABASE {LEDGER} TEMPLATE {EMPTY}"))
         server.dispose()
-        return self.url
+        return self._url(LEDGER)
 
-    @property
-    def url(self) -> str:
-        return f"postgresql+psycopg://{USER}@{HOST}:{self.port}/{USER}"
+    def _prepare(self, connection: Connection) -> None:
+        """Run the migrations once for all tests of a process."""
+        connection.execute(text(f"CREATE DATABASE {EMPTY}"))
+        database = Database(self._url(EMPTY))
+        database.upgrade()
+        database.close()
+        self._is_prepared = True
+
+    def _url(self, name: str) -> str:
+        return f"postgresql+psycopg://{USER}@{HOST}:{self.port}/{name}"
 
     def _run(self, program: str, *words: str) -> None:
         path = next(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))

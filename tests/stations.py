@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from empty_ledger import empty_ledger
 from factories import affine, head, mr_series
 from pydicom import Dataset
 from pydicom.filebase import DicomBytesIO
@@ -10,7 +11,6 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from storage import audit, jobs, stations
-from storage.database import Database
 from storage.schema import Event, Job
 from storage.spool import Spool
 from vb_node.config import Settings, build
@@ -24,8 +24,7 @@ class House:
     """A ledger, a spool, a receiver and an assembler."""
 
     def __init__(self, root: Path, applications: Mapping[str, Application], **settings: object) -> None:
-        self.database = Database(f"sqlite:///{root / 'ledger.db'}")
-        self.database.upgrade()
+        self.database = empty_ledger(root / "ledger.db")
         self.spool = Spool(root / "spool")
         self.receiver = Receiver(self.database, self.spool)
         self.settings: Settings = build({"assemble": {"quiet_s": 10}} | settings)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from certificates import Authority, Certificate, self_signed
+from empty_ledger import empty_ledger
 from processes import HOST, free_port, wait_until
 from syslog_server import SyslogServer, syslog_server
 
 from storage import audit, exports
-from storage.database import Database
 from vb_node import config
 from vb_node.config import Settings
 from vb_node.errors import ConfigError, NoAnswer
@@ -34,8 +34,7 @@ class Site:
         self.home, self.port, self.now = home, free_port(), 1000.0
         self.authority = Authority(home / "ca")
         self.repository, self.node = (self.authority.issue(name) for name in ("repository", "node"))
-        self.database = Database(f"sqlite:///{home / 'ledger.db'}")
-        self.database.upgrade()
+        self.database = empty_ledger(home / "ledger.db")
 
     def settings(self, ca: Path | None = None, shown: Certificate | None = None, **more: object) -> Settings:
         own = shown or self.node

@@ -9,6 +9,7 @@ import typer
 
 from vb_node.cli import audit, configuration, evaluation, jobs, network, node, rules, training, users, weights
 from vb_node.exit_status import FAILED, WRONG_USAGE
+from vb_node.runtime import collector
 
 app = typer.Typer(
     name="vb-node",
@@ -33,6 +34,7 @@ def run() -> None:
     """Run the command line; an error that a person can mend is told in one paragraph, not as a stack trace."""
     from vb_node.errors import ConfigError, NodeError  # late: keeps --help fast
 
+    collector.relax()
     try:
         app()
     except ConfigError as error:

@@ -5,9 +5,8 @@ No name, number or date of the patient stands on the page: the object around it 
 
 from collections.abc import Sequence
 from datetime import UTC
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from fpdf import FPDF, Align
 from highdicom import SOPClass
 from highdicom.sr import CodedConcept
 from PIL import Image
@@ -17,6 +16,9 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 from vb_node.dicom import codes, source
 from vb_node.dicom.key_image import WARNING, Picture
 from vb_node.dicom.provenance import MODEL_NAME, Provenance
+
+if TYPE_CHECKING:
+    from fpdf import FPDF
 
 ROLE = "PDF"
 SERIES_NUMBER = 9006
@@ -59,6 +61,8 @@ def write_document(
 
 def page(title: str, lines: Sequence[str], picture: Picture | None, provenance: Provenance) -> bytes:
     """Lay out the page as a PDF; more lines than a page holds go on to another. The same input gives the same bytes."""
+    from fpdf import FPDF  # late: half a second, and few destinations want a page
+
     pdf = FPDF(format="A4")
     created = provenance.created
     # A PDF's date needs a zone (ISO 32000-1 7.9.4).
@@ -78,7 +82,7 @@ def page(title: str, lines: Sequence[str], picture: Picture | None, provenance: 
     return bytes(pdf.output())
 
 
-def _write(pdf: FPDF, text: str, points: int, colour: tuple[int, int, int], *, is_bold: bool = False) -> None:
+def _write(pdf: "FPDF", text: str, points: int, colour: tuple[int, int, int], *, is_bold: bool = False) -> None:
     pdf.set_font("Helvetica", "B" if is_bold else "", points)
     pdf.set_text_color(*colour)
     pdf.multi_cell(0, points * LINE_OF_POINTS_MM, _in_latin_1(text), align="L", new_x="LMARGIN", new_y="NEXT")
@@ -90,8 +94,10 @@ def _in_latin_1(text: str) -> str:
     return text.encode("latin-1", "replace").decode("latin-1")
 
 
-def _show(pdf: FPDF, picture: Picture) -> None:
+def _show(pdf: "FPDF", picture: Picture) -> None:
     """Fit the picture under the text, or on a page of its own where too little is left."""
+    from fpdf import Align  # late, as above
+
     pdf.ln(GAP_MM)
     if pdf.h - MARGIN_MM - pdf.get_y() < LEAST_PICTURE_MM:
         pdf.add_page()

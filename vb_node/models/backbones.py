@@ -7,11 +7,10 @@ for trainings of a site's own (``vb-node train diagnoser --backbone``).
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from monai.networks.nets.densenet import DenseNet121
-from monai.networks.nets.resnet import ResNet
 from torch import nn
 
 from vb_node.models import convnext
+from vb_node.models.nets import DenseNet121, ResNet
 
 Backbone = Literal["resnet", "densenet121", "convnext"]
 RESNET_WIDTHS, DENSENET121_CHANNELS = (8, 16, 32), (128, 256)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from monai.networks.nets.unet import UNet
 from torch.nn import functional
 
+from vb_node.models.nets import UNet
 from vb_node.models.pins import LOCALIZER
 from vb_node.types import Floats, Matrix
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vb_node.runtime import collector
 from vb_node.runtime.confine import Bounds, confine, packages
 from vb_node.runtime.fate import die_with
 
@@ -25,6 +26,7 @@ log = logging.getLogger("vb_node.runtime.inside")  # it runs as __main__
 def main(asked: Mapping[str, Any]) -> None:
     """Work until standard input ends."""
     die_with(asked["parent"])
+    collector.relax()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they mean the worker, which ends this process itself
     folder = Path(asked["folder"])

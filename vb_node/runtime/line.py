@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 RECEIVE = "receive"
 STATIONS = (RECEIVE, "assemble", "work", "deliver", "tell")
-IDLE_S, LOOK_S, BEAT_S = 0.2, 0.05, 2.0
+IDLE_S, UNTOLD_S, LOOK_S, BEAT_S = 1.0, 0.2, 0.05, 2.0
 
 Step = Callable[[float], bool]
 Station = Callable[[Database, Settings, threading.Event, int], None]
@@ -29,10 +29,18 @@ def results_of(settings: Settings) -> Path:
     return settings.data / "results"
 
 
-def turn(station: str, step: Step, stop: threading.Event, changes: Callable[[], int] = int) -> None:
+def turn(
+    station: str,
+    step: Step,
+    stop: threading.Event,
+    changes: Callable[[], int | None] = lambda: None,
+    *,
+    is_timed: bool = False,
+) -> None:
     """Call a station's step until told to stop; a bug in one step does not stop the line.
 
     A step that finds nothing is called again when ``changes`` gives another number, at the latest after ``IDLE_S``.
+    Where it gives none, or time alone may give a step that ``is_timed`` something to do, after ``UNTOLD_S``.
     """
     log.info("station ready", extra={"station": station})
     supervised.tell_ready()
@@ -45,11 +53,11 @@ def turn(station: str, step: Step, stop: threading.Event, changes: Callable[[], 
             is_busy = False
             stop.wait(BEAT_S)
         if not is_busy:
-            _rest(stop, changes, seen)
+            _rest(stop, changes, seen, UNTOLD_S if is_timed or seen is None else IDLE_S)
 
 
-def _rest(stop: threading.Event, changes: Callable[[], int], seen: int) -> None:
-    deadline = time.monotonic() + IDLE_S
+def _rest(stop: threading.Event, changes: Callable[[], int | None], seen: int | None, at_most_s: float) -> None:
+    deadline = time.monotonic() + at_most_s
     while not stop.wait(LOOK_S) and time.monotonic() < deadline and changes() == seen:
         pass
 

@@ -26,7 +26,7 @@ def _assemble(database: Database, settings: Settings, stop: threading.Event, _nu
     from vb_node.runtime import assemble
 
     assembler = assemble.Assembler(database, spool_of(settings), settings, installed())
-    turn(assemble.STATION, assembler.step, stop, database.changes)
+    turn(assemble.STATION, assembler.step, stop, database.changes, is_timed=True)  # a quiet time ends
 
 
 def _work(database: Database, settings: Settings, stop: threading.Event, number: int = 1) -> None:

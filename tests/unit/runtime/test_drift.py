@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from empty_ledger import empty_ledger
 
 from storage import drift
 from storage.database import Database
@@ -83,9 +84,7 @@ def test_the_scores_of_a_result_are_its_confidence_novelty_and_probabilities() -
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    made = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
-    made.upgrade()
-    return made
+    return empty_ledger(tmp_path / "ledger.db")
 
 
 def _job(number: int, one: Ended) -> Job:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from empty_ledger import empty_ledger
 from postgres import Postgres
 
 from storage import arrivals, jobs
@@ -24,10 +25,9 @@ def postgres() -> Iterator[Postgres]:
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """Give an empty ledger, once on each of the two (L-05)."""
     if request.param == "sqlite":
-        database = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
+        database = empty_ledger(tmp_path / "ledger.db")
     else:
         database = Database(request.getfixturevalue("postgres").fresh())
-    database.upgrade()
     yield database
     database.close()
 

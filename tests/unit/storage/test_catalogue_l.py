@@ -206,7 +206,6 @@ def _tell(database: Database, name: str) -> None:
 
 def test_l_05_a_crashed_postgresql_comes_back_with_all_that_was_committed(own_server: Postgres) -> None:
     database = Database(own_server.fresh())
-    database.upgrade()
     _tell(database, "before")
 
     own_server.stop("immediate")
@@ -222,7 +221,6 @@ def test_l_05_a_crashed_postgresql_comes_back_with_all_that_was_committed(own_se
 
 def test_l_05_a_killed_backend_leaves_nothing_and_the_next_write_works(postgres: Postgres) -> None:
     database = Database(postgres.fresh())
-    database.upgrade()
 
     def lose() -> None:
         with database.write() as session:
