@@ -29,14 +29,23 @@ def read(path: Path, spacing_mm: tuple[float, float, float] | None = None) -> Vo
 
 
 @cache
-def localised(path: Path, spacing_mm: tuple[float, float, float] | None = None) -> tuple[StandardVolume, Prior]:
-    standard = process(read(path, spacing_mm))
-    return standard, localise(standard)
+def standardised(path: Path, spacing_mm: tuple[float, float, float] | None = None) -> StandardVolume:
+    return process(read(path, spacing_mm) if spacing_mm else read(path))
 
 
-def found_on_source(path: Path, spacing_mm: tuple[float, float, float] | None = None) -> Mask:
-    standard, prior = localised(path, spacing_mm)
-    return mask_to_grid(prior.labels > 0, standard.grid, read(path, spacing_mm).grid)
+@cache
+def by_classical(path: Path, spacing_mm: tuple[float, float, float] | None = None) -> Prior:
+    return localise(standardised(path, spacing_mm) if spacing_mm else standardised(path))
+
+
+@cache
+def by_network(path: Path) -> Prior:
+    return localise(standardised(path), NetworkDetector.load())
+
+
+def found_on_source(path: Path, *spacing_mm: tuple[float, float, float]) -> Mask:
+    found = by_classical(path, *spacing_mm).labels > 0
+    return mask_to_grid(found, standardised(path, *spacing_mm).grid, read(path, *spacing_mm).grid)
 
 
 def coverage_and_ratio(found: Mask, lesion: Mask) -> tuple[float, float]:
@@ -54,7 +63,7 @@ def test_an_enhancing_lesion_in_thick_slices_is_covered_and_not_drowned(real_dat
 
 
 def test_both_foci_of_the_thick_case_are_lesions(real_data: Path) -> None:
-    _, prior = localised(real_data / "t1ce_thick_nrrd" / "brain1_image.nrrd", None)
+    prior = by_classical(real_data / "t1ce_thick_nrrd" / "brain1_image.nrrd")
 
     assert prior.state == "localised"
     assert prior.labels.max() == 2
@@ -78,7 +87,7 @@ def test_a_treated_glioblastoma_is_the_best_region(real_data: Path, when: str) -
 def test_a_head_without_contrast_agent_has_no_lesion(real_data: Path) -> None:
     path = next((real_data / "siemens_xa30_enhanced_t1" / "Ref").glob("*.nii"))
 
-    _, prior = localised(path)
+    prior = by_classical(path)
 
     assert prior.state != "localised"
     assert prior.confidence < 0.5
@@ -87,10 +96,9 @@ def test_a_head_without_contrast_agent_has_no_lesion(real_data: Path) -> None:
 def test_the_network_covers_an_enhancing_lesion_in_thick_slices(real_data: Path) -> None:
     path = real_data / "t1ce_thick_nrrd" / "brain1_image.nrrd"
     lesion = read(path.with_name("brain1_label.nrrd")).voxels > 0
-    standard, _ = localised(path)
 
-    found = localise(standard, NetworkDetector.load()).labels > 0
-    coverage, ratio = coverage_and_ratio(mask_to_grid(found, standard.grid, read(path).grid), lesion)
+    found = by_network(path).labels > 0
+    coverage, ratio = coverage_and_ratio(mask_to_grid(found, standardised(path).grid, read(path).grid), lesion)
 
     assert coverage >= 0.5
     assert ratio < 3
@@ -113,9 +121,9 @@ def test_remind_s_faint_ring_is_among_the_first_three_regions_of_the_network(rea
 def test_the_lesion_in_thick_slices_is_the_first_region_of_the_network(real_data: Path) -> None:
     path = real_data / "t1ce_thick_nrrd" / "brain1_image.nrrd"
     label = read(path.with_name("brain1_label.nrrd"))
-    standard, _ = localised(path)
+    standard = standardised(path)
 
-    prior = localise(standard, NetworkDetector.load())
+    prior = by_network(path)
 
     assert distances_mm(prior, soft_mask(label.voxels > 0, label.grid, standard.grid) > 0.5, standard)[0] <= HIT_MM
 
