@@ -3,6 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vb_node.applications.virtual_biopsy.detectors import is_one_answer
 from vb_node.applications.virtual_biopsy.evidence import DARK, ENHANCING, Kind, Maps
 from vb_node.applications.virtual_biopsy.features import NAMES, voxel_features
 from vb_node.applications.virtual_biopsy.localise import localise
@@ -88,15 +89,33 @@ def test_no_boxes_are_not_localised(head: SmallHead) -> None:
     assert not nothing.labels.any()
 
 
+@pytest.mark.parametrize("are_varied", [False, True])
 @pytest.mark.parametrize("has_lesion", [False, True])
-def test_boxes_that_cluster_at_the_centre_are_unreliable(has_lesion: bool) -> None:
+def test_boxes_that_cluster_at_the_centre_are_unreliable(has_lesion: bool, are_varied: bool) -> None:
     head = small_head(3, has_lesion=has_lesion)
 
-    prior = localise(head.standard, CentralBoxes())
+    prior = localise(head.standard, CentralBoxes(head.lesion, are_varied=are_varied))
 
     assert prior.state == "unreliable"
     assert prior.confidence < 0.5
     assert not prior.labels.any()
+
+
+def test_one_box_on_slice_after_slice_is_an_answer_that_did_not_look() -> None:
+    once = [Box(k, 30, 48, 30, 48, 0.9) for k in range(20, 52, 2)]
+
+    assert is_one_answer(once)
+    assert not is_one_answer(once[:7])
+    assert not is_one_answer([*once, Box(30, 10, 28, 10, 28, 0.9)])
+    assert not is_one_answer([Box(box.k, box.j0 + box.k, box.j1 + box.k, box.i0, box.i1, 0.9) for box in once])
+
+
+@pytest.mark.parametrize("taller", [1.0, 2.0, 3.0])
+def test_a_lesion_that_stands_upright_is_no_such_answer(taller: float) -> None:
+    k, j, i = np.ogrid[:120, :80, :80]
+    upright = ((k - 60) / taller) ** 2 + (j - 40) ** 2 + (i - 40) ** 2 < 18**2
+
+    assert not is_one_answer(Certain(upright).detect(small_head(3).standard))
 
 
 def darkened(*centre: float) -> tuple[StandardVolume, Mask]:

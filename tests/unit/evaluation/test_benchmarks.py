@@ -44,7 +44,7 @@ def test_benchmark_b_holds_by_its_command_and_is_told_as_json() -> None:
     told = json.loads(heard.stdout)
     assert heard.exit_code == 0
     assert told["holds"]
-    assert [gate["holds"] for gate in told["gates"]] == [True] * 5
+    assert [gate["holds"] for gate in told["gates"]] == [True] * 6
     assert set(told["figures"]) == {f"seed 0, {name}" for name in ("boxes", "coarse", "classifier", "union")}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from vb_node.applications.virtual_biopsy.classical import ClassicalDetector
-from vb_node.applications.virtual_biopsy.detectors import SliceDetector, UnreadableAnswers
+from vb_node.applications.virtual_biopsy.detectors import SliceDetector, UnreadableAnswers, is_one_answer
 from vb_node.applications.virtual_biopsy.evidence import DARK, ENHANCING, draw_maps
 from vb_node.applications.virtual_biopsy.features import voxel_features
 from vb_node.applications.virtual_biopsy.validate import (
@@ -74,6 +74,8 @@ def localise(
         return _nothing(standard, "unreliable", str(error))
     if not boxes:
         return _nothing(standard, "not localised")
+    if is_one_answer([box for box in boxes if box.score >= detector.claim_score]):
+        return _nothing(standard, "unreliable", "the detector gives the same box on slice after slice")
     weakest = settings.weakest_share * max(box.score for box in boxes)
     firm = [box for box in boxes if box.score >= weakest]
     coarse = coarse_prior(stack_boxes(standard.grid.shape, firm), settings.prior)

@@ -116,21 +116,22 @@ def _false_box(k: int, rng: np.random.Generator) -> Box:
 class CentralBoxes:
     """Box the middle of the image on every slice, as untrained VLMs do (arXiv 2509.10683).
 
-    What touches ``lesion`` is left out, so that every box is false.
+    What touches ``lesion`` is left out, so that every box is false. The boxes are alike, or ``are_varied`` in size.
     """
 
     claim_score = 0.5
     knows_dark = False
 
-    def __init__(self, lesion: Mask | None = None) -> None:
-        self.lesion = lesion
+    def __init__(self, lesion: Mask | None = None, *, are_varied: bool = False) -> None:
+        self.lesion, self.are_varied = lesion, are_varied
 
     def detect(self, standard: StandardVolume) -> list[Box]:
         rng = np.random.default_rng(0)
         slices, rows, columns = standard.grid.shape
         boxes = []
         for k in range(slices // 4, 3 * slices // 4, 2):
-            j, i = (int(half + rng.integers(-3, 4)) for half in (rows // 2, columns // 2))
-            if self.lesion is None or not self.lesion[k, j - 9 : j + 9, i - 9 : i + 9].any():
-                boxes.append(Box(k, j - 9, j + 9, i - 9, i + 9, 0.9))
+            j, i = (int(middle + rng.integers(-3, 4)) for middle in (rows // 2, columns // 2))
+            half = int(rng.integers(6, 13)) if self.are_varied else 9
+            if self.lesion is None or not self.lesion[k, j - half : j + half, i - half : i + half].any():
+                boxes.append(Box(k, j - half, j + half, i - half, i + half, 0.9))
         return boxes
