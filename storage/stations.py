@@ -6,14 +6,19 @@ the last of them started, and was heard when the one that is silent longest was.
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, delete, or_, select
+from sqlalchemy import String, bindparam, delete, or_, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from storage.schema import Station
 
+
+def _is_of(name: str | ColumnElement[str]) -> ColumnElement[bool]:
+    return or_(Station.name == name, Station.name.like(name + " %"))
+
+
 # Asked at every turn of the assembler: to lay it out anew takes longer than to run it.
-_PROCESSES = select(Station).where(or_(Station.name == bindparam("name"), Station.name.like(bindparam("numbered"))))
+_PROCESSES = select(Station).where(_is_of(bindparam("name", type_=String)))
 
 
 def start(session: Session, name: str, *, now: float) -> None:
@@ -33,7 +38,7 @@ def beat(session: Session, name: str, *, now: float) -> None:
 
 def get(session: Session, name: str) -> Station | None:
     """Give a station, all its processes taken together."""
-    rows = session.scalars(_PROCESSES, {"name": name, "numbered": f"{name} %"}).all()
+    rows = session.scalars(_PROCESSES, {"name": name}).all()
     if not rows:
         return None
     return Station(name=name, started_at=max(row.started_at for row in rows), beat_at=min(row.beat_at for row in rows))
@@ -58,7 +63,3 @@ def forget_all(session: Session) -> None:
 def forget(session: Session, name: str) -> None:
     """Forget the processes of a station: those that run now say so themselves."""
     session.execute(delete(Station).where(_is_of(name)))
-
-
-def _is_of(name: str) -> ColumnElement[bool]:
-    return or_(Station.name == name, Station.name.like(f"{name} %"))

@@ -36,13 +36,13 @@ def _cost(parents: list[psutil.Process]) -> dict[int, tuple[str, float, float]]:
     found = {}
     for one in (child for parent in parents for child in (parent, *parent.children(recursive=True))):
         words, times = one.cmdline(), one.cpu_times()
-        name = words[words.index("--only") + 1] if "--only" in words else Path(words[0]).name
-        name = {"python": "supervisor", "serve": "supervisor"}.get(name, name)
-        found[one.pid] = (
-            "cell" if "vb_node.runtime.inside" in words else name,
-            times.user + times.system,
-            one.memory_full_info().uss / 1e6,
-        )
+        if "--only" in words:
+            name = words[words.index("--only") + 1]
+        elif "serve" in words:
+            name = "supervisor"
+        else:
+            name = "cell" if "vb_node.runtime.inside" in words else Path(words[0]).name
+        found[one.pid] = name, times.user + times.system, one.memory_full_info().uss / 1e6
     return found
 
 

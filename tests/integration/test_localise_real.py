@@ -21,7 +21,7 @@ pytestmark = pytest.mark.real_data
 
 
 @cache
-def read(path: Path, spacing_mm: tuple[float, float, float] | None = None) -> Volume:
+def read(path: Path, *spacing_mm: float) -> Volume:
     image = SimpleITK.ReadImage(str(path), SimpleITK.sitkFloat32)
     if spacing_mm:
         image.SetSpacing(spacing_mm)
@@ -29,13 +29,13 @@ def read(path: Path, spacing_mm: tuple[float, float, float] | None = None) -> Vo
 
 
 @cache
-def standardised(path: Path, spacing_mm: tuple[float, float, float] | None = None) -> StandardVolume:
-    return process(read(path, spacing_mm) if spacing_mm else read(path))
+def standardised(path: Path, *spacing_mm: float) -> StandardVolume:
+    return process(read(path, *spacing_mm))
 
 
 @cache
-def by_classical(path: Path, spacing_mm: tuple[float, float, float] | None = None) -> Prior:
-    return localise(standardised(path, spacing_mm) if spacing_mm else standardised(path))
+def by_classical(path: Path, *spacing_mm: float) -> Prior:
+    return localise(standardised(path, *spacing_mm))
 
 
 @cache
@@ -43,7 +43,7 @@ def by_network(path: Path) -> Prior:
     return localise(standardised(path), NetworkDetector.load())
 
 
-def found_on_source(path: Path, *spacing_mm: tuple[float, float, float]) -> Mask:
+def found_on_source(path: Path, *spacing_mm: float) -> Mask:
     found = by_classical(path, *spacing_mm).labels > 0
     return mask_to_grid(found, standardised(path, *spacing_mm).grid, read(path, *spacing_mm).grid)
 
@@ -76,7 +76,7 @@ def test_a_treated_glioblastoma_is_the_best_region(real_data: Path, when: str) -
     spacing_mm, folder = (0.94, 0.94, 6.5), real_data / "btp_gbm_nifti" / "01"
     lesion = read(folder / f"{when}_Mask.nii.gz").voxels > 0
 
-    found = found_on_source(folder / f"{when}_Scan_T1.nii.gz", spacing_mm)
+    found = found_on_source(folder / f"{when}_Scan_T1.nii.gz", *spacing_mm)
     coverage, ratio = coverage_and_ratio(found, lesion)
 
     # a rim about a cavity, and up to a quarter of it beyond what is taken for brain

@@ -2,8 +2,8 @@
 
 import gc
 
-# New objects between two looks for cycles. Imports and data sets make very many and hardly a cycle: of a start, and of
-# work on DICOM, a fifth was spent on Python's 700 (docs/benchmarks.md).
+# New objects between two looks for cycles. Imports and data sets make very many and hardly a cycle: with Python's 700 a
+# fifth of a cell's start was spent on looking (docs/benchmarks.md).
 BETWEEN_LOOKS = 10_000
 
 
