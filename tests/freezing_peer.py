@@ -1,8 +1,8 @@
 """A storage SCP that stops itself (SIGSTOP) at a chosen moment: ``python freezing_peer.py PORT MOMENT``."""
 
-import os
 import signal
 import sys
+import threading
 
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
@@ -11,7 +11,8 @@ RELEASE_RQ, P_DATA_TF = b"\x05", b"\x04"
 
 
 def _freeze() -> None:
-    os.kill(os.getpid(), signal.SIGSTOP)
+    """Stop every thread, this one first: sent to the process, the signal might let it answer before it stops."""
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def serve(port: int, moment: str) -> None:

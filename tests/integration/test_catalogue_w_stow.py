@@ -6,9 +6,12 @@ import select
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 from listener_process import instance
 from processes import START_S, wait_until
@@ -192,6 +195,34 @@ def test_w_08_idle_connections_hold_up_nobody(web: WebProcess) -> None:
             waits.append(time.monotonic() - begun)
 
     assert sorted(waits)[int(len(waits) * 0.95) - 1] < PEERS_S
+
+
+def test_w_08_a_crowd_that_came_at_once_pushes_out_nobody(tmp_path: Path) -> None:
+    """A busy machine gives the node no turn while they come: then all of them are there."""
+    web = WebProcess(tmp_path / "web")
+    web.config.write_text(web.config.read_text().replace("idle_s = 4", "idle_s = 4\nmax_connections = 20"))
+    request = b"GET /health HTTP/1.1\r\nHost: node\r\n\r\n"
+
+    with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        web.start().warm_up()
+        stack.callback(web.stop)
+        stack.callback(web.process.resume)
+        web.process.suspend()
+        crowd = [stack.enter_context(web.connect(f"127.0.0.{10 + number}")) for number in range(80)]
+        for connection in crowd:
+            connection.sendall(request)
+        good = pool.submit(web.serves_a_good_peer)
+        wait_until(lambda: _connections(web) == len(crowd) + 1, START_S, "the good peer stands in the queue")
+        web.process.resume()
+
+        assert good.result()
+        assert {connection.recv(12) for connection in crowd} == {b"HTTP/1.1 200"}
+
+
+def _connections(web: WebProcess) -> int:
+    """Count what is open to the node, accepted or not."""
+    there = psutil.net_connections("tcp")
+    return sum(one.laddr.port == web.port and one.status == psutil.CONN_ESTABLISHED for one in there)
 
 
 @pytest.mark.parametrize(
