@@ -10,10 +10,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vb_node.evaluation.code import code_sha256
 from vb_node.evaluation.figures import Figure, with_intervals
 from vb_node.evaluation.report import Report, Sheet, shown, write
 from vb_node.training.cases import DataCase
+from vb_node.training.code import code_sha256
 from vb_node.training.phantom import Progress
 from vb_node.types import Matrix
 

@@ -9,11 +9,11 @@ from sklearn.model_selection import GroupShuffleSplit
 
 from vb_node.applications.virtual_biopsy.process import process
 from vb_node.errors import ConfigError, Unfit
-from vb_node.evaluation.code import code_sha256
 from vb_node.evaluation.finished import refuse_known
 from vb_node.evaluation.learn import PREPARED
 from vb_node.pipeline.resample import mask_to_grid
 from vb_node.training.cases import DataCase, read_case, read_data_set
+from vb_node.training.code import code_sha256
 from vb_node.training.curves import Curve, no_curve
 from vb_node.training.fit_localizer import HELD_OUT, MEASURED_CROPS, Heads, Lesson, train_localizer
 from vb_node.training.phantom import Progress

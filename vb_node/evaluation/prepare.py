@@ -17,11 +17,11 @@ from vb_node.applications.virtual_biopsy.localise import localise
 from vb_node.applications.virtual_biopsy.network import NetworkDetector
 from vb_node.applications.virtual_biopsy.process import process
 from vb_node.errors import ConfigError, Unfit
-from vb_node.evaluation.code import code_sha256
 from vb_node.models.diagnoser import network_input
 from vb_node.models.pins import LOCALIZER, digests
 from vb_node.pipeline.resample import mask_to_grid
 from vb_node.training.cases import DataCase, DataSet, read_case, read_data_set
+from vb_node.training.code import code_sha256
 from vb_node.training.dataset import Sample, make_samples, read_sample
 from vb_node.training.diagnoser import SEEDS_PER_TRAINING
 from vb_node.training.manifest import Entry

@@ -21,6 +21,7 @@ from torch.nn import functional
 from vb_node.models.diagnoser import NETWORK_MM, network_input
 from vb_node.pipeline.intensity import z_score
 from vb_node.training.acquisition import Acquisition, Pose
+from vb_node.training.code import code_sha256
 from vb_node.training.phantom import PhantomCase, Progress, class_of, make_case
 from vb_node.training.randomness import smooth_noise
 from vb_node.training.tumour import CLASSES
@@ -94,9 +95,9 @@ def _jitter_brain(brain: Floats, rng: Generator) -> Mask:
 
 
 def make_samples(folder: Path, cases: int, seed: int, workers: int, progress: Progress) -> list[Sample]:
-    """Generate ``cases`` samples, classes in turn, or read those that ``folder`` already keeps."""
+    """Generate ``cases`` samples, classes in turn, or read those that ``folder`` keeps from this code."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"sample-{seed + index}.npz" for index in range(cases)]
+    paths = [folder / f"sample-{seed + index}-{code_sha256()[:12]}.npz" for index in range(cases)]
     # Spawned, not forked: torch's threads do not survive a fork.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for done, _ in enumerate(pool.map(_keep, paths, range(seed, seed + cases), range(cases)), start=1):
@@ -108,7 +109,9 @@ def _keep(path: Path, seed: int, index: int) -> None:
     torch.set_num_threads(1)
     if not path.exists():
         sample = make_sample(seed, class_of(index))
-        np.savez_compressed(path, image=sample.image.numpy(), lesion=sample.lesion.numpy(), target=sample.target)
+        part = path.with_suffix(".part.npz")
+        np.savez_compressed(part, image=sample.image.numpy(), lesion=sample.lesion.numpy(), target=sample.target)
+        part.replace(path)
 
 
 def read_sample(path: Path) -> Sample:

@@ -75,7 +75,7 @@ def train_diagnoser(
 ) -> dict[str, float]:
     """Train on ``cases`` phantoms; give the figures.
 
-    ``out / "samples"`` keeps the generated phantoms, so a second training with the same seed does not make them again.
+    ``out / "samples"`` keeps the phantoms: a second training with the same seed and code does not make them again.
     """
     total, first = cases + 2 * course.epochs, course.seed * SEEDS_PER_TRAINING
     samples = make_samples(out / "samples", cases, first, 2, lambda done, _: progress(done, total))

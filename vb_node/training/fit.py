@@ -1,7 +1,7 @@
 """Fit the diagnoser's network to samples: deterministic by seed on one machine and number of threads, and resumable.
 
-A training is known by all that decides its outcome, its samples among them; what is kept after each epoch under that
-name holds the state of every generator, so that a training that was stopped ends in the same bytes.
+A training is known by all that decides its outcome, code and samples among them; what is kept after each epoch under
+that name holds the state of every generator, so that a training that was stopped ends in the same bytes.
 """
 
 import math
@@ -20,6 +20,7 @@ from vb_node.models.diagnoser import DiagnoserNetwork, Fusion
 from vb_node.models.radiomics import radiomics
 from vb_node.models.weights import Weights
 from vb_node.training.augment import augment, spoil
+from vb_node.training.code import code_sha256
 from vb_node.training.curves import Curve, no_curve
 from vb_node.training.dataset import Sample
 from vb_node.training.phantom import Progress
@@ -172,7 +173,7 @@ def identity(samples: Sequence[Sample], course: Course, fusion: Fusion) -> str:
     start = course.start.sha256 if course.start else "none"
     own = f"{course.seed} {course.epochs} {fusion} {course.classes} {start} {course.architecture.told()}"
     own += f" {course.device}" if is_gpu(course.device) else ""
-    whole = sha256(f"{own} {torch.__version__} {torch.get_num_threads()}".encode())
+    whole = sha256(f"{own} {code_sha256()} {torch.__version__} {torch.get_num_threads()}".encode())
     for sample in samples:
         whole.update(bytes([sample.target]))
         for field in (sample.image, sample.lesion):

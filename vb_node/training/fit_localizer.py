@@ -21,6 +21,7 @@ from vb_node.models.device import half_where_fast, is_gpu
 from vb_node.models.lesion_network import CHANNELS, LIMIT, NETWORK_MM, PATCH, SHAPE, WEIGHTS, build
 from vb_node.models.pins import Pin
 from vb_node.models.weights import Weights, learned_from, write_pin, write_weights
+from vb_node.training.code import code_sha256
 from vb_node.training.crop import WITH_LESION, Crop, make_crop
 from vb_node.training.curves import Curve, no_curve
 from vb_node.training.diagnoser import BUNDLE, SEEDS_PER_TRAINING
@@ -186,7 +187,7 @@ def train_localizer(
         known, of_tumours = known.with_others(site[0]), 1.0
         held_out = Heads(site[1].healthy or held_out.healthy, site[1].tumours)
     training = Training(lesson.seed, lesson.start, lesson.device)
-    known_as = f"{lesson.name} {lesson.data_sha256 or ''}".rstrip()
+    known_as = f"{lesson.name} {lesson.data_sha256 or ''} {code_sha256()}"
     if (out / CHECKPOINT).exists():
         training.resume(out / CHECKPOINT, known_as)
     while training.steps < lesson.steps:

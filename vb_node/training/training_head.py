@@ -14,6 +14,7 @@ from numpy.random import Generator
 from scipy import ndimage
 
 from vb_node.models.lesion_network import NETWORK_MM, averaged, cells
+from vb_node.training.code import code_sha256
 from vb_node.training.dataset import REMAINING_SHADING, lay_standard
 from vb_node.training.phantom import Progress, class_of, make_case
 from vb_node.training.randomness import smooth_noise
@@ -95,11 +96,11 @@ def _fold(voxels: Floats, outside_mm: Floats, levels: tuple[float, float, float]
 
 
 def make_heads(folder: Path, count: int, seed: int, progress: Progress, *, has_tumour: bool) -> list[TrainingHead]:
-    """Generate ``count`` heads, of tumours the classes in turn, or read those that ``folder`` already keeps."""
+    """Generate ``count`` heads, of tumours the classes in turn, or read those that ``folder`` keeps from this code."""
     folder.mkdir(parents=True, exist_ok=True)
     heads = []
     for index in range(count):
-        path = folder / f"head-{seed + index}.npz"
+        path = folder / f"head-{seed + index}-{code_sha256()[:12]}.npz"
         if not path.exists():
             keep_head(path, make_head(seed + index, class_of(index) if has_tumour else None))
         heads.append(read_head(path))

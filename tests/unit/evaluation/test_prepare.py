@@ -9,7 +9,6 @@ import torch
 
 from vb_node.errors import ConfigError
 from vb_node.evaluation.case_by_case import RIGHT_OF_ALL
-from vb_node.evaluation.code import sha256_of
 from vb_node.evaluation.diagnoser import Protocol
 from vb_node.evaluation.figures import Answers
 from vb_node.evaluation.finished import SHIPPED, classes_of
@@ -17,6 +16,7 @@ from vb_node.evaluation.measure_diagnoser import evaluate_diagnoser, from_image
 from vb_node.evaluation.prepare import Prepared, Source, left_out, prepare, prepare_phantoms, prior_of, seen
 from vb_node.models.weights import Weights
 from vb_node.training.cases import read_data_set
+from vb_node.training.code import sha256_of
 from vb_node.training.dataset import Sample
 from vb_node.training.manifest import Entry
 from vb_node.types import Grid, StandardVolume
