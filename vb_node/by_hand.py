@@ -40,6 +40,7 @@ def process_folder(
         count = sum(path.is_file() for path in folder.rglob("*")) if folder.is_dir() else 0
         held = f"{count} files, and none of them can be read" if count else "none"
         raise ConfigError(f"a folder with DICOM files expected, {folder} holds {held}")
+    _clear(out)
     plan = application.plan(settings)
     choices, plan = _choose(application, study, plan)
     show.table(
@@ -49,6 +50,7 @@ def process_folder(
     )
     taken = [choice.series_instance_uid for choice in choices if choice.is_taken]
     if not taken:
+        (out / RECORD).unlink(missing_ok=True)
         show.console.print("No series was taken: nothing was written.")
         return FAILED
     instances = study[taken[0]]
@@ -111,12 +113,19 @@ def _run(
             return application.refuse(case, error), error
 
 
+def _clear(out: Path) -> None:
+    """Make the folder for the results; those of another run, or another profile, must not lie beside this one's."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for earlier in (*out.glob("[0-9]-*.dcm"), *out.glob(NIFTI)):
+            earlier.unlink()
+    except OSError as error:
+        raise ConfigError(f"a folder for the results expected, {out} cannot be one ({error.strerror})") from error
+
+
 def _created(out: Path, key: str) -> datetime:
     """Date the results; the same run into the same folder keeps its date, so that it writes the same objects."""
     record = out / RECORD
-    out.mkdir(parents=True, exist_ok=True)
-    for earlier in (*out.glob("[0-9]-*.dcm"), *out.glob(NIFTI)):
-        earlier.unlink()  # results of another run, or another profile, must not lie beside this one's
     if record.is_file() and (known := json.loads(record.read_text("utf-8"))).get("key") == key:
         return datetime.fromisoformat(known["created"])
     created = datetime.now(UTC).astimezone().replace(microsecond=0)
@@ -138,7 +147,6 @@ def _write(out: Path, rank: int, role: str, dataset: Any) -> Path:
 
 
 def _write_nifti(instances: Sequence[Instance], out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     try:
         series, volume = load_series(instance.path for instance in instances)
         converter = export_source(series, volume, out / NIFTI)

@@ -30,7 +30,7 @@ def candidate(instances: Sequence[read.Instance]) -> Candidate:
 def judge(path: Path, settings: Settings, applications: Mapping[str, Application]) -> list[Row]:
     """Say what each route makes of the series of a file, or of each series of a folder.
 
-    Beside a file its whole folder is looked at, as the node looks at a whole study.
+    Beside a file the others of its folder are looked at, as the node looks at a whole study.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def judge(path: Path, settings: Settings, applications: Mapping[str, Application
         There is no DICOM file, or a rule is none.
     """
     folder = path if path.is_dir() else path.parent
-    study = read_folder(folder) if folder.is_dir() else {}
+    study = read_folder(folder, is_deep=path.is_dir()) if path.exists() else {}
     wanted = {uid for uid, series in study.items() if path in (folder, *(one.path for one in series))}
     if not wanted:
         raise ConfigError(f"a DICOM file or a folder with some expected, {path} is neither")

@@ -84,6 +84,8 @@ def test_init_writes_a_file_that_serve_would_read_and_never_overwrites(tmp_path:
         (["send", "empty", "--to", "A@127.0.0.1:104"], "no DICOM file"),
         (["process", "empty", "--out", "x"], "holds none"),
         (["process", "empty", "--out", "x", "--application", "nothing"], "not installed"),
+        (["process", "study", "--out", "study/a file"], "a folder for the results expected"),
+        (["jobs", "list", "--state", "BOGUS"], "BOGUS"),
         (["serve", "--only", "nothing"], "nothing"),
         (["nonsense"], "nonsense"),
     ],
@@ -91,11 +93,51 @@ def test_init_writes_a_file_that_serve_would_read_and_never_overwrites(tmp_path:
 )
 def test_wrong_usage_ends_with_2_and_says_what_to_do(tmp_path: Path, words: list[str], said: str) -> None:
     (tmp_path / "empty").mkdir()
+    write(mr_series(head((4, 20, 24))), tmp_path / "study")
+    (tmp_path / "study" / "a file").touch()
 
     ended = _run(*words, cwd=tmp_path)
 
     assert ended.returncode == 2
     assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("node", "status", "said"),
+    [
+        ('database = "garbage:secret"', 2, "sqlite:///FILE or postgresql+psycopg://"),
+        ('database = "mysql://me:secret@host/ledger"', 2, "mysql"),
+        (
+            'database = "postgresql+psycopg://me:secret@127.0.0.1:1/ledger"',
+            1,
+            "me:***@127.0.0.1:1/ledger cannot be opened",
+        ),
+        ('data = "node.toml"', 1, "cannot be opened"),
+    ],
+)
+def test_a_ledger_that_cannot_be_opened_is_told_without_its_password(
+    tmp_path: Path, node: str, status: int, said: str
+) -> None:
+    (tmp_path / "node.toml").write_text(f"[node]\n{node}")
+
+    ended, examined = _run("jobs", "list", cwd=tmp_path), _run("doctor", cwd=tmp_path)
+
+    assert (ended.returncode, examined.returncode) == (status, 1)
+    assert said in ended.stderr
+    assert "ledger" in examined.stdout
+    for output in (ended.stderr, examined.stdout, examined.stderr):
+        assert "secret" not in output
+        assert "Traceback" not in output
+
+
+def test_a_folder_that_cannot_be_written_ends_with_1(tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+
+    ended = _run("phantom", "--out", "a file/phantoms", "--as", "nifti", cwd=tmp_path)
+
+    assert ended.returncode == 1
+    assert "a folder that may be written" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -159,6 +201,18 @@ def test_process_into_the_same_folder_writes_the_same_bytes(tmp_path: Path) -> N
 
     assert before
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.dcm")} == before
+
+
+def test_where_no_series_is_taken_no_results_of_another_run_are_left(tmp_path: Path) -> None:
+    write(mr_series(head((20, 40, 40)), affine((3.0, 2.0, 2.0))), tmp_path / "study")
+    write([*mr_series(head((4, 20, 24))), *mr_series(head((4, 20, 24)))], tmp_path / "localizers")
+
+    before = _run("process", str(tmp_path / "study"), "--out", str(tmp_path / "out"))
+    ended = _run("process", str(tmp_path / "localizers"), "--out", str(tmp_path / "out"))
+
+    assert (before.returncode, ended.returncode) == (3, 1)
+    assert "nothing was written" in ended.stdout
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "table"])

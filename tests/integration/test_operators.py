@@ -181,8 +181,21 @@ def test_a_file_that_no_route_takes_ends_with_1(home: Path) -> None:
     assert _run(home, "rules", "test", str(file)).returncode == 1
 
 
-def test_what_is_no_dicom_file_is_wrong_usage(home: Path) -> None:
-    ended = _run(home, "rules", "test", "node.toml")
+def test_beside_a_file_no_folder_below_is_looked_at(home: Path) -> None:
+    study = generate_uid()
+    file, *_ = write(series_of(study, **T1CE), home / "study")
+    write(series_of(study, **T1CE, SeriesNumber=9), home / "study" / "data" / "spool")
+
+    beside, all_of_it = (_rows(_run(home, "rules", "test", one, "--json")) for one in (str(file), str(home / "study")))
+
+    assert len({row["series_instance_uid"] for row in beside}) == 1
+    assert next(row for row in beside if row["route"] == "brains")["is_taken"] is True
+    assert len({row["series_instance_uid"] for row in all_of_it}) == 2
+
+
+@pytest.mark.parametrize("path", ["node.toml", "/nothing", "nothing/at all.dcm"])
+def test_what_is_no_dicom_file_is_wrong_usage(home: Path, path: str) -> None:
+    ended = _run(home, "rules", "test", path)
 
     assert ended.returncode == 2
     assert "a DICOM file" in ended.stderr

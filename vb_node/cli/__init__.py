@@ -41,6 +41,11 @@ def run() -> None:
         sys.exit(_tell(error, WRONG_USAGE))
     except NodeError as error:
         sys.exit(_tell(error, FAILED))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        why = f"{error.filename}: {error.strerror}; give a path that may be read, or a folder that may be written"
+        sys.exit(_tell(NodeError(why), FAILED))
 
 
 def _tell(error: Exception, status: int) -> int:

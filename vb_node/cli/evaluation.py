@@ -21,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 Data = Annotated[Path | None, typer.Option(help="A site's cases: a folder or a manifest; else the benchmark.")]
-Out = Annotated[Path, typer.Option(help="Where the report goes; what was stopped goes on from there.")]
+Out = Annotated[Path, typer.Option(help="Where the report goes; what was stopped goes on from there.", file_okay=False)]
 Site = Annotated[Path | None, typer.Option("--config", help="A configuration file for the application's settings.")]
 Seed = Annotated[int, typer.Option()]
 Seeds = Annotated[int, typer.Option(min=1, help="Of the benchmark, without --data.")]

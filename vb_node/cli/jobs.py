@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from vb_node.cli.options import DEFAULT_CONFIG, AsJson, Config, found, ledger
+
+State = Literal["SCHEDULED", "IN PROGRESS", "COMPLETED", "FAILED", "CANCELED"]
 
 app = typer.Typer(help="Jobs in the ledger. Example: vb-node jobs show 7", no_args_is_help=True)
 
@@ -14,7 +16,7 @@ app = typer.Typer(help="Jobs in the ledger. Example: vb-node jobs show 7", no_ar
 @app.command("list")
 def jobs_list(
     config: Config = DEFAULT_CONFIG,
-    state: Annotated[str | None, typer.Option(help="SCHEDULED, 'IN PROGRESS', COMPLETED, FAILED or CANCELED.")] = None,
+    state: Annotated[State | None, typer.Option(help="Those in this state alone.")] = None,
     limit: Annotated[int, typer.Option(min=1)] = 100,
     as_json: AsJson = False,
 ) -> None:

@@ -15,7 +15,7 @@ TENSORBOARD = typer.Option(help="Draw loss and learning rate into this folder, f
 
 @app.command()
 def phantom(
-    out: Annotated[Path, typer.Option(help="Where the cases go.")],
+    out: Annotated[Path, typer.Option(help="Where the cases go.", file_okay=False)],
     cases: Annotated[int, typer.Option(min=1)] = 1,
     seed: Annotated[int, typer.Option()] = 0,
     kind: Annotated[Literal["dicom", "nifti"], typer.Option("--as")] = "dicom",

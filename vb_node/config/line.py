@@ -12,6 +12,7 @@ from vb_node.config.section import (
     DestinationTlsSettings,
     Fingerprint,
     Name,
+    Network,
     Port,
     ReceiveTlsSettings,
     Section,
@@ -30,10 +31,13 @@ class NodeSettings(Section):
 
 
 class PeerSettings(Section):
-    """Who may send; no ``hosts`` means from any address, ``certificate`` is the SHA-256 of its TLS certificate."""
+    """Who may send, from which addresses and networks (none: from any).
+
+    ``certificate`` is the SHA-256 of its TLS certificate.
+    """
 
     ae_title: AeTitle
-    hosts: tuple[str, ...] = ()
+    hosts: tuple[Network, ...] = ()
     certificate: Fingerprint | None = None
     max_associations: Annotated[int, Field(ge=1)] | None = None
 

@@ -13,6 +13,7 @@ from vb_node.config.section import (
     Fingerprint,
     HostName,
     MailAddress,
+    Network,
     Port,
     ReceiveTlsSettings,
     Section,
@@ -27,7 +28,7 @@ class WebPeerSettings(Section):
     """Who may send by STOW-RS: by a token, a certificate, or both; ``ae_title`` is the name of what it sends."""
 
     ae_title: AeTitle
-    hosts: tuple[str, ...] = ()
+    hosts: tuple[Network, ...] = ()
     token_file: Path | None = None
     certificate: Fingerprint | None = None
 

@@ -1,14 +1,28 @@
 """What the tables of the configuration file are made of: kinds of values, and TLS, which several tables have."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _network(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise ValueError(
+            "an IP address or a network such as 10.1.0.0/16 expected; names are not looked up, for who answers for "
+            "them could let anybody in"
+        ) from error
+    return text
+
 
 AeTitle = Annotated[str, Field(pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 ViewerProfile = Literal["standard", "heat-map", "pdf", "objects", "key-images", "everything"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Network = Annotated[str, AfterValidator(_network)]
 HostName = Annotated[str, BeforeValidator(lambda text: str(text).lower()), Field(pattern=r"^[a-z0-9.:-]{1,253}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]
 MailAddress = Annotated[str, Field(pattern=r"^[^\s@<>,;\"]{1,64}@[A-Za-z0-9.-]{1,253}$")]

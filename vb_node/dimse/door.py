@@ -5,9 +5,10 @@ Nobody else is answered (A-ASSOCIATE-RJ, PS3.8 9.3.4), and no more of them than 
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from vb_node.dimse import negotiation
 from vb_node.dimse.guard import Limits, Stop
@@ -33,7 +34,10 @@ LIMIT_EXCEEDED = Rejection(TRANSIENT, PRESENTATION_PROVIDER, 2, "as many associa
 
 @dataclass(frozen=True)
 class Peer:
-    """Who may send; no ``hosts``: from any address. ``certificate`` is the SHA-256 of its certificate, in hex."""
+    """Who may send; ``hosts`` are addresses and networks, none: from any address.
+
+    ``certificate`` is the SHA-256 of its certificate, in hex.
+    """
 
     ae_title: str
     hosts: tuple[str, ...] = ()
@@ -41,7 +45,18 @@ class Peer:
     max_associations: int | None = None
 
     def is_at(self, host: str) -> bool:
-        return not self.hosts or host in self.hosts
+        return not self.hosts or is_among(host, self.hosts)
+
+
+def is_among(host: str, networks: Iterable[str]) -> bool:
+    """Say whether an address is one of these, or in one of these networks."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:  # comes in where "::" is listened on
+        address = address.ipv4_mapped
+    return any(address in ip_network(one) for one in networks)
 
 
 class Door:

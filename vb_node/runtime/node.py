@@ -7,19 +7,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session
 
 from storage import associations, stations
 from storage.database import Damaged, Database, SchemaMismatch, has_wal_reset_fault
 from vb_node.config import Settings
-from vb_node.errors import ConfigError
+from vb_node.errors import ConfigError, Later
 from vb_node.runtime import line, supervised
 
 log = logging.getLogger(__name__)
 
 BEAT_S = 4.0
 WEB = "web"  # the station of the floor above
+KINDS = ("sqlite", "postgresql+psycopg")
+LEDGERS = "sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 TAKING = (line.RECEIVE, WEB)  # these listen, and beat by themselves: while they are silent, no study counts as quiet
 
 REMEDY = (
@@ -29,15 +32,38 @@ REMEDY = (
 
 
 def open_ledger(settings: Settings) -> Database:
-    """Open the ledger and bring its tables to this version; raise ``ConfigError``."""
-    database = Database(settings.database_url)
+    """Open the ledger and bring its tables to this version.
+
+    Raises
+    ------
+    ConfigError
+        Its address is none, or it is of another version, or damaged.
+    Later
+        It cannot be reached.
+    """
+    address = _address(settings)
     try:
+        database = Database(settings.database_url)
         database.upgrade()
+    except (OSError, OperationalError) as error:
+        why = str(error.orig).strip() if isinstance(error, OperationalError) else error.strerror
+        raise Later(f"the ledger {address} cannot be opened ({why}): is it there, and may we write?") from error
     except SchemaMismatch as mismatch:
         raise ConfigError(str(mismatch)) from mismatch
     except Damaged as damage:
         raise ConfigError(f"{damage}; {REMEDY}") from damage
     return database
+
+
+def _address(settings: Settings) -> URL:
+    """Read the ledger's address, which is told without its password; raise ``ConfigError``."""
+    try:
+        address = make_url(settings.database_url)
+    except ArgumentError as error:
+        raise ConfigError(f"node.database: {LEDGERS} expected, no address came") from error
+    if address.drivername not in KINDS:
+        raise ConfigError(f"node.database: {LEDGERS} expected, one of {address.drivername!r} came")
+    return address
 
 
 def check_ledger(settings: Settings) -> None:

@@ -310,7 +310,10 @@ def _end(children: list[Child]) -> None:
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
     """Be the only node of a data folder; raise ``ConfigError``."""
-    settings.data.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"node.data {settings.data}: a folder expected ({error.strerror})") from error
     with _pid_file(settings).open("a+") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vb_node.config import WebPeerSettings
+from vb_node.dimse.door import is_among
 from vb_node.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Door:
 def _is_of(caller: Caller, peer: WebPeerSettings) -> bool:
     shows_token = peer.token_file is None or _is_equal(caller.token, _token(peer))
     shows_certificate = peer.certificate is None or peer.certificate == caller.certificate
-    return shows_token and shows_certificate and (not peer.hosts or caller.host in peer.hosts)
+    return shows_token and shows_certificate and (not peer.hosts or is_among(caller.host, peer.hosts))
 
 
 def _is_equal(shown: bytes, token: bytes) -> bool:

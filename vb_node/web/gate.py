@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vb_node.dicomweb import multipart
@@ -59,7 +59,7 @@ class Gate:
         try:
             receive = await self._check(scope, receive)
         except HTTPException as refused:
-            await PlainTextResponse(refused.detail, refused.status_code)(scope, receive, dress)
+            await _refusal(refused, scope["path"])(scope, receive, dress)
             return
         await self._app(scope, receive, dress)
 
@@ -70,8 +70,11 @@ class Gate:
             raise HTTPException(403, "an address or a name of [web] hosts expected as Host")
         if request.method in SAFE:
             return receive
+        secret = cookie_of(request)
+        if not secret and scope["path"].startswith("/api/"):  # a program: it is known by its token, or not at all
+            return receive
         _check_origin(request)
-        secret, shown = cookie_of(request), request.headers.get("x-csrf-token", "")
+        shown = request.headers.get("x-csrf-token", "")
         media_type, parameters = multipart.content_type(request.headers.get("content-type", ""))
         if media_type == URLENCODED:
             body = await _body(request)
@@ -93,6 +96,12 @@ class Gate:
             return False
         server = request.scope.get("server") or ("", 0)
         return host in self._hosts or host == server[0] or (host == "localhost" and _is_loopback(server[0]))
+
+
+def _refusal(refused: HTTPException, path: str) -> Response:
+    if path.startswith("/api/"):
+        return JSONResponse({"error": refused.detail}, refused.status_code, refused.headers)
+    return PlainTextResponse(refused.detail, refused.status_code, refused.headers)
 
 
 def form(request: Request) -> Mapping[str, str]:
