@@ -395,6 +395,18 @@ def test_a_28_a_peer_that_vanishes_in_mid_message_frees_its_place(node: Listener
     assert node.files() == files
 
 
+def test_a_30_a_node_that_is_told_again_and_again_to_stop_has_stopped_in_order(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    node = ListenerProcess(tmp_path_factory.mktemp("told often")).start()
+    while node.process.poll() is None:
+        node.process.send_signal(signal.SIGTERM)
+        time.sleep(0.002)
+
+    assert node.process.wait() == 0
+    node.stop()
+
+
 def test_a_30_a_node_that_stops_finishes_what_it_has_in_hand(tmp_path_factory: pytest.TempPathFactory) -> None:
     node = ListenerProcess(tmp_path_factory.mktemp("stopping")).start()
     dataset = instance()

@@ -64,15 +64,18 @@ def serve(
     """
     from vb_node import config as configuration
     from vb_node import log
-    from vb_node.runtime import node
+    from vb_node.runtime import node, supervised
 
     settings = configuration.load(config)
     log.start()
     if only is None:
         from vb_node.runtime import supervisor
 
-        raise typer.Exit(supervisor.supervise(config))
-    raise typer.Exit(node.run_station(only, settings, _station(only)))
+        status = supervisor.supervise(config)
+    else:
+        status = node.run_station(only, settings, _station(only))
+    supervised.obey_no_more()
+    raise typer.Exit(status)
 
 
 def _station(name: str) -> "Station":

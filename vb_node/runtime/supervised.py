@@ -55,6 +55,12 @@ def set_at(told: signal.Signals, event: threading.Event) -> None:
     signal.signal(told, lambda *_: threading.Thread(target=event.set, daemon=True).start())
 
 
+def obey_no_more() -> None:
+    """The end is here: told again to stop, a process that has stopped in order would die of the signal."""
+    for told in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(told, signal.SIG_IGN)
+
+
 def start(command: Sequence[str], number: int, handed: socket.socket | None, ready: int) -> subprocess.Popen[bytes]:
     """Start the process of a station with what it gets; ``ready`` is the end of a pipe that it writes to."""
     words = {SUPERVISOR: str(os.getpid()), NUMBER: str(number), READY: str(ready)}
