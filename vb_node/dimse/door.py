@@ -54,9 +54,8 @@ def is_among(host: str, networks: Iterable[str]) -> bool:
         address = ip_address(host)
     except ValueError:
         return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:  # comes in where "::" is listened on
-        address = address.ipv4_mapped
-    return any(address in ip_network(one) for one in networks)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None  # where "::" is listened on
+    return any(one in ip_network(network) for network in networks for one in (address, mapped) if one is not None)
 
 
 class Door:
