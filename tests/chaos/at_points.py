@@ -28,15 +28,15 @@ def run(home: Path, points: list[str], control: str | None) -> int:
     """Have a node die at each point; give the exit status."""
     pacs_port, begun = free_port(), time.monotonic()
     pacs = Pacs(pacs_port, home / "pacs.jsonl", seed=1)
-    victim = Victim(home, pacs_port, control, points=points)
-    victim.wait_until_up()
-    sender = Sender(victim.port)
-    sender.start()
-    while victim.killed_at() != set(points) and time.monotonic() - begun < PATIENCE_S:
-        time.sleep(STEP_S)
-    drain_s = drain(victim, [sender], set())
-    killed_at = victim.killed_at()
-    findings = [one for one in judge(victim, [sender], pacs, drain_s) if one.name != FORCED]
+    with Victim(home, pacs_port, control, points=points) as victim:
+        victim.wait_until_up()
+        sender = Sender(victim.port)
+        sender.start()
+        while victim.killed_at() != set(points) and time.monotonic() - begun < PATIENCE_S:
+            time.sleep(STEP_S)
+        drain_s = drain(victim, [sender], set())
+        killed_at = victim.killed_at()
+        findings = [one for one in judge(victim, [sender], pacs, drain_s) if one.name != FORCED]
     print(*(f"{point}: {'killed there' if point in killed_at else 'never came there'}" for point in points), sep="\n")
     print(*findings, sep="\n")
     print(f"control {control or 'none'}, {time.monotonic() - begun:.0f} s")

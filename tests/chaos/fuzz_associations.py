@@ -81,19 +81,19 @@ def fuzz(cases: int, seed: int, folder: Path) -> Tally:
     files = write(mr_series(head((2, 16, 16))), folder / "files")
     home = folder / "node"
     home.mkdir()
-    victim, tally = Victim(home, free_port(), control=None, only="receive"), Tally()
-    victim.wait_until_up()
-    pdus = record(victim.port, files)
-    process = psutil.Process(victim.supervisor.pid)
-    threads = process.num_threads()
-    for number in range(cases):
-        chance = random.Random(f"{seed}/{number}")
-        fresh = [_renamed(pdu, files, number) for pdu in pdus]
-        tally.verdicts[play(victim.port, mutated_pdus(chance, fresh))] += 1
-        if number % EVERY == EVERY - 1 or number == cases - 1:
-            tally.wrong += _not_alive(victim, process, threads, folder, number)
-    tally.wrong += _unreadable(home / "data" / "spool")
-    victim.close()
+    tally = Tally()
+    with Victim(home, free_port(), control=None, only="receive") as victim:
+        victim.wait_until_up()
+        pdus = record(victim.port, files)
+        process = psutil.Process(victim.supervisor.pid)
+        threads = process.num_threads()
+        for number in range(cases):
+            chance = random.Random(f"{seed}/{number}")
+            fresh = [_renamed(pdu, files, number) for pdu in pdus]
+            tally.verdicts[play(victim.port, mutated_pdus(chance, fresh))] += 1
+            if number % EVERY == EVERY - 1 or number == cases - 1:
+                tally.wrong += _not_alive(victim, process, threads, folder, number)
+        tally.wrong += _unreadable(home / "data" / "spool")
     return tally
 
 

@@ -64,16 +64,16 @@ def run(home: Path, kills: int, seed: int, control: str | None) -> int:
     chance, retried, begun = random.Random(seed), set[int](), time.monotonic()
     pacs_port = free_port()
     pacs = Pacs(pacs_port, home / "pacs.jsonl", seed)
-    victim = Victim(home, pacs_port, control)
-    victim.wait_until_up()
-    senders = [Sender(victim.port) for _ in range(2)]
-    for sender in senders:
-        sender.start()
-    time.sleep(CALM_S)
-    killed, zombies = storm(victim, kills, chance, retried)
-    drain_s = drain(victim, senders, retried)
-    print(f"{killed.total()} kills ({dict(killed)}), {zombies} zombies, {len(retried)} jobs retried")
-    findings = judge(victim, senders, pacs, drain_s)
+    with Victim(home, pacs_port, control) as victim:
+        victim.wait_until_up()
+        senders = [Sender(victim.port) for _ in range(2)]
+        for sender in senders:
+            sender.start()
+        time.sleep(CALM_S)
+        killed, zombies = storm(victim, kills, chance, retried)
+        drain_s = drain(victim, senders, retried)
+        print(f"{killed.total()} kills ({dict(killed)}), {zombies} zombies, {len(retried)} jobs retried")
+        findings = judge(victim, senders, pacs, drain_s)
     print(f"seed {seed}, control {control or 'none'}, {time.monotonic() - begun:.0f} s, node {HOST}:{victim.port}")
     print(*findings, sep="\n")
     print(f"chance of a loss a kill: at most {3 / max(1, killed.total()):.2%} (95 %), where I1 holds")

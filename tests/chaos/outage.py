@@ -27,21 +27,21 @@ def run(home: Path, control: str | None) -> int:
     """Make one outage and judge it; give the exit status."""
     pacs_port, begun = free_port(), time.monotonic()
     pacs = Pacs(pacs_port, home / "pacs.jsonl", seed=1)
-    victim = Victim(home, pacs_port, control)
-    victim.wait_for_listener(0.0)
-    sender = Sender(victim.port, at_once=1)
-    sender.may_return.clear()
-    sender.start()
-    wait_until(victim.left, START_S, "the first slice is in the ledger")
-    victim.without_listener(DOWN_S)
-    if control:
-        wait_until(lambda: "series open" not in victim.left(), START_S, "the series is closed")
-    else:
-        time.sleep(AWAY_S)
-    sender.enough.set()
-    sender.may_return.set()
-    drain_s = drain(victim, [sender], set())
-    findings = judge(victim, [sender], pacs, drain_s)
+    with Victim(home, pacs_port, control) as victim:
+        victim.wait_for_listener(0.0)
+        sender = Sender(victim.port, at_once=1)
+        sender.may_return.clear()
+        sender.start()
+        wait_until(victim.left, START_S, "the first slice is in the ledger")
+        victim.without_listener(DOWN_S)
+        if control:
+            wait_until(lambda: "series open" not in victim.left(), START_S, "the series is closed")
+        else:
+            time.sleep(AWAY_S)
+        sender.enough.set()
+        sender.may_return.set()
+        drain_s = drain(victim, [sender], set())
+        findings = judge(victim, [sender], pacs, drain_s)
     print(*findings, sep="\n")
     print(f"control {control or 'none'}, {time.monotonic() - begun:.0f} s")
     return int(any(finding.wrong for finding in findings))

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,15 +66,13 @@ def make_cuts(scratch: Path, count: int, chance: random.Random, control: str | N
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
     pacs_port = free_port()
     pacs = Pacs(pacs_port, scratch / "pacs.jsonl", chance.randrange(1000))
-    with mounted(image, scratch / "mounted") as home:
-        victim = Victim(home, pacs_port, control)
+    with mounted(image, scratch / "mounted") as home, Victim(home, pacs_port, control) as victim:
         sender = Sender(victim.port, PAUSE_S)
         victim.wait_until_up()
         sender.start()
         cuts = [_cut(victim, image, scratch / f"cut-{number}", sender, pacs, chance) for number in range(count)]
         sender.enough.set()
         sender.join(REST_S)
-        victim.close()
     pacs.close()
     return cuts
 
@@ -120,13 +118,11 @@ def _findings(home: Path, cut: Cut, stored: list[tuple[str, str]]) -> list[Findi
 def _after_restart(home: Path, cut: Cut, scratch: Path) -> list[Finding]:
     pacs_port = free_port()
     pacs = Pacs(pacs_port, scratch / f"{cut.image.name}.jsonl", seed=0)
-    victim = Victim(home, pacs_port, control=None)
-    victim.wait_until_up()
-    deadline = time.monotonic() + REST_S
-    while not victim.is_at_rest() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    victim.close()
-    pacs.close()
+    with closing(pacs), Victim(home, pacs_port, control=None) as victim:
+        victim.wait_until_up()
+        deadline = time.monotonic() + REST_S
+        while not victim.is_at_rest() and time.monotonic() < deadline:
+            time.sleep(0.2)
     stored = cut.stored + pacs.stored()
     return [*_findings(home, cut, stored), invariants.pacs_has_what_was_sent(Ledger(home / "data"), stored)]
 

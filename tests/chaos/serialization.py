@@ -39,15 +39,15 @@ def run(home: Path, server: Postgres, each: int, seconds: float) -> int:
     """Have a node work over such a ledger and judge it; give the exit status."""
     pacs_port, begun = free_port(), time.monotonic()
     pacs = Pacs(pacs_port, home / "pacs.jsonl", seed=1)
-    victim = Victim(home, pacs_port, None, url=server.fresh())
-    with victim.database.write() as session:
-        session.execute(text(FAILING.format(each=each)))
-    victim.wait_until_up()
-    sender = Sender(victim.port)
-    sender.start()
-    time.sleep(seconds)
-    drain_s = drain(victim, [sender], set())
-    findings = judge(victim, [sender], pacs, drain_s)
+    with Victim(home, pacs_port, None, url=server.fresh()) as victim:
+        with victim.database.write() as session:
+            session.execute(text(FAILING.format(each=each)))
+        victim.wait_until_up()
+        sender = Sender(victim.port)
+        sender.start()
+        time.sleep(seconds)
+        drain_s = drain(victim, [sender], set())
+        findings = judge(victim, [sender], pacs, drain_s)
     with victim.database.read() as session:
         failed = session.scalar(text("SELECT last_value FROM failures WHERE is_called"))
     print(*findings, sep="\n")

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -133,21 +134,19 @@ def run(home: Path, minutes: float, seed: int, control: str | None) -> int:
     """Keep a node busy, and judge it; give the exit status."""
     pacs_port = free_port()
     pacs = Pacs(pacs_port, home / "pacs.jsonl", seed)
-    victim = Victim(home, pacs_port, control)
-    victim.wait_until_up()
-    nuisance = Nuisance(victim.port, seed)
-    senders = [Sender(victim.port) for _ in range(2)]
-    for peer in (nuisance, *senders):
-        peer.start()
-    try:
-        while not pacs.stored():  # until then processes load, and grow
-            time.sleep(EVERY_S)
-        found = watch(victim, minutes)
-    finally:
+    with closing(pacs), Victim(home, pacs_port, control) as victim:
+        victim.wait_until_up()
+        nuisance = Nuisance(victim.port, seed)
+        senders = [Sender(victim.port) for _ in range(2)]
         for peer in (nuisance, *senders):
-            peer.enough.set()
-        victim.close()
-        pacs.close()
+            peer.start()
+        try:
+            while not pacs.stored():  # until then processes load, and grow
+                time.sleep(EVERY_S)
+            found = watch(victim, minutes)
+        finally:
+            for peer in (nuisance, *senders):
+                peer.enough.set()
     judged = {name: Verdict(readings) for name, readings in found.items()}
     columns = ["process", "MB", "growth after warm-up, MB", "MB an hour", "file descriptors", "threads", ""]
     answered = sum(len(sender.answered) for sender in senders)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import psutil
 from invariants import Ledger
@@ -57,7 +58,7 @@ reserve_mb = 1
 
 
 class Victim:
-    """A node whose supervisor is started again whenever it is killed, as systemd would."""
+    """A node whose supervisor is started again whenever it is killed, as systemd would; a rig that fails closes it."""
 
     def __init__(
         self,
@@ -89,9 +90,15 @@ class Victim:
         self.database.upgrade()
         self.start()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def start(self) -> None:
         command = [sys.executable, "-m", "vb_node", "serve", "--config", str(self.home / "node.toml"), *self._station]
-        self.supervisor = subprocess.Popen(command, stderr=self._log, env=self._environment)
+        self.supervisor = subprocess.Popen(command, stdout=self._log, stderr=self._log, env=self._environment)
 
     def stop(self) -> None:
         self.supervisor.terminate()

@@ -1,12 +1,8 @@
 """Crash (RELIABILITY.md, catalogue R): a process of a real node is killed at each point where it hurts."""
 
-import subprocess
-import sys
-
 import pytest
-from places import ROOT
+from rigs import Rig
 
-RIG = ROOT / "tests" / "chaos" / "at_points.py"
 LISTENER = [
     "receive-before-the-file",
     "receive-half-a-file",
@@ -28,17 +24,14 @@ WORKERS = [
 SENDER = ["deliver-claimed", "deliver-before-the-answer", "deliver-answer-not-committed", "deliver-answer-committed"]
 
 
-def _begin(*words: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen([sys.executable, str(RIG), *words], stdout=subprocess.PIPE, text=True)
-
-
 @pytest.fixture(scope="module")
 def told() -> dict[str, str]:
     """Give what the rig says of each point."""
-    runs = [_begin("--points", *points) for points in (LISTENER, WORKERS + SENDER)]
-    words = [run.communicate()[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], "\n".join(words)
-    return dict(line.split(": ", 1) for line in "\n".join(words).splitlines() if ": " in line)
+    rigs = [Rig("at_points.py", "--points", *points) for points in (LISTENER, WORKERS + SENDER)]
+    ends = [rig.end() for rig in rigs]
+    words = "\n".join(told for _, told in ends)
+    assert [status for status, _ in ends] == [0, 0], words
+    return dict(line.split(": ", 1) for line in words.splitlines() if ": " in line)
 
 
 @pytest.mark.parametrize("point", LISTENER)

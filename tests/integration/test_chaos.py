@@ -1,55 +1,41 @@
 """Short forms of the rigs in tests/chaos; docs/reliability.md has the figures of the long ones."""
 
 import os
-import subprocess
-import sys
 
 import pytest
-from places import ROOT
+from rigs import Rig
 
-RIGS = ROOT / "tests" / "chaos"
 SOAK = "0.7"
 KILLS = "25" if os.environ.get("VB_NODE_LONG") else "2"
 
 
-def _begin(rig: str, *words: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, str(RIGS / rig), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def _end(rig: "subprocess.Popen[str]") -> str:
-    return rig.communicate()[0]
-
-
 def test_whatever_is_killed_nothing_answered_is_lost_but_an_answer_before_the_file_is() -> None:
-    chaos = _begin("kill.py", "--kills", KILLS, "--seed", "1")
-    control = _begin("at_points.py", "--points", "receive-before-the-file", "--control", "answer-before-file")
+    chaos = Rig("kill.py", "--kills", KILLS, "--seed", "1")
+    control = Rig("at_points.py", "--points", "receive-before-the-file", "--control", "answer-before-file")
 
-    told, control_told = _end(chaos), _end(control)
+    (status, told), (control_status, control_told) = chaos.end(), control.end()
 
-    assert chaos.returncode == 0, told
+    assert status == 0, told
     assert all(f"I{number} " in told for number in range(1, 11))
-    assert control.returncode == 1, control_told
+    assert control_status == 1, control_told
     assert "I1 answered is kept FAILS" in control_told
 
 
 def test_a_busy_node_does_not_grow_and_one_that_leaks_is_found() -> None:
-    soak, control = _begin("soak.py", "--minutes", SOAK), _begin("soak.py", "--minutes", SOAK, "--control", "leak")
+    soak, control = Rig("soak.py", "--minutes", SOAK), Rig("soak.py", "--minutes", SOAK, "--control", "leak")
 
-    told, control_told = _end(soak), _end(control)
+    (status, told), (control_status, control_told) = soak.end(), control.end()
 
-    assert soak.returncode == 0, told
-    assert control.returncode == 1, control_told
+    assert status == 0, told
+    assert control_status == 1, control_told
     assert control_told.count("GROWS") == 1
 
 
 @pytest.mark.parametrize(("kind", "cases"), [("datasets", "2000"), ("associations", "200")])
 def test_fuzz_kills_nothing_and_nothing_wrong_is_taken(kind: str, cases: str) -> None:
-    fuzz = _begin("fuzz.py", kind, "--cases", cases, "--seed", "1")
+    status, told = Rig("fuzz.py", kind, "--cases", cases, "--seed", "1").end()
 
-    told = _end(fuzz)
-
-    assert fuzz.returncode == 0, told
+    assert status == 0, told
     assert "0 wrong" in told
 
 
@@ -57,12 +43,11 @@ def test_fuzz_kills_nothing_and_nothing_wrong_is_taken(kind: str, cases: str) ->
 def waiting() -> dict[str, tuple[int, str]]:
     """Give exit status and words of the rigs that wait more than they compute, run at the same time."""
     rigs = {
-        "outage": _begin("outage.py"),
-        "outage without gate": _begin("outage.py", "--control", "no-gate"),
-        "serialization": _begin("serialization.py", "--seconds", "5"),
+        "outage": Rig("outage.py"),
+        "outage without gate": Rig("outage.py", "--control", "no-gate"),
+        "serialization": Rig("serialization.py", "--seconds", "5"),
     }
-    told = {name: _end(rig) for name, rig in rigs.items()}
-    return {name: (rig.returncode, told[name]) for name, rig in rigs.items()}
+    return {name: rig.end() for name, rig in rigs.items()}
 
 
 def test_an_outage_in_mid_series_closes_none_too_early_but_does_where_its_silence_counts(
