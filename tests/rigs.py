@@ -4,11 +4,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import psutil
 from places import ROOT
 
-LONGEST_S = 540.0  # less than pytest gives a test, so that what a rig has said is told
+LONGEST_S, AFTERWARDS_S = 540.0, 30.0  # together less than pytest gives a test, so that what a rig has said is told
 
 
 class Rig:
@@ -27,6 +28,7 @@ class Rig:
             started = psutil.Process(self._process.pid).children(recursive=True)
             self._process.send_signal(signal.SIGABRT)
             for process in started:
-                process.kill()
-            told, _ = self._process.communicate()
+                with suppress(psutil.NoSuchProcess):  # a station dies with its supervisor
+                    process.kill()
+            told, _ = self._process.communicate(timeout=AFTERWARDS_S)
         return self._process.returncode, told

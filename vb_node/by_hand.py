@@ -40,7 +40,6 @@ def process_folder(
         count = sum(path.is_file() for path in folder.rglob("*")) if folder.is_dir() else 0
         held = f"{count} files, and none of them can be read" if count else "none"
         raise ConfigError(f"a folder with DICOM files expected, {folder} holds {held}")
-    _clear(out)
     plan = application.plan(settings)
     choices, plan = _choose(application, study, plan)
     show.table(
@@ -49,17 +48,21 @@ def process_folder(
         [[choice.series_instance_uid, choice.is_taken, choice.reason] for choice in choices],
     )
     taken = [choice.series_instance_uid for choice in choices if choice.is_taken]
+    _clear(out)
     if not taken:
         (out / RECORD).unlink(missing_ok=True)
         show.console.print("No series was taken: nothing was written.")
         return FAILED
     instances = study[taken[0]]
     outcome, unfit = _run(application, instances, plan, settings, out, PROFILES[viewer_profile])
-    _tell(out, outcome)
+    files = [f"{rank}-{role.lower()}.dcm" for rank, (role, _) in enumerate(outcome.objects)]
+    _tell(out, outcome, [*files, NIFTI] if with_nifti else files)
     if with_nifti:
         _write_nifti(instances, out)
-    files = [[role, str(_write(out, rank, role, dataset))] for rank, (role, dataset) in enumerate(outcome.objects)]
-    show.table("Results", ["role", "file"], files)
+    for file, (_, dataset) in zip(files, outcome.objects, strict=True):
+        dataset.save_as(out / file, enforce_file_format=True)
+    roles = [role for role, _ in outcome.objects]
+    show.table("Results", ["role", "file"], [[role, str(out / file)] for role, file in zip(roles, files, strict=True)])
     told = [(name, shorten(str(value), LONGEST_SHOWN, placeholder=SEE)) for name, value in outcome.summary.items()]
     show.table("Summary", ["", ""], told)
     if unfit is not None:
@@ -114,11 +117,16 @@ def _run(
 
 
 def _clear(out: Path) -> None:
-    """Make the folder for the results; those of another run, or another profile, must not lie beside this one's."""
+    """Make the folder for the results; those of another run, or another profile, must not lie beside this one's.
+
+    Only what the record names is removed: files of others may lie there too.
+    """
+    record = out / RECORD
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for earlier in (*out.glob("[0-9]-*.dcm"), *out.glob(NIFTI)):
-            earlier.unlink()
+        known = json.loads(record.read_text("utf-8")) if record.is_file() else {}
+        for earlier in known.get("files", ()):
+            (out / Path(earlier).name).unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"a folder for the results expected, {out} cannot be one ({error.strerror})") from error
 
@@ -133,17 +141,11 @@ def _created(out: Path, key: str) -> datetime:
     return created
 
 
-def _tell(out: Path, outcome: Outcome) -> None:
-    """Keep the summary beside the results, for programs."""
+def _tell(out: Path, outcome: Outcome, files: Sequence[str]) -> None:
+    """Keep the summary and the names of the files beside the results, for programs."""
     record = out / RECORD
-    told = json.loads(record.read_text("utf-8")) | {"summary": outcome.summary}
+    told = json.loads(record.read_text("utf-8")) | {"files": files, "summary": outcome.summary}
     record.write_text(json.dumps(told, indent=2), "utf-8")
-
-
-def _write(out: Path, rank: int, role: str, dataset: Any) -> Path:
-    path = out / f"{rank}-{role.lower()}.dcm"
-    dataset.save_as(path, enforce_file_format=True)
-    return path
 
 
 def _write_nifti(instances: Sequence[Instance], out: Path) -> None:

@@ -176,6 +176,37 @@ def _steal(shop: Workshop) -> None:
         jobs.claim(session, "heir", lease_s=60, now=time.time() + HOUR)
 
 
+HUNG = """
+import sys, threading, time
+from storage.database import Database
+from storage.jobs import Lease
+from vb_node.runtime.heartbeat import Heartbeat
+with Heartbeat(Database(sys.argv[1]), Lease(int(sys.argv[2]), 1), 0.6, threading.Event(), float(sys.argv[3])):
+    time.sleep(600)
+"""
+
+
+def test_x_14_a_worker_that_stands_still_outside_its_computation_is_killed_and_its_job_taken_over(
+    tmp_path: Path,
+) -> None:
+    with saboteur_installed():
+        shop = Workshop(tmp_path)
+        left = shop.order("give")
+    with shop.database.write() as session:
+        assert jobs.claim(session, "hung", lease_s=0.6, now=time.time()) is not None
+
+    url = str(shop.database.url)
+    worker = subprocess.run([sys.executable, "-c", HUNG, url, str(left), "2"], timeout=60, check=False)
+
+    assert worker.returncode == -signal.SIGKILL
+    kept_until = shop.job(left).lease_until
+    assert kept_until is not None
+    with shop.database.write() as session:
+        claimed = jobs.claim(session, "heir", lease_s=60, now=kept_until + 0.1)
+    assert claimed is not None
+    assert claimed[1] == jobs.Lease(left, 2)
+
+
 def _runs(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 

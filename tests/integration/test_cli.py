@@ -113,6 +113,9 @@ def test_wrong_usage_ends_with_2_and_says_what_to_do(tmp_path: Path, words: list
             1,
             "me:***@127.0.0.1:1/ledger cannot be opened",
         ),
+        ('database = "postgresql+psycopg://me:a@secret@host/ledger"', 2, "an @ in it as %40"),
+        ('database = "postgresql+psycopg://host/ledger?user=me&password=secret"', 2, "an @ in it as %40"),
+        ('database = "postgresql+psycopg://me:secret@host:secret/ledger"', 2, "no address came"),
         ('data = "node.toml"', 1, "cannot be opened"),
     ],
 )
@@ -121,11 +124,11 @@ def test_a_ledger_that_cannot_be_opened_is_told_without_its_password(
 ) -> None:
     (tmp_path / "node.toml").write_text(f"[node]\n{node}")
 
-    ended, examined = _run("jobs", "list", cwd=tmp_path), _run("doctor", cwd=tmp_path)
+    ended, examined = _run("jobs", "list", cwd=tmp_path), _run("doctor", "--json", cwd=tmp_path)
 
     assert (ended.returncode, examined.returncode) == (status, 1)
     assert said in ended.stderr
-    assert "ledger" in examined.stdout
+    assert [row["state"] for row in json.loads(examined.stdout) if row["about"] == "ledger"] == ["wrong"]
     for output in (ended.stderr, examined.stdout, examined.stderr):
         assert "secret" not in output
         assert "Traceback" not in output
@@ -213,6 +216,17 @@ def test_where_no_series_is_taken_no_results_of_another_run_are_left(tmp_path: P
     assert (before.returncode, ended.returncode) == (3, 1)
     assert "nothing was written" in ended.stdout
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_process_into_the_folder_of_its_images_leaves_them_there(tmp_path: Path) -> None:
+    for rank, one in enumerate(mr_series(head((4, 20, 24)))):
+        one.save_as(tmp_path / f"{rank}-001.dcm", enforce_file_format=True)
+    images = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    for _ in range(2):
+        _run("process", str(tmp_path), "--out", str(tmp_path))
+
+    assert {path: path.read_bytes() for path in images} == images
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "table"])

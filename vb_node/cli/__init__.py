@@ -4,12 +4,15 @@ Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 not analysed (a
 """
 
 import sys
+from errno import EACCES, EEXIST, EISDIR, ENOTDIR, EPERM, EROFS
 
 import typer
 
 from vb_node.cli import audit, configuration, evaluation, jobs, network, node, rules, training, users, weights
 from vb_node.exit_status import FAILED, WRONG_USAGE
 from vb_node.runtime import collector
+
+OF_A_PATH = (EACCES, EEXIST, EISDIR, ENOTDIR, EPERM, EROFS)  # errors that another path, or other rights, would mend
 
 app = typer.Typer(
     name="vb-node",
@@ -42,7 +45,7 @@ def run() -> None:
     except NodeError as error:
         sys.exit(_tell(error, FAILED))
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None or error.errno not in OF_A_PATH:
             raise
         why = f"{error.filename}: {error.strerror}; give a path that may be read, or a folder that may be written"
         sys.exit(_tell(NodeError(why), FAILED))

@@ -8,12 +8,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 
 def _network(text: str) -> str:
+    """Check an address or a network; a zone (``%eth0``) would be looked at by nobody."""
     try:
+        if "%" in text:
+            raise ValueError("an address without a zone expected")
         ip_network(text)
     except ValueError as error:
         raise ValueError(
-            "an IP address or a network such as 10.1.0.0/16 expected; names are not looked up, for who answers for "
-            "them could let anybody in"
+            f"an IP address or a network such as 10.1.0.0/16 expected ({error}); names are not looked up, for who "
+            "answers for them could let anybody in"
         ) from error
     return text
 

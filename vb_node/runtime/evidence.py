@@ -116,7 +116,8 @@ def evidences(settings: AssembleSettings) -> tuple[Evidence, ...]:
         return f"quiet for {quiet_s:g} s"
 
     def force(study: OpenStudy, now: float) -> str | None:
-        if now - study.opened_at < settings.force_after_s:
+        since = max(study.opened_at, study.listening_since)  # before a restart nobody may have listened for hours
+        if study.heard_until(now) - since < settings.force_after_s:
             return None
         return f"forced after {settings.force_after_s:g} s, instances may be missing"
 

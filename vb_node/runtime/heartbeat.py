@@ -1,6 +1,8 @@
-"""Keeps a lease while a job is worked on, from a thread of its own."""
+"""Keeps a lease while a job is worked on, from a thread of its own; one that stands still is not kept for ever."""
 
 import logging
+import os
+import signal
 import threading
 import time
 from contextlib import AbstractContextManager
@@ -19,10 +21,17 @@ class Stopping(Later):
 
 
 class Heartbeat(AbstractContextManager["Heartbeat"]):
-    """Keeps a lease while its block runs."""
+    """Keeps a lease while its block runs.
 
-    def __init__(self, database: Database, lease: jobs.Lease, lease_s: float, stop: threading.Event) -> None:
+    A computation ends at its own limit (``runtime.cell``); a process whose block still runs after ``longest_s``, on a
+    disk that does not answer for instance, is killed, and the job goes to the next worker when its lease has lapsed.
+    """
+
+    def __init__(
+        self, database: Database, lease: jobs.Lease, lease_s: float, stop: threading.Event, longest_s: float
+    ) -> None:
         self.database, self.lease, self.lease_s, self.stop = database, lease, lease_s, stop
+        self.longest_s = longest_s
         self.at: dict[str, Any] = {"step": None, "progress": 0.0}
         self.is_lost = False
         self._over = threading.Event()
@@ -37,7 +46,11 @@ class Heartbeat(AbstractContextManager["Heartbeat"]):
             raise jobs.LostLease(f"job {self.lease.job_id}: the lease {self.lease.token} is no longer ours")
 
     def _beat(self) -> None:
+        until = time.monotonic() + self.longest_s
         while not self._over.wait(self.lease_s / 6):
+            if time.monotonic() > until:
+                log.critical("worker stands still, killed", extra={"job": self.lease.job_id, **self.at})
+                os.kill(os.getpid(), signal.SIGKILL)
             try:
                 with self.database.write() as session:
                     jobs.keep(session, self.lease, lease_s=self.lease_s, now=time.time(), **self.at)

@@ -59,8 +59,12 @@ def _address(settings: Settings) -> URL:
     """Read the ledger's address, which is told without its password; raise ``ConfigError``."""
     try:
         address = make_url(settings.database_url)
-    except ArgumentError as error:
-        raise ConfigError(f"node.database: {LEDGERS} expected, no address came") from error
+    except (ArgumentError, ValueError):  # what they quote may be of the password
+        raise ConfigError(f"node.database: {LEDGERS} expected, no address came") from None
+    if "@" in (address.host or "") or "password" in address.query:
+        raise ConfigError(
+            f"node.database: {LEDGERS} expected, a password came that is no such one: write it there, an @ in it as %40"
+        )
     if address.drivername not in KINDS:
         raise ConfigError(f"node.database: {LEDGERS} expected, one of {address.drivername!r} came")
     return address

@@ -56,8 +56,8 @@ def set_at(told: signal.Signals, event: threading.Event) -> None:
 
 
 def obey_no_more() -> None:
-    """The end is here: told again to stop, a process that has stopped in order would die of the signal."""
-    for told in (signal.SIGTERM, signal.SIGINT):
+    """The end is here: told something once more, a process that has stopped in order would die of the signal."""
+    for told in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, LEAVE):
         signal.signal(told, signal.SIG_IGN)
 
 

@@ -41,6 +41,7 @@ RETRY_S, LONGEST_RETRY_S = 30.0, 600.0
 # What a revision names and reads of its predecessor: the roles that every application gives these two objects.
 SR_ROLE, SEG_ROLE = "SR", "SEG"
 ALONE_AFTER, QUARANTINED_AFTER = 3, 5  # crashes
+AROUND_S = 600.0  # for what an attempt does beside computing: to read and write files
 
 
 class InputDamaged(Unfit):
@@ -107,7 +108,8 @@ class Worker:
 
     def _work(self, job: Job, lease: jobs.Lease) -> None:
         application = find(self.applications if job.crash_count < ALONE_AFTER else self.alone, job.application)
-        with Heartbeat(self.database, lease, self.settings.lease_s, self.stop) as heart:
+        longest_s = 2 * self.settings.max_runtime_s + AROUND_S  # the application may run, and then refuse
+        with Heartbeat(self.database, lease, self.settings.lease_s, self.stop, longest_s) as heart:
             case = self._case(job, heart.progress)
             try:
                 _check_record(job)

@@ -8,6 +8,7 @@ a shorter one.
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,6 @@ AVERAGED_OVER = 0.995
 HELD_OUT = 0.15
 OF_TUMOURS = 0.45  # of the crops with a lesion, where heads with a tumour of their own are among them
 MEASURED_CROPS = 160
-CHECKPOINT = "localizer-checkpoint.pt"
 CHECKPOINT_STEPS = 50
 
 
@@ -178,7 +178,7 @@ def train_localizer(
     ``site`` are a site's own heads, those that teach and those held out: where there are some, the figures are of crops
     of those that were held out, each lesion the head's own; crops without one are of generated heads, unless a head
     without tumour was held out. ``out / "heads"`` and a checkpoint are kept: the same
-    command goes on where it was stopped.
+    command of the same code goes on where it was stopped.
     """
     total = lesson.heads + lesson.phantoms + lesson.steps
     known, held_out = _make_heads(out / "heads", lesson, lambda done: progress(done, total)).split()
@@ -188,12 +188,13 @@ def train_localizer(
         held_out = Heads(site[1].healthy or held_out.healthy, site[1].tumours)
     training = Training(lesson.seed, lesson.start, lesson.device)
     known_as = f"{lesson.name} {lesson.data_sha256 or ''} {code_sha256()}"
-    if (out / CHECKPOINT).exists():
-        training.resume(out / CHECKPOINT, known_as)
+    checkpoint = out / f"fit-{sha256(known_as.encode()).hexdigest()[:16]}.pt"
+    if checkpoint.exists():
+        training.resume(checkpoint, known_as)
     while training.steps < lesson.steps:
         curve("localizer/loss", training.step(known), training.steps)
         if training.steps % CHECKPOINT_STEPS == 0:
-            training.save(out / CHECKPOINT, known_as)
+            training.save(checkpoint, known_as)
         progress(total - lesson.steps + training.steps, total)
     figures = measure(training.averaged(), make_crops(held_out, measured_crops, [lesson.seed, 0, 1], of_tumours))
     write(out, training.averaged(), lesson, figures)

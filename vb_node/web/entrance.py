@@ -42,6 +42,7 @@ class Entrance:
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            await asyncio.sleep(0)  # accepting never waits while there are more: who came first is answered meanwhile
             try:
                 connection, address = await loop.sock_accept(listening)
             except OSError as error:  # no descriptor; or the peer left
@@ -55,7 +56,6 @@ class Entrance:
             coming = loop.create_task(self._let_in(connection, address[0]))
             self._coming.add(coming)
             coming.add_done_callback(self._coming.discard)
-            await asyncio.sleep(0)  # accepting never waits while there are more: who came first is answered meanwhile
 
     async def _let_in(self, connection: socket.socket, host: str) -> None:
         wait_s = None if self._tls is None else self._limits.handshake_s

@@ -1,6 +1,7 @@
 """What every request passes: the host's name, its origin, its CSRF token (RELIABILITY W-04, W-15).
 
-Peers have doors of their own: STOW-RS, and /health and /ready, which say nothing of anybody.
+A program that shows the API a token, and no cookie, has no origin and no CSRF token to show. Peers have doors of
+their own: STOW-RS, and /health and /ready, which say nothing of anybody.
 """
 
 import hmac
@@ -100,8 +101,8 @@ class Gate:
 
 def _refusal(refused: HTTPException, path: str) -> Response:
     if path.startswith("/api/"):
-        return JSONResponse({"error": refused.detail}, refused.status_code, refused.headers)
-    return PlainTextResponse(refused.detail, refused.status_code, refused.headers)
+        return JSONResponse({"error": refused.detail}, refused.status_code)
+    return PlainTextResponse(refused.detail, refused.status_code)
 
 
 def form(request: Request) -> Mapping[str, str]:

@@ -85,6 +85,15 @@ def test_a_series_that_never_falls_quiet_is_forced_and_says_so() -> None:
     assert "forced" in str(_spoken(study, 1101.0))
 
 
+def test_hours_in_which_nobody_listened_force_nothing() -> None:
+    study = _study(last_arrival_at=5000.0, opened_at=100.0, listening_since=4990.0, heard_at=9000.0)
+    dead = _study(last_arrival_at=110.0, opened_at=100.0, listening_since=50.0, heard_at=111.0)
+
+    assert _spoken(study, 5001.0) is None
+    assert "forced" in str(_spoken(replace(study, associations=[_association(None)]), 5991.0))
+    assert _spoken(dead, 5000.0) is None
+
+
 def test_a_release_with_the_count_of_the_headers_closes_at_once() -> None:
     slices = [_slice(float(place), expected=4) for place in range(4)]
 

@@ -11,7 +11,7 @@ from vb_node.models.bundle import INFERENCE, read_bundle
 from vb_node.models.lesion_network import WEIGHTS, build
 from vb_node.models.weights import open_weights
 from vb_node.training.diagnoser import BUNDLE
-from vb_node.training.fit_localizer import CHECKPOINT, Heads, Lesson, Training, make_crops, train_localizer
+from vb_node.training.fit_localizer import Heads, Lesson, Training, make_crops, train_localizer
 from vb_node.training.training_head import TrainingHead, head_of
 from vb_node.types import Grid, Mask, StandardVolume
 
@@ -37,9 +37,9 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(grey_head: Tr
     whole, first = Training(seed=2), Training(seed=2)
     for training in (whole, first):
         training.step(Heads([grey_head]))
-    first.save(tmp_path / CHECKPOINT, "two heads")
+    first.save(tmp_path / "fit.pt", "two heads")
     second = Training(seed=2)
-    second.resume(tmp_path / CHECKPOINT, "two heads")
+    second.resume(tmp_path / "fit.pt", "two heads")
     for training in (whole, second):
         training.step(Heads([grey_head]))
 
@@ -52,9 +52,9 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(grey_head: Tr
 def test_a_folder_with_another_training_begins_anew(grey_head: TrainingHead, tmp_path: Path) -> None:
     first, second = Training(seed=2), Training(seed=2)
     first.step(Heads([grey_head]))
-    first.save(tmp_path / CHECKPOINT, Lesson(2, 2, 1).name)
+    first.save(tmp_path / "fit.pt", Lesson(2, 2, 1).name)
 
-    second.resume(tmp_path / CHECKPOINT, Lesson(2, 2, 1, phantoms=3).name)
+    second.resume(tmp_path / "fit.pt", Lesson(2, 2, 1, phantoms=3).name)
 
     assert second.steps == 0
 
