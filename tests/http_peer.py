@@ -31,8 +31,8 @@ class Peer:
 
 
 @contextmanager
-def http_peer(certificate: Path | None = None, key: Path | None = None) -> Iterator[Peer]:
-    """Serve on loopback, over TLS where a certificate is given."""
+def http_peer(certificate: Path | None = None, key: Path | None = None, clients: Path | None = None) -> Iterator[Peer]:
+    """Serve on loopback, over TLS where a certificate is given; ``clients`` signs those of who may come."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -64,6 +64,9 @@ def http_peer(certificate: Path | None = None, key: Path | None = None) -> Itera
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
+        if clients is not None:
+            context.load_verify_locations(clients)
+            context.verify_mode = ssl.CERT_REQUIRED
         server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

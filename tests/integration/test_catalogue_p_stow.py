@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from certificates import Authority
 from http_peer import Peer, dribbling, http_peer
 from outbox import BEGIN, Outbox, drain
 from processes import HOST, Orthanc, free_port, tool
@@ -234,6 +235,36 @@ def test_p_08_a_certificate_that_is_not_trusted_is_an_outage(outbox: Outbox, tmp
 
     assert was == (0, ["retry"])
     assert outbox.states() == ["sent"]
+
+
+def test_p_08_a_service_that_asks_who_we_are_is_shown_our_certificate(outbox: Outbox, tmp_path: Path) -> None:
+    (uid,) = outbox.finish_job("pacs", pair=False)
+    authority = Authority(tmp_path / "ca")
+    service, own = authority.issue("service"), authority.issue("own")
+    with http_peer(service.pem, service.key, clients=authority.pem) as peer:
+        peer.headers, peer.body = dict(JSON), _said(uid)
+        to = {"kind": "stow", "url": peer.url.replace("http:", "https:"), "timeout_s": 3.0}
+        drain(outbox.deliverer(**to, ca_file=authority.pem), BEGIN)
+        without = outbox.states(), len(peer.came)
+        tls = {"ca": authority.pem, "certificate": own.pem, "key": own.key}
+        drain(outbox.deliverer(**to, tls=tls), BEGIN + 3600)
+
+    assert without == (["retry"], 0)
+    assert outbox.states() == ["sent"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"kind": "folder", "folder": "out"},
+        {"kind": "stow", "url": "http://pacs.example"},
+        {"kind": "stow", "url": "https://pacs.example", "ca_file": "ca.pem"},
+    ],
+    ids=str,
+)
+def test_tls_that_would_change_nothing_is_refused(words: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="tls"):
+        build({"destinations": [{"name": "pacs", "tls": {"ca": "ca.pem"}, **words}]})
 
 
 def test_p_08_a_peer_that_dribbles_is_cut_off(outbox: Outbox) -> None:

@@ -141,6 +141,10 @@ class DestinationSettings(Section):
         needed = {"dimse": "ae_title", "stow": "url", "folder": "folder"}[self.kind]
         if self.commitment and self.kind != "dimse":
             raise ValueError(f"commitment = true is for destinations of kind 'dimse', not {self.kind!r}")
+        if self.tls is not None and self.kind == "folder":
+            raise ValueError("tls is for destinations of kind 'dimse' and 'stow', not 'folder'")
+        if self.tls is not None and self.kind == "stow" and (self.ca_file or not (self.url or "").startswith("https:")):
+            raise ValueError("of a destination of kind 'stow', tls needs a url of https, and its ca instead of ca_file")
         if getattr(self, needed) is None:
             raise ValueError(f"a destination of kind {self.kind!r} needs {needed}")
         return self

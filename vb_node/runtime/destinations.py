@@ -90,11 +90,12 @@ class ToService:
     """A DICOMweb service, by STOW-RS."""
 
     def __init__(self, settings: DestinationSettings) -> None:
+        tls = tls_of(settings)
         self.service = service.Service(
             settings.url or "",
             settings.headers,
             settings.authorization_file,
-            service.trust(settings.ca_file),
+            service.trust(settings.ca_file) if tls is None else tls.context(),
             connect_s=min(10.0, settings.timeout_s),
             answer_s=settings.timeout_s,
         )
