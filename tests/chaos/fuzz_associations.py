@@ -76,13 +76,13 @@ def _read(peer: socket.socket) -> bytes:
         return b""
 
 
-def fuzz(cases: int, seed: int, folder: Path) -> Tally:
+def fuzz(cases: int, seed: int, folder: Path, control: str | None) -> Tally:
     """Play the cases; every 500 the listener must answer, be the same process, and have kept its size."""
     files = write(mr_series(head((2, 16, 16))), folder / "files")
     home = folder / "node"
     home.mkdir()
     tally = Tally()
-    with Victim(home, free_port(), control=None, only="receive") as victim:
+    with Victim(home, free_port(), control, only="receive") as victim:
         victim.wait_until_up()
         pdus = record(victim.port, files)
         process = psutil.Process(victim.supervisor.pid)

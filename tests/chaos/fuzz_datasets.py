@@ -6,12 +6,13 @@ import resource
 import subprocess
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import by_pydicom
 from factories import enhanced_mr, head, mr_series, write
 from invariants import META_LENGTH_AT, META_START
 from mutate import DataSet, data_set, mutated
@@ -20,11 +21,12 @@ from processes import tool
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, generate_uid
 
-from vb_node.dicom.admission import admit
+from vb_node.dicom.admission import Header, admit
 from vb_node.errors import Refused
 
 MEMORY, PATIENCE_S, BATCH, LARGEST = 2 << 30, 10.0, 200, 400_000
 KEYS = ("sop_class_uid", "sop_instance_uid", "study_instance_uid", "series_instance_uid")
+Admit = Callable[[bytes, str, str, str], Header]
 TAGS = ("0008,0016", "0008,0018", "0020,000d", "0020,000e")
 
 
@@ -87,14 +89,14 @@ def case(seeds: list[Seed], seed: int, number: int) -> tuple[Seed, bytes]:
     return one, mutated(chance, one.content, other.content)
 
 
-def _admit_all(link: Connection, seeds: list[Seed], seed: int, first: int, last: int) -> None:
+def _admit_all(link: Connection, seeds: list[Seed], seed: int, first: int, last: int, act: Admit) -> None:
     """Admit case after case, and tell of each: the body of the child."""
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for number in range(first, last):
         one, data = case(seeds, seed, number)
         try:
-            header = admit(data, one.syntax, one.sop_class_uid, one.sop_instance_uid)
+            header = act(data, one.syntax, one.sop_class_uid, one.sop_instance_uid)
         except Refused as refused:
             link.send((number, f"{refused.status:04X}", None))
         except Exception as error:
@@ -104,12 +106,12 @@ def _admit_all(link: Connection, seeds: list[Seed], seed: int, first: int, last:
     link.close()
 
 
-def _verdicts(seeds: list[Seed], seed: int, cases: int) -> Iterator[tuple[int, str, Any]]:
+def _verdicts(seeds: list[Seed], seed: int, cases: int, act: Admit) -> Iterator[tuple[int, str, Any]]:
     """Yield (case, verdict, keys) from a child that is replaced when it dies or hangs."""
     context, next_case = multiprocessing.get_context("fork"), 0
     while next_case < cases:
         ours, theirs = context.Pipe(duplex=False)
-        child = context.Process(target=_admit_all, args=(theirs, seeds, seed, next_case, cases))
+        child = context.Process(target=_admit_all, args=(theirs, seeds, seed, next_case, cases, act))
         child.start()
         theirs.close()
         try:
@@ -127,10 +129,10 @@ def _verdicts(seeds: list[Seed], seed: int, cases: int) -> Iterator[tuple[int, s
         child.join()
 
 
-def fuzz(cases: int, seed: int, folder: Path) -> Tally:
+def fuzz(cases: int, seed: int, folder: Path, control: str | None) -> Tally:
     """Run the cases; what is admitted must be read by DCMTK to the end, with the same four UIDs."""
     known, tally, waiting = seeds(folder / "seeds"), Tally(), dict[Path, tuple[int, list[str]]]()
-    for number, verdict, keys in _verdicts(known, seed, cases):
+    for number, verdict, keys in _verdicts(known, seed, cases, by_pydicom.admit if control else admit):
         tally.verdicts[verdict] += 1
         if verdict in ("hung", "died") or verdict.startswith("escaped"):
             tally.wrong.append(f"case {number}: {verdict}")

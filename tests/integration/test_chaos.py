@@ -36,7 +36,15 @@ def test_fuzz_kills_nothing_and_nothing_wrong_is_taken(kind: str, cases: str) ->
     status, told = Rig("fuzz.py", kind, "--cases", cases, "--seed", "1").end()
 
     assert status == 0, told
-    assert "0 wrong" in told
+    assert "\n0 wrong" in told
+
+
+@pytest.mark.parametrize(("kind", "cases"), [("datasets", "300"), ("associations", "100")])
+def test_a_fuzz_finds_an_admission_that_believes_pydicom(kind: str, cases: str) -> None:
+    status, told = Rig("fuzz.py", kind, "--cases", cases, "--seed", "1", "--control", "by-pydicom").end()
+
+    assert status == 1, told
+    assert "DCMTK" in told
 
 
 @pytest.fixture(scope="module")

@@ -107,6 +107,14 @@ def _leak() -> None:
     _change(Receiver, "end", leaking)
 
 
+def _admit_by_pydicom() -> None:
+    import by_pydicom
+
+    from vb_node.runtime import receive
+
+    _change(receive, "admit", by_pydicom.admit)
+
+
 CONTROLS: dict[str, Callable[[], None]] = {
     "answer-before-file": _answer_before_file,
     "no-fencing": _forget_fencing,
@@ -114,6 +122,7 @@ CONTROLS: dict[str, Callable[[], None]] = {
     "write-without-fsync": _write_without_fsync,
     "commit-without-sync": _commit_without_sync,
     "leak": _leak,
+    "by-pydicom": _admit_by_pydicom,
 }
 
 IN_CELLS = {"random-uids"}  # what is broken where applications compute
