@@ -35,12 +35,7 @@ class House:
     def send(self, datasets: Sequence[Dataset], association_id: str | None = None, *, is_over: bool = True) -> None:
         self.sent = list(datasets)
         for dataset in datasets:
-            buffer = DicomBytesIO()
-            buffer.is_little_endian, buffer.is_implicit_VR = True, False
-            write_dataset(buffer, dataset)
-            uids = str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
-            request = *uids, ExplicitVRLittleEndian, buffer.getvalue(), "PACS", "127.0.0.1", association_id
-            self.receiver.store(StoreRequest(*request))
+            self.receiver.store(request_of(dataset, association_id))
         if association_id is not None and is_over:
             self.receiver.end(association_id, is_released=True)
         self.receiver.settle()
@@ -62,6 +57,15 @@ class House:
     def events(self, event: str | None = None) -> list[Event]:
         with self.database.read() as session:
             return list(audit.search(session, since=None, until=None, limit=1000, event=event))
+
+
+def request_of(dataset: Dataset, association_id: str | None = None) -> StoreRequest:
+    """Make the C-STORE request of an instance."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_dataset(buffer, dataset)
+    uids = str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
+    return StoreRequest(*uids, ExplicitVRLittleEndian, buffer.getvalue(), "PACS", "127.0.0.1", association_id)
 
 
 def series_of(study: str, slices: int = 20, **attributes: object) -> list[Dataset]:

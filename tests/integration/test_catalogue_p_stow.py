@@ -61,7 +61,7 @@ def test_p_08_orthanc_is_asked_by_qido_what_it_holds(outbox: Outbox, tmp_path: P
     orthanc = Orthanc(tmp_path / "orthanc", free_port(), free_port())
     orthanc.start()
     try:
-        deliverer = outbox.deliverer(kind="stow", url=f"{orthanc.url}/dicom-web", timeout_s=10.0, query=True)
+        deliverer = outbox.deliverer(kind="stow", url=f"{orthanc.url}/dicom-web", timeout_s=10.0)
         deliverer.step(BEGIN)
         wanted = [query.Wanted("1.2", f"1.2.3.1.{rank}", uid) for rank, uid in enumerate(uids)]
         found = [deliverer.destination.holds(one) for one in wanted]

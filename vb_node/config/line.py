@@ -129,7 +129,7 @@ class DestinationSettings(Section):
     ca_file: Path | None = None
     folder: Path | None = None
     calling_ae_title: AeTitle | None = None
-    query: bool = False
+    query: bool = True
     commitment: bool = False
     viewer_profile: ViewerProfile = "standard"
     retry_for_h: Annotated[float, Field(gt=0)] = 72.0

@@ -1,9 +1,20 @@
-"""An instance between its answer and its row: known here, so that a second content under its UID is refused."""
+"""An instance between its answer and its row: known here, so that a second content under its UID is refused.
 
+Other processes of the listener, and the web station, know of it by a lock of the kernel: one byte of a file that they
+share, at a place that the UID gives (``fcntl``, F_OFD_SETLK). It is gone with the process that holds it.
+"""
+
+import fcntl
+import hashlib
 import logging
+import os
+import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from errno import EACCES, EAGAIN
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
@@ -13,6 +24,8 @@ from storage.arrivals import Arrived
 log = logging.getLogger(__name__)
 
 ACTOR = "receive"
+LOCKS, FLOCK = ".underway", struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, process
+PATIENCE_S, STEP_S = 5.0, 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +36,16 @@ class Taken:
     host: str
 
 
-class Underway:
-    """The arrivals that the ledger does not hold yet."""
+class ElsewhereUnderway(Exception):
+    """Another process takes an instance of this UID, and its row does not come."""
 
-    def __init__(self) -> None:
+
+class Underway:
+    """The arrivals that the ledger does not hold yet; ``root`` is the spool that this process shares with others."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self._shared = os.open(root / LOCKS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._lock = threading.Lock()
         self._held: dict[tuple[str, str], tuple[tuple[str, ...], int]] = {}  # by kind and UID: its value, how often
 
@@ -37,6 +56,8 @@ class Underway:
         ------
         Conflict
             Another content under its UID is underway, or another study with its series.
+        ElsewhereUnderway
+            Another process did not end with its UID in time.
         """
         claims = {
             ("instance", arrived.sop_instance_uid): (arrived.sha256, arrived.series_instance_uid),
@@ -48,7 +69,30 @@ class Underway:
                     raise arrivals.Conflict(f"{name[0]} {name[1]} is known with other content; the first is kept")
             for name, value in claims.items():
                 self._held[name] = (value, self._held.get(name, (value, 0))[1] + 1)
+        try:
+            self._wait_for_others(arrived.sop_instance_uid)
+        except BaseException:
+            self._release(list(claims))
+            raise
         return lambda: self._release(list(claims))
+
+    def _wait_for_others(self, sop_instance_uid: str) -> None:
+        """Wait until no other process holds a UID, and hold it; what it has taken is in the ledger then."""
+        until = time.monotonic() + PATIENCE_S
+        while not self._set(sop_instance_uid, fcntl.F_WRLCK):
+            if time.monotonic() > until:
+                raise ElsewhereUnderway
+            time.sleep(STEP_S)
+
+    def _set(self, sop_instance_uid: str, kind: int) -> bool:
+        place = int.from_bytes(hashlib.sha256(sop_instance_uid.encode()).digest()[:7])
+        try:
+            fcntl.fcntl(self._shared, fcntl.F_OFD_SETLK, FLOCK.pack(kind, os.SEEK_SET, place, 1, 0))
+        except OSError as error:
+            if error.errno not in (EACCES, EAGAIN):
+                raise
+            return False
+        return True
 
     def _release(self, names: list[tuple[str, str]]) -> None:
         with self._lock:
@@ -56,6 +100,11 @@ class Underway:
                 value, count = self._held.pop(name)
                 if count > 1:
                     self._held[name] = (value, count - 1)
+                elif name[0] == "instance":
+                    self._set(name[1], fcntl.F_UNLCK)
+
+    def close(self) -> None:
+        os.close(self._shared)
 
 
 def put_down(session: Session, taken: Sequence[Taken], listener: str) -> list[Arrived]:

@@ -31,7 +31,8 @@ NOT_FOUND = (
     "the destination says that it has another instance of this UID, and a query does not find ours: compare them"
 )
 NOT_ASKED = (
-    "the destination says that it has another instance of this UID; set query = true to have such a case looked up"
+    "the destination says that it has another instance of this UID, and does not tell whether it is ours, or is not "
+    "asked (query = false): compare them"
 )
 
 

@@ -32,7 +32,7 @@ from vb_node.dicom.structure import CANNOT_PARSE, TRUNCATED
 from vb_node.dimse import implementation, status
 from vb_node.dimse.scp import StoreRequest
 from vb_node.errors import Refused
-from vb_node.runtime.arrival import Taken, Underway, note, put_down
+from vb_node.runtime.arrival import ElsewhereUnderway, Taken, Underway, note, put_down
 from vb_node.runtime.line import RECEIVE
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Receiver:
         self.disk = disk
         self.name = name
         self._pen: Pen[Taken | Write] = Pen(database, self._write_all)
-        self._underway = Underway()
+        self._underway = Underway(spool.root)
         self._open: set[str] = set()  # associations that brought instances
 
     def store(self, request: StoreRequest) -> None:
@@ -99,7 +99,7 @@ class Receiver:
                 raise
         except arrivals.Conflict as conflict:
             raise Refused(str(conflict), status.DUPLICATE) from conflict
-        except (OSError, OperationalError, Dry) as error:
+        except (OSError, OperationalError, Dry, ElsewhereUnderway) as error:
             raise Refused(f"out of resources: {type(error).__name__}", status.OUT_OF_RESOURCES) from error
 
     def _keep(self, request: StoreRequest, taken: Taken, release: Callable[[], None]) -> None:
@@ -158,6 +158,7 @@ class Receiver:
 
     def close(self) -> None:
         self._pen.close()
+        self._underway.close()
 
     def tell_rejection(self, calling_ae_title: str, host: str, why: str) -> None:
         """Write down that an association was rejected."""

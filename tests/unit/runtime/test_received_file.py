@@ -7,11 +7,13 @@ import pytest
 from factories import head, mr_series
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
-from stations import House
+from stations import House, request_of
 
 from storage.blocks import BLOCK
-from vb_node.dimse import implementation
+from vb_node.dimse import implementation, status
+from vb_node.errors import Refused
 from vb_node.pipeline.application import installed
+from vb_node.runtime.receive import Receiver
 
 
 @pytest.fixture
@@ -35,3 +37,24 @@ def test_a_received_instance_fills_whole_blocks_of_a_file_of_part_10(house: Hous
     assert kept.file_meta.MediaStorageSOPInstanceUID == sent.SOPInstanceUID
     assert kept.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
     assert kept.file_meta.PrivateInformationCreatorUID == implementation.CLASS_UID
+
+
+def test_d_03_other_bytes_under_a_uid_that_another_process_is_taking_are_refused(house: House) -> None:
+    """A lock of the kernel is another one's by the file that was opened, of this process too."""
+    (dataset,) = mr_series(head((1, 16, 16)))
+    first, (other,) = request_of(dataset), mr_series(head((1, 16, 16)), SeriesInstanceUID=dataset.SeriesInstanceUID)
+    other.SOPInstanceUID, other.PatientComments = dataset.SOPInstanceUID, "changed"
+    neighbour = Receiver(house.database, house.spool, name="receive 2")
+    with house.database.write():  # no row is written meanwhile
+        house.receiver.store(first)
+        with pytest.raises(Refused) as underway:
+            neighbour.store(request_of(other))
+    house.receiver.settle()
+
+    with pytest.raises(Refused) as known:
+        neighbour.store(request_of(other))
+    neighbour.store(first)
+    neighbour.close()
+
+    assert (underway.value.status, known.value.status) == (status.OUT_OF_RESOURCES, status.DUPLICATE)
+    assert len(list(house.spool)) == 1
