@@ -34,6 +34,7 @@ _PRAGMAS = (
 )
 
 
+DURABLE = ("fsync", "full_page_writes", "synchronous_commit")  # settings of PostgreSQL
 SAFE_SQLITE = (3, 51, 3)
 AGAIN_S = (0.1, 0.5, 2.0, 5.0)
 
@@ -168,6 +169,13 @@ class Database:
                 from storage.upgrade import upgrade  # late: Alembic takes a fifth of a second to import
 
                 upgrade(connection)
+
+    def lax_settings(self) -> list[str]:
+        """Name the settings by which a PostgreSQL ledger would lose commits at a power cut; an SQLite one has none."""
+        if self._lock_path is not None:
+            return []
+        with self._reader.connect() as connection:
+            return [name for name in DURABLE if connection.execute(text(f"SHOW {name}")).scalar() == "off"]
 
     def check(self) -> None:
         """Look at every page of an SQLite ledger; raise ``Damaged`` if one is not what it was."""

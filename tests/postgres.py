@@ -12,13 +12,17 @@ from sqlalchemy import Connection, create_engine, text
 from storage.database import Database
 
 USER, LEDGER, EMPTY = "postgres", "ledger", "empty_ledger"
-FAST = "-c fsync=off -c full_page_writes=off -c listen_addresses=127.0.0.1"
+ALONE, LAX = "-c listen_addresses=127.0.0.1", "-c fsync=off -c full_page_writes=off"
 
 
 class Postgres:
-    """One server; ``fresh`` gives its database with the tables of this version, and nothing in them."""
+    """One server; ``fresh`` gives its database with the tables of this version, and nothing in them.
 
-    def __init__(self) -> None:
+    Unless it ``is_durable``, which a node asks for, it is quick and would lose commits at a power cut.
+    """
+
+    def __init__(self, *, is_durable: bool = False) -> None:
+        self.options = ALONE if is_durable else f"{ALONE} {LAX}"
         # not below pytest's folders: those are its user's alone
         self.home, self.port = Path(tempfile.mkdtemp(prefix="vb-node-postgres-")), free_port()
         self.data = self.home / "data"
@@ -28,7 +32,7 @@ class Postgres:
         self._run("initdb", "-D", str(self.data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync")
 
     def start(self) -> None:
-        options = f"{FAST} -p {self.port} -k {self.home}"
+        options = f"{self.options} -p {self.port} -k {self.home}"
         self._run("pg_ctl", "-D", str(self.data), "-w", "-o", options, "-l", str(self.home / "log"), "start")
 
     def stop(self, mode: str) -> None:

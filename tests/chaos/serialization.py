@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=15.0, help="how long series are sent")
     words = parser.parse_args()
-    server = Postgres()
+    server = Postgres(is_durable=True)
     server.start()
     try:
         with tempfile.TemporaryDirectory() as home:

@@ -10,6 +10,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from factories import affine, head, mr_series, write
+from postgres import Postgres
 from processes import Node, free_port, storescu, wait_until
 from sqlalchemy import create_engine, text
 
@@ -96,6 +97,20 @@ def test_r_16_a_ledger_of_a_newer_version_is_refused_with_clear_text(make_node: 
 
     assert ended.returncode == 2
     assert "schema is 9999" in ended.stderr
+
+
+def test_l_05_a_postgresql_that_would_lose_commits_at_a_power_cut_is_refused(make_node: MakeNode) -> None:
+    server = Postgres()
+    server.start()
+    node = make_node(free_port())
+    node.config.write_text(f'[node]\ndatabase = "{server.fresh()}"\n' + node.config.read_text().partition("\n\n")[2])
+    try:
+        ended = _serve(node)
+    finally:
+        server.remove()
+
+    assert ended.returncode == 2, ended.stderr
+    assert "fsync, full_page_writes off" in ended.stderr
 
 
 def test_r_19_a_ledger_of_the_first_version_is_brought_up_with_all_its_rows(tmp_path: Path) -> None:

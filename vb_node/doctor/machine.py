@@ -9,14 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from tempfile import TemporaryFile
 
 from packaging.version import Version
-from sqlalchemy import text
 
 from storage import stations as shelf
-from storage.database import Database, has_wal_reset_fault
+from storage.database import DURABLE, Database, has_wal_reset_fault
 from vb_node.config import Settings
 from vb_node.doctor.finding import DOUBTFUL, GOOD, WRONG, Finding
 from vb_node.runtime import retain
-from vb_node.runtime.node import open_ledger
+from vb_node.runtime.node import LAX, open_ledger
 
 SLOW_SYNC_S, SILENT_S = 0.1, 10.0
 TIMEX_BYTES, CLOCK_UNSYNCHRONISED = 256, 5  # adjtimex(2): TIME_ERROR
@@ -28,7 +27,6 @@ FLOORS = {
     "transformers": ("5.3", "CVE-2026-4372, code run from a model's config.json"),
     "monai": ("1.5.2", "CVE-2026-21851 and GHSA-89gg-p5r5-q6r4"),
 }
-DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
@@ -59,12 +57,11 @@ def ledger(settings: Settings) -> Iterator[Finding]:
 
 
 def _postgresql(database: Database) -> Iterator[Finding]:
-    with database.read() as session:
-        found = {name: str(session.scalar(text(f"SHOW {name}"))) for name in DURABLE}
-    for name, wanted in DURABLE.items():
-        is_durable = found[name] == wanted
-        remedy = "" if is_durable else f"set {name} = {wanted}: without it a power cut loses what was answered Success"
-        yield Finding(f"PostgreSQL {name}", GOOD if is_durable else WRONG, found[name], remedy)
+    lax = database.lax_settings()
+    for name in DURABLE:
+        is_lax = name in lax
+        found, remedy = ("off", f"set it on: {LAX}") if is_lax else ("not off", "")
+        yield Finding(f"PostgreSQL {name}", WRONG if is_lax else GOOD, found, remedy)
 
 
 def stations(settings: Settings) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ KINDS = ("sqlite", "postgresql+psycopg")
 LEDGERS = "sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 TAKING = (line.RECEIVE, WEB)  # these listen, and beat by themselves: while they are silent, no study counts as quiet
 
+LAX = "a power cut would lose what was answered Success"
 REMEDY = (
     "keep a copy of it, then put your last backup in its place, or move it away: at the next start the instances are "
     "read again from the spool, jobs and audit trail stay in the copy"
@@ -77,6 +78,8 @@ def check_ledger(settings: Settings) -> None:
             database.check()
         except Damaged as damage:
             raise ConfigError(f"{damage}; {REMEDY}") from damage
+        if lax := database.lax_settings():
+            raise ConfigError(f"the ledger's PostgreSQL has {', '.join(lax)} off: {LAX}; set them on")
         with database.write() as session:
             stations.forget_all(session)  # perhaps there were others
             associations.interrupt(session, now=time.time())
