@@ -352,6 +352,34 @@ def test_d_28_an_instance_beyond_the_limit_is_refused_and_not_held_in_memory(nod
     assert node.store(dataset) == 0xA702
 
 
+def test_d_28_what_arrives_at_once_is_bounded_and_what_finds_no_room_may_come_again(tmp_path: Path) -> None:
+    node = ListenerProcess(tmp_path / "small")
+    text = node.config.read_text().replace("max_instance_mb = 8", "max_instance_mb = 8\nmax_arriving_mb = 8")
+    node.config.write_text(text.replace("stall_s = 2", "stall_s = 20"))
+    first, second = _large(), _large()
+    pdus = store_rq(first, first.SOPClassUID, first.SOPInstanceUID)
+    node.start()
+    try:
+        with Raw(node.port) as peer:
+            peer.associate()
+            peer.send(*pdus[:-1])
+            wait_until(lambda: node.store(_large()) == 0xA700, MARGIN_S, "the rest of the first finds the room taken")
+            whole = peer.send(pdus[-1]).status()
+        again = node.store(second)
+    finally:
+        node.stop()
+
+    assert (whole, again) == (0, 0)
+
+
+def _large() -> Dataset:
+    """Make an instance of 6 MB."""
+    dataset = instance()
+    dataset.Rows = dataset.Columns = 1732
+    dataset.PixelData = bytes(2 * 1732 * 1732)
+    return dataset
+
+
 @pytest.mark.parametrize("taken", [0, 1, 4])
 def test_d_29_what_is_sent_again_after_an_abort_is_kept_once(node: ListenerProcess, taken: int) -> None:
     datasets = _series(5)

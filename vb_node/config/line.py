@@ -53,6 +53,7 @@ class ReceiveSettings(Section):
     max_connections: Annotated[int, Field(ge=1)] = 256
     max_connections_per_host: Annotated[int, Field(ge=1)] = 20
     max_instance_mb: Annotated[int, Field(ge=1)] = 512
+    max_arriving_mb: Annotated[int, Field(ge=1)] = 1024
     stall_s: Annotated[float, Field(gt=0)] = 10.0
     idle_s: Annotated[float, Field(gt=0)] = 60.0
     tls: ReceiveTlsSettings | None = None
@@ -62,6 +63,15 @@ class ReceiveSettings(Section):
     def process_count(self) -> int:
         """Half the cores, four at most: the others unpack, send and compute."""
         return min(4, max(1, (os.cpu_count() or 1) // 2)) if self.processes == "auto" else self.processes
+
+    @model_validator(mode="after")
+    def _one_instance_finds_room(self) -> Self:
+        if self.max_arriving_mb < self.max_instance_mb:
+            raise ValueError(
+                f"max_arriving_mb of {self.max_instance_mb} (max_instance_mb) at least expected, "
+                f"{self.max_arriving_mb} came"
+            )
+        return self
 
     @model_validator(mode="after")
     def _certificates_can_be_seen(self) -> Self:

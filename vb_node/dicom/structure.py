@@ -128,7 +128,7 @@ def _is_in_place(tag: int, vr: bytes, length: int, level: Level) -> bool:
     if tag == ITEM:
         return level.kind == "sequence" or (level.kind == "fragments" and length != UNDEFINED)
     is_known = 0x0008 <= tag >> 16 != 0xFFFE and (not vr or vr in _VR)
-    return level.kind == "data set" and is_known and (length != UNDEFINED or not vr or vr in _OPEN_VR)
+    return level.kind == "data set" and is_known and (length != UNDEFINED or _may_be_open(tag, vr))
 
 
 def _inner(tag: int, vr: bytes, length: int, level: Level) -> Kind | None:
@@ -138,6 +138,11 @@ def _inner(tag: int, vr: bytes, length: int, level: Level) -> Kind | None:
     if length == UNDEFINED:
         return "fragments" if vr in (b"OB", b"OW") else "sequence"
     return "sequence" if vr == b"SQ" or (level.is_implicit and _is_sequence(tag)) else None
+
+
+def _may_be_open(tag: int, vr: bytes) -> bool:
+    """Say whether an element may be of undefined length; without a VR the dictionary's counts (PS3.5 7.1.3, A.1)."""
+    return vr in _OPEN_VR if vr else _is_sequence(tag) or not dictionary_has_tag(tag) or dictionary_VR(tag) == "UN"
 
 
 @lru_cache(maxsize=8192)

@@ -96,7 +96,7 @@ def services(on_report: OnReport) -> dict[str, Callable[[Message, Context], int]
             return NO_SUCH_ACTION if number == message.N_ACTION_RQ else status.UNRECOGNISED_OPERATION
         if event_type not in (ALL_STORED, SOME_FAILED):
             return NO_SUCH_EVENT_TYPE
-        if one.is_too_long or len(one.data) > LONGEST_REPORT:
+        if one.is_too_long or one.has_no_room or len(one.data) > LONGEST_REPORT:
             return status.RESOURCE_LIMITATION
         try:
             information = read_dataset(BytesIO(one.data), UID(context.transfer_syntax).is_implicit_VR, True)

@@ -7,6 +7,7 @@ pace is ``least_rate`` at least; between messages ``idle_s`` pass; no PDU is lon
 
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Limits:
     max_connections: int = 256
     max_connections_per_host: int = 20
     max_instance_bytes: int = 512 << 20
+    max_arriving_bytes: int = 1 << 30
     first_pdu: int = 1 << 20
     stall_s: float = 10.0
     idle_s: float = 60.0
@@ -44,6 +46,24 @@ class Limits:
     @property
     def rate_window_s(self) -> float:
         return 3 * self.stall_s
+
+
+class Room:
+    """So many bytes of data sets that arrive may be in memory, of all associations together (RELIABILITY G11)."""
+
+    def __init__(self, most: int) -> None:
+        self._left, self._lock = most, threading.Lock()
+
+    def take(self, count: int) -> bool:
+        """Take room for some bytes; say whether there was as much."""
+        with self._lock:
+            is_there = count <= self._left
+            self._left -= count if is_there else 0
+        return is_there
+
+    def give(self, count: int) -> None:
+        with self._lock:
+            self._left += count
 
 
 class Broken(Exception):

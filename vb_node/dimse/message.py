@@ -1,6 +1,6 @@
 """DIMSE messages as bytes: P-DATA fragments in, command sets and answers out (PS3.7 6.3, PS3.8 9.3.5 and annex E)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from struct import Struct, pack
 
@@ -10,6 +10,8 @@ from vb_node.dimse.guard import (
     INVALID_PARAMETER,
     UNEXPECTED_PDU,
     Broken,
+    Limits,
+    Room,
     Wire,
 )
 from vb_node.dimse.negotiation import Context
@@ -30,12 +32,16 @@ N_EVENT_REPORT_RQ, N_ACTION_RQ = 0x0100, 0x0130
 
 @dataclass
 class Message:
-    """One DIMSE message; ``data`` is its data set as it came, ``is_too_long`` when it was more than is taken."""
+    """One DIMSE message; ``data`` is its data set as it came.
+
+    It has none where it ``is_too_long`` for what is taken, or ``has_no_room`` as too much arrived at once.
+    """
 
     context_id: int
     command: dict[int, bytes] = field(default_factory=dict)
     data: bytearray = field(default_factory=bytearray)
     is_too_long: bool = False
+    has_no_room: bool = False
 
     def number(self, element: int) -> int | None:
         """Give a US element of the command set, None where there is none of two bytes."""
@@ -46,8 +52,8 @@ class Message:
         return self.command.get(element, b"").rstrip(b"\0 ").decode("ascii", "replace")
 
 
-def messages(wire: Wire, contexts: Mapping[int, Context], max_pdu: int, longest: int) -> Iterator[Message]:
-    """Give each message of an established association until the peer releases it.
+def messages(wire: Wire, contexts: Mapping[int, Context], limits: Limits, room: Room) -> Generator[Message]:
+    """Give each message of an established association until the peer releases it; each has its room until the next.
 
     Raises
     ------
@@ -55,23 +61,28 @@ def messages(wire: Wire, contexts: Mapping[int, Context], max_pdu: int, longest:
         The peer breaks off, or sends what no message has.
     """
     gathering: _Gathering | None = None
-    while True:
-        kind, content = wire.pdu(max_pdu, is_in_message=gathering is not None)
-        if kind == A_RELEASE_RQ:
-            wire.part(HEADER.pack(A_RELEASE_RP, 4) + bytes(4))
-            return
-        if kind == A_ABORT:
-            raise Broken("the peer aborted")
-        if kind != P_DATA:
-            raise Broken(f"PDU type {kind:02X} within an association", UNEXPECTED_PDU)
-        for context_id, control, fragment in _fragments(content):
-            gathering = gathering or _Gathering(context_id, longest)
-            if context_id not in contexts or context_id != gathering.message.context_id:
-                raise Broken("a fragment of a presentation context that is not agreed on", INVALID_PARAMETER)
-            gathering.add(control, fragment)
-            if gathering.is_whole:
-                yield gathering.message
-                gathering = None
+    try:
+        while True:
+            kind, content = wire.pdu(limits.max_pdu, is_in_message=gathering is not None)
+            if kind == A_RELEASE_RQ:
+                wire.part(HEADER.pack(A_RELEASE_RP, 4) + bytes(4))
+                return
+            if kind == A_ABORT:
+                raise Broken("the peer aborted")
+            if kind != P_DATA:
+                raise Broken(f"PDU type {kind:02X} within an association", UNEXPECTED_PDU)
+            for context_id, control, fragment in _fragments(content):
+                gathering = gathering or _Gathering(context_id, limits.max_instance_bytes, room)
+                if context_id not in contexts or context_id != gathering.message.context_id:
+                    raise Broken("a fragment of a presentation context that is not agreed on", INVALID_PARAMETER)
+                gathering.add(control, fragment)
+                if gathering.is_whole:
+                    yield gathering.message
+                    gathering.leave()
+                    gathering = None
+    finally:
+        if gathering is not None:
+            gathering.leave()
 
 
 def _fragments(content: memoryview) -> Iterator[tuple[int, int, memoryview]]:
@@ -90,10 +101,10 @@ def _fragments(content: memoryview) -> Iterator[tuple[int, int, memoryview]]:
 class _Gathering:
     """Puts one message together of its fragments: first the command set, then the data set that it announces."""
 
-    def __init__(self, context_id: int, longest: int) -> None:
+    def __init__(self, context_id: int, longest: int, room: Room) -> None:
         self.message = Message(context_id)
         self.is_whole = False
-        self._longest = longest
+        self._longest, self._room, self._taken = longest, room, 0
         self._command = bytearray()
 
     def add(self, control: int, fragment: memoryview) -> None:
@@ -108,11 +119,26 @@ class _Gathering:
                 self.message.command = read_command(bytes(self._command))
                 self.is_whole = self.message.number(DATA_SET_TYPE) == NO_DATA_SET
             return
-        if len(self.message.data) + len(fragment) > self._longest:
-            self.message.is_too_long, self.message.data = True, bytearray()
-        elif not self.message.is_too_long:
-            self.message.data += fragment
+        self._keep(fragment)
         self.is_whole = bool(control & IS_LAST)
+
+    def _keep(self, fragment: memoryview) -> None:
+        message = self.message
+        if message.is_too_long or message.has_no_room:
+            return
+        message.is_too_long = self._taken + len(fragment) > self._longest
+        message.has_no_room = not message.is_too_long and not self._room.take(len(fragment))
+        if message.is_too_long or message.has_no_room:
+            message.data = bytearray()
+            self.leave()
+        else:
+            self._taken += len(fragment)
+            message.data += fragment
+
+    def leave(self) -> None:
+        """Give the room back."""
+        self._room.give(self._taken)
+        self._taken = 0
 
 
 def read_command(content: bytes) -> dict[int, bytes]:

@@ -6,12 +6,13 @@ One thread serves a connection from its first byte to its last, so closing the o
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from uuid import uuid4
 
 from vb_node.dimse import contexts, message, negotiation, status
 from vb_node.dimse.door import LIMIT_EXCEEDED, Door, Peer
-from vb_node.dimse.guard import A_ABORT, UNEXPECTED_PDU, Broken, Limits, Stop, Wire
+from vb_node.dimse.guard import A_ABORT, UNEXPECTED_PDU, Broken, Limits, Room, Stop, Wire
 from vb_node.dimse.listener import Listener, bind
 from vb_node.dimse.message import Message
 from vb_node.dimse.negotiation import Rejection, Request
@@ -97,6 +98,7 @@ class _Server:
     def __init__(self, door: Door, hearers: _Hearers, limits: Limits, stop: Stop, tls: ServerTls | None) -> None:
         self._door, self._hearers, self._limits, self._stop, self._tls = door, hearers, limits, stop, tls
         self._accepted = {str(one.abstract_syntax): tuple(one.transfer_syntax) for one in contexts.accepted_as_scp()}
+        self._room = Room(limits.max_arriving_bytes)
         self._accepted |= dict.fromkeys(hearers.services, contexts.NATIVE)
 
     def serve(self, connection: socket.socket, host: str) -> None:
@@ -149,10 +151,11 @@ class _Server:
         caller = Caller(request.calling, host, request.max_pdu, uuid4().hex)
         is_released = False
         try:
-            for one in message.messages(wire, agreed, self._limits.max_pdu, self._limits.max_instance_bytes):
-                value, comment = self._act(one, agreed[one.context_id], caller)
-                if value is not None:
-                    wire.send(message.answer(one, value, comment, caller.max_pdu))
+            with closing(message.messages(wire, agreed, self._limits, self._room)) as arriving:
+                for one in arriving:
+                    value, comment = self._act(one, agreed[one.context_id], caller)
+                    if value is not None:
+                        wire.send(message.answer(one, value, comment, caller.max_pdu))
             is_released = True
         finally:
             self._hearers.on_end(caller.association_id, is_released)
@@ -177,6 +180,8 @@ class _Server:
                 raise Refused(
                     f"an instance of {self._limits.max_instance_bytes} bytes at most expected", status.TOO_LARGE
                 )
+            if one.has_no_room:
+                raise Refused("too much arrives at once: send it again", status.OUT_OF_RESOURCES)
             self._hearers.on_store(_request(one, context, caller))
         except Refused as refused:
             log.warning("instance refused", extra=ids | {"status": f"{refused.status:04X}", "why": str(refused)})

@@ -1,5 +1,7 @@
 """What may be answered Success: nothing that is cut, of another name, or of another length than it says."""
 
+from struct import pack
+
 import numpy as np
 import pytest
 from factories import head, mr_series
@@ -11,6 +13,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from vb_node.dicom.admission import Header, admit
+from vb_node.dicom.structure import CANNOT_PARSE
 from vb_node.errors import Refused
 
 
@@ -147,6 +150,21 @@ def test_d_18_a_uid_under_another_vr_is_refused() -> None:
         _admit(instance, data)
 
     assert refused.value.status == 0xC005
+
+
+@pytest.mark.parametrize(("tag", "is_taken"), [(0x00400275, True), (0x00091010, True), (0x00080104, False)])
+def test_d_18_without_vrs_the_dictionary_says_what_may_be_open(tag: int, *, is_taken: bool) -> None:
+    """A sequence, or what nobody knows; a Code Meaning of undefined length DCMTK would not read."""
+    instance = _instance()
+    item = pack("<HHL", 0xFFFE, 0xE000, 0) + pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    data = pack("<HHL", tag >> 16, tag & 0xFFFF, 0xFFFFFFFF) + item + _bytes(instance, ImplicitVRLittleEndian)
+
+    if is_taken:
+        _admit(instance, data, ImplicitVRLittleEndian)
+        return
+    with pytest.raises(Refused) as refused:
+        _admit(instance, data, ImplicitVRLittleEndian)
+    assert refused.value.status == CANNOT_PARSE
 
 
 def test_compressed_pixels_in_one_piece_are_refused() -> None:
