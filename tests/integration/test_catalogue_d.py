@@ -350,22 +350,24 @@ def test_d_28_an_instance_beyond_the_limit_is_refused_and_not_held_in_memory(nod
     dataset.PixelData = np.zeros(64 << 20, np.uint8).tobytes()
 
     assert node.store(dataset) == 0xA702
+    wait_until(lambda: _refusals(node, dataset.SOPInstanceUID) == ["A702"], MARGIN_S, "the audit trail tells of it")
 
 
 def test_d_28_what_arrives_at_once_is_bounded_and_what_finds_no_room_may_come_again(tmp_path: Path) -> None:
     node = ListenerProcess(tmp_path / "small")
     text = node.config.read_text().replace("max_instance_mb = 8", "max_instance_mb = 8\nmax_arriving_mb = 8")
     node.config.write_text(text.replace("stall_s = 2", "stall_s = 20"))
-    first, second = _large(), _large()
+    first, second, third = _large(), _large(), _large()
     pdus = store_rq(first, first.SOPClassUID, first.SOPInstanceUID)
     node.start()
     try:
         with Raw(node.port) as peer:
             peer.associate()
             peer.send(*pdus[:-1])
-            wait_until(lambda: node.store(_large()) == 0xA700, MARGIN_S, "the rest of the first finds the room taken")
+            wait_until(lambda: node.store(third) == 0xA700, MARGIN_S, "the first has taken the room")
             whole = peer.send(pdus[-1]).status()
         again = node.store(second)
+        wait_until(lambda: "A700" in _refusals(node, third.SOPInstanceUID), MARGIN_S, "the audit trail tells of it")
     finally:
         node.stop()
 

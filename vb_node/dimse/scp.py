@@ -50,6 +50,7 @@ class Caller:
 
 OnStore = Callable[[StoreRequest], None]
 OnReject = Callable[[str, str, str], None]
+OnRefuse = Callable[[str, str, str, Refused], None]
 OnEnd = Callable[[str, bool], None]
 Service = Callable[[Message, negotiation.Context], int]
 
@@ -61,6 +62,7 @@ def listen(
     *,
     peers: Sequence[Peer] | None,
     on_reject: OnReject | None = None,
+    on_refuse: OnRefuse | None = None,
     on_end: OnEnd | None = None,
     services: Mapping[str, Service] | None = None,
     limits: Limits | None = None,
@@ -69,7 +71,8 @@ def listen(
     """Start to listen in threads of this process; stop it with ``shutdown()``.
 
     ``on_store`` returns when the instance is safe and raises ``Refused`` with a status when it is not taken.
-    ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why), ``on_end`` (association id,
+    ``peers`` None answers everybody. ``on_reject`` hears (calling AE title, host, why), ``on_refuse`` (calling AE
+    title, host, SOP Instance UID, why) of instances that ``on_store`` was not asked about, ``on_end`` (association id,
     whether it was released) of each association that was accepted. ``services`` answer the messages of further SOP
     classes with a status; of those the peer may be the provider, as with storage commitment (PS3.4 J.3.3).
     ``where`` is an address, or a listening socket that other processes may share.
@@ -77,9 +80,13 @@ def listen(
     limits = limits or Limits()
     stop = Stop()
     door = Door(ae_title, peers, limits, stop)
-    hearers = _Hearers(on_store, on_reject or (lambda *_: None), on_end or (lambda *_: None), services or {})
+    hearers = _Hearers(on_store, on_reject or _deaf, on_refuse or _deaf, on_end or _deaf, services or {})
     listening = where if isinstance(where, socket.socket) else bind(where)
     return Listener(listening, _Server(door, hearers, limits, stop, tls).serve, limits, stop)
+
+
+def _deaf(*_: object) -> None:
+    """Hear nothing."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class _Hearers:
 
     on_store: OnStore
     on_reject: OnReject
+    on_refuse: OnRefuse
     on_end: OnEnd
     services: Mapping[str, Service]
 
@@ -176,12 +184,9 @@ class _Server:
     def _store(self, one: Message, context: negotiation.Context, caller: Caller) -> tuple[int, str]:
         ids = {"peer": caller.ae_title, "sop_instance_uid": one.uid(message.INSTANCE_UID)[:64]}
         try:
-            if one.is_too_long:
-                raise Refused(
-                    f"an instance of {self._limits.max_instance_bytes} bytes at most expected", status.TOO_LARGE
-                )
-            if one.has_no_room:
-                raise Refused("too much arrives at once: send it again", status.OUT_OF_RESOURCES)
+            if (refused := self._not_kept(one)) is not None:
+                self._hearers.on_refuse(caller.ae_title, caller.host, one.uid(message.INSTANCE_UID), refused)
+                raise refused
             self._hearers.on_store(_request(one, context, caller))
         except Refused as refused:
             log.warning("instance refused", extra=ids | {"status": f"{refused.status:04X}", "why": str(refused)})
@@ -190,6 +195,14 @@ class _Server:
             log.exception("instance not stored", extra=ids)
             return status.OUT_OF_RESOURCES, "an unexpected failure: send it again"
         return status.SUCCESS, ""
+
+    def _not_kept(self, one: Message) -> Refused | None:
+        """Say why the data set of a message was not kept, None if it was."""
+        if one.is_too_long:
+            return Refused(f"an instance of {self._limits.max_instance_bytes} bytes at most expected", status.TOO_LARGE)
+        if one.has_no_room:
+            return Refused("too much arrives at once: send it again", status.OUT_OF_RESOURCES)
+        return None
 
 
 def _fault(one: Message, number: int, context: negotiation.Context) -> tuple[int, str] | None:

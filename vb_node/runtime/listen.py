@@ -59,6 +59,7 @@ def listen(settings: Settings, receiver: Receiver, disk: Disk) -> Listener:
         receiver.store,
         peers=[door.Peer(one.ae_title, one.hosts, one.certificate, one.max_associations) for one in asked.peers],
         on_reject=receiver.tell_rejection,
+        on_refuse=receiver.tell_refusal,
         on_end=receiver.end,
         services=services,
         limits=limits_of(settings, disk),
