@@ -68,12 +68,13 @@ class Victim:
         only: str | None = None,
         points: Collection[str] = (),
         url: str = "",
+        lease_s: float = LEASE_S,
     ) -> None:
         self._station = ["--only", only] if only else []
         self._url = url
         self.home, self.port = home, free_port()
         gate = "gate_s = 0" if control == "no-gate" else ""
-        words = {"port": self.port, "pacs_port": pacs_port, "quiet_s": QUIET_S, "lease_s": LEASE_S, "gate": gate}
+        words = {"port": self.port, "pacs_port": pacs_port, "quiet_s": QUIET_S, "lease_s": lease_s, "gate": gate}
         ledger = f'[node]\ndatabase = "{url}"\n' if url else ""
         (home / "node.toml").write_text(ledger + TOML.format(**words))
         path = os.pathsep.join([str(ROOT), str(PLUGIN)])
@@ -187,12 +188,22 @@ class Victim:
         """
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            for job in self._running():
-                worker = next((one for one in self.stations() if str(one.pid) == str(job.owner).split()[-1]), None)
-                if worker is not None and MIDDLE[0] <= job.progress <= MIDDLE[1]:
-                    return self._freeze_until_taken_over(worker, job)
+            if (found := self.in_the_middle()) is not None:
+                return self._freeze_until_taken_over(*found)
             time.sleep(STEP_S)
         return False
+
+    def in_the_middle(self, least: float = MIDDLE[0]) -> tuple[psutil.Process, Job] | None:
+        """Find a worker in mid-job, as far as the ledger knows: it hears of progress six times in a lease."""
+        for job in self._running():
+            worker = next((one for one in self.stations() if str(one.pid) == str(job.owner).split()[-1]), None)
+            if worker is not None and least <= job.progress <= MIDDLE[1]:
+                return worker, job
+        return None
+
+    def job(self, job_id: int) -> Job:
+        with self.database.read() as session:
+            return jobs.get(session, job_id)
 
     def _running(self) -> Sequence[Job]:
         with self.database.read() as session:

@@ -24,7 +24,7 @@ from storage.arrivals import Arrived
 log = logging.getLogger(__name__)
 
 ACTOR = "receive"
-LOCKS, FLOCK = ".underway", struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, process
+FLOCK = struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, process
 PATIENCE_S, STEP_S = 5.0, 0.005
 
 
@@ -44,8 +44,8 @@ class Underway:
     """The arrivals that the ledger does not hold yet; ``root`` is the spool that this process shares with others."""
 
     def __init__(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True)
-        self._shared = os.open(root / LOCKS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        self._shared = os.open(root.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._lock = threading.Lock()
         self._held: dict[tuple[str, str], tuple[tuple[str, ...], int]] = {}  # by kind and UID: its value, how often
 
