@@ -125,8 +125,10 @@ def _clear(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         known = json.loads(record.read_text("utf-8")) if record.is_file() else {}
-        for earlier in known.get("files", ()):
+        for earlier in known["files"] if known.keys() >= {"key", "created", "files"} else ():
             (out / Path(earlier).name).unlink(missing_ok=True)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"a folder for the results expected, {record} is none of their records") from error
     except OSError as error:
         raise ConfigError(f"a folder for the results expected, {out} cannot be one ({error.strerror})") from error
 

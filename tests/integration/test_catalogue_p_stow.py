@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from certificates import Authority
+from certificates import Authority, Certificate
 from http_peer import Peer, dribbling, http_peer
 from outbox import BEGIN, Outbox, drain
 from processes import HOST, Orthanc, free_port, tool
@@ -246,11 +246,23 @@ def test_p_08_a_service_that_asks_who_we_are_is_shown_our_certificate(outbox: Ou
         to = {"kind": "stow", "url": peer.url.replace("http:", "https:"), "timeout_s": 3.0}
         drain(outbox.deliverer(**to, ca_file=authority.pem), BEGIN)
         without = outbox.states(), len(peer.came)
-        tls = {"ca": authority.pem, "certificate": own.pem, "key": own.key}
-        drain(outbox.deliverer(**to, tls=tls), BEGIN + 3600)
+        expired = authority.issue("expired", days=-1)
+        shown = tmp_path / "shown.pem", tmp_path / "shown.key"
+        tls = {"ca": authority.pem, "certificate": shown[0], "key": shown[1]}
+        _show(expired, *shown)
+        deliverer, seen = outbox.deliverer(**to, tls=tls), []
+        for now, certificate in ((BEGIN + 3600, expired), (BEGIN + 7200, own)):
+            _show(certificate, *shown)
+            drain(deliverer, now)
+            seen += outbox.states()
 
     assert without == (["retry"], 0)
-    assert outbox.states() == ["sent"]
+    assert seen == ["retry", "sent"]
+
+
+def _show(certificate: Certificate, pem: Path, key: Path) -> None:
+    pem.write_bytes(certificate.pem.read_bytes())
+    key.write_bytes(certificate.key.read_bytes())
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from storage import arrivals, associations, audit
 from storage.arrivals import Arrived
+from vb_node.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,11 @@ class Underway:
     def __init__(self, root: Path) -> None:
         root.parent.mkdir(parents=True, exist_ok=True)
         self._shared = os.open(root.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._set("", fcntl.F_UNLCK)
+        except OSError as error:
+            why = f"{root.parent} knows no locks ({error.strerror})"
+            raise ConfigError(f"node.data: a folder on a disk of this machine expected, {why}") from error
         self._lock = threading.Lock()
         self._held: dict[tuple[str, str], tuple[tuple[str, ...], int]] = {}  # by kind and UID: its value, how often
 
@@ -101,7 +107,13 @@ class Underway:
                 if count > 1:
                     self._held[name] = (value, count - 1)
                 elif name[0] == "instance":
-                    self._set(name[1], fcntl.F_UNLCK)
+                    self._let_go(name[1])
+
+    def _let_go(self, sop_instance_uid: str) -> None:
+        try:
+            self._set(sop_instance_uid, fcntl.F_UNLCK)
+        except OSError:  # who waits for it is told so; the ledger's writer must go on
+            log.exception("lock not let go", extra={"sop_instance_uid": sop_instance_uid})
 
     def close(self) -> None:
         os.close(self._shared)

@@ -1,7 +1,7 @@
 """The kinds of destination: how each is sent to, asked for what it holds, and probed while it is down."""
 
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -16,7 +16,7 @@ from vb_node.config import DestinationSettings
 from vb_node.dicomweb import qido, service, stow
 from vb_node.dimse import query, scu, status
 from vb_node.dimse.tls import ClientTls, TlsFiles
-from vb_node.errors import Later, NoAnswer, Unreachable
+from vb_node.errors import ConfigError, Later, NoAnswer, Unreachable
 
 
 class Destination(Protocol):
@@ -90,16 +90,26 @@ class ToService:
     """A DICOMweb service, by STOW-RS."""
 
     def __init__(self, settings: DestinationSettings) -> None:
-        tls = tls_of(settings)
-        self.service = service.Service(
+        self.tls = tls_of(settings)
+        self._service = service.Service(
             settings.url or "",
             settings.headers,
             settings.authorization_file,
-            service.trust(settings.ca_file) if tls is None else tls.context(),
+            service.trust(settings.ca_file) if self.tls is None else self.tls.context(),
             connect_s=min(10.0, settings.timeout_s),
             answer_s=settings.timeout_s,
         )
         self.can_query = settings.query
+
+    @property
+    def service(self) -> service.Service:
+        """The service, reached with the certificate as it is now; raise ``Unreachable`` while its files do not fit."""
+        if self.tls is None:
+            return self._service
+        try:
+            return replace(self._service, tls=self.tls.context())
+        except ConfigError as error:
+            raise Unreachable(str(error)) from error
 
     def send(self, path: Path, delivery: Delivery) -> Told:
         stored = stow.store(self.service, path, delivery.sop_instance_uid)

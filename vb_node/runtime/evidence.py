@@ -14,6 +14,8 @@ from vb_node.dicom.glance import Glance, expected_instances, is_unbroken
 
 AFTER_ABORT = 3
 """How many times the quiet time an aborted sender has to come again."""
+FORCED_ANYHOW = 24
+"""After so many times ``force_after_s`` a study is forced though the listener starts again and again, or is silent."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def evidences(settings: AssembleSettings) -> tuple[Evidence, ...]:
 
     def force(study: OpenStudy, now: float) -> str | None:
         since = max(study.opened_at, study.listening_since)  # before a restart nobody may have listened for hours
-        if study.heard_until(now) - since < settings.force_after_s:
+        is_heard_out = study.heard_until(now) - since >= settings.force_after_s
+        if not is_heard_out and now - study.opened_at < FORCED_ANYHOW * settings.force_after_s:
             return None
         return f"forced after {settings.force_after_s:g} s, instances may be missing"
 

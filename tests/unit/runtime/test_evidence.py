@@ -92,6 +92,7 @@ def test_hours_in_which_nobody_listened_force_nothing() -> None:
     assert _spoken(study, 5001.0) is None
     assert "forced" in str(_spoken(replace(study, associations=[_association(None)]), 5991.0))
     assert _spoken(dead, 5000.0) is None
+    assert "forced" in str(_spoken(dead, 24_101.0))
 
 
 def test_a_release_with_the_count_of_the_headers_closes_at_once() -> None:
