@@ -5,9 +5,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from certificates import Authority
 from factories import head, mr_series, write
 from processes import HOST, free_port, storescp, tool, wait_until
 from typer.testing import CliRunner
@@ -15,7 +17,8 @@ from typer.testing import CliRunner
 from vb_node import show
 from vb_node.cli import app
 from vb_node.dimse import scu
-from vb_node.errors import Later
+from vb_node.dimse.tls import ClientTls, ServerTls, TlsFiles
+from vb_node.errors import ConfigError, Later
 from vb_node.simulate import pacs, sender, series
 
 TOML = """\
@@ -27,19 +30,27 @@ hosts = ["127.0.0.1"]
 """
 
 
+@contextmanager
+def _listening(home: Path, toml: str, address: scu.Address) -> Iterator[None]:
+    (home / "node.toml").write_text(toml)
+    command = [sys.executable, "-m", "vb_node", "serve", "--config", str(home / "node.toml"), "--only", "receive"]
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log)
+        try:
+            wait_until(sender.Target(address, "SENDER").echoes, 60, "the listener answers")
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[scu.Address]:
     """Run our listener alone."""
-    home, port = tmp_path_factory.mktemp("node"), free_port()
-    (home / "node.toml").write_text(TOML.format(port=port))
-    command = [sys.executable, "-m", "vb_node", "serve", "--config", str(home / "node.toml"), "--only", "receive"]
+    port = free_port()
     address = scu.Address("VBNODE", HOST, port)
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(command, stderr=log)
-        wait_until(sender.Target(address, "SENDER").echoes, 60, "the listener answers")
+    with _listening(tmp_path_factory.mktemp("node"), TOML.format(port=port), address):
         yield address
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.mark.parametrize("fault", sender.FAULTS)
@@ -47,6 +58,68 @@ def test_our_listener_takes_every_fault_well(node: scu.Address, fault: str) -> N
     judgement = sender.judge(fault, node, "SENDER")
 
     assert judgement.is_good, judgement
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def ours(authority: Authority) -> list[str]:
+    """Give the options with which we show a certificate, and know that of the other side."""
+    shown = authority.issue("sender")
+    return ["--tls-ca", str(authority.pem), "--tls-certificate", str(shown.pem), "--tls-key", str(shown.key)]
+
+
+@pytest.fixture(scope="module")
+def tls_node(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[scu.Address]:
+    """Run our listener alone; it asks for certificates."""
+    own, port = authority.issue("node"), free_port()
+    tls = f'[receive.tls]\ncertificate = "{own.pem}"\nkey = "{own.key}"\nca = "{authority.pem}"\n'
+    shown = authority.issue("probe")
+    files = TlsFiles(shown.pem, shown.key, authority.pem)
+    address = scu.Address("VBNODE", HOST, port, ClientTls(files))
+    with _listening(tmp_path_factory.mktemp("tls_node"), TOML.format(port=port) + tls, address):
+        yield scu.Address("VBNODE", HOST, port)
+
+
+@pytest.mark.parametrize("fault", ["duplicates", "wrong-ae", "wrong-called-ae", "truncated", "idle", "half-pdu"])
+def test_our_listener_takes_faults_by_tls_well(tls_node: scu.Address, ours: list[str], fault: str) -> None:
+    told = CliRunner().invoke(app, ["simulate", fault, "--to", str(tls_node), "--calling", "SENDER", *ours])
+
+    assert told.exit_code == 0, told.stdout
+
+
+def test_the_faults_show_that_a_listener_asks_for_a_certificate(
+    tls_node: scu.Address, ours: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(show.console, "width", 400)
+
+    told = CliRunner().invoke(app, ["simulate", "duplicates", "--to", str(tls_node), "--calling", "SENDER", *ours[:2]])
+
+    assert told.exit_code == 1
+    assert "CERTIFICATE_REQUIRED" in told.stdout or "connection lost" in told.stdout  # whichever is seen first
+
+
+def test_echo_and_send_speak_tls(tls_node: scu.Address, ours: list[str], tmp_path: Path) -> None:
+    write(mr_series(head((2, 16, 16))), tmp_path)
+    to, calling = str(tls_node), ["--calling", "SENDER"]
+
+    echoed = CliRunner().invoke(app, ["echo", to, *calling, *ours])
+    sent = CliRunner().invoke(app, ["send", str(tmp_path), "--to", to, *calling, *ours])
+
+    assert (echoed.exit_code, sent.exit_code) == (0, 0), sent.stdout
+
+
+@pytest.mark.parametrize("command", ["echo", "pacs"])
+def test_tls_without_its_files_is_wrong_usage(ours: list[str], command: str) -> None:
+    words = {"echo": ["echo", "PACS@127.0.0.1:4242", *ours[2:4]], "pacs": ["simulate", "pacs", *ours[:2]]}[command]
+
+    told = CliRunner().invoke(app, words)
+
+    assert told.exit_code != 0
+    assert isinstance(told.exception, ConfigError)
 
 
 @pytest.mark.parametrize(("fault", "is_good"), [("duplicates", True), ("other-content", False)])
@@ -75,11 +148,11 @@ def _listens(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def _send_twice(port: int, path: Path) -> None:
-    wait_until(lambda: _listens(port), 20, "the faulty PACS listens")
+def _send_twice(to: scu.Address, path: Path) -> None:
+    wait_until(lambda: _listens(to.port), 20, "the faulty PACS listens")
     for _ in range(2):
         try:
-            scu.store(scu.Address("PACS", HOST, port), "NODE", path, lambda sent, _: sent, scu.Timeouts(5.0, 3.0))
+            scu.store(to, "NODE", path, lambda sent, _: sent, scu.Timeouts(5.0, 3.0))
         except (Later, scu.NotAccepted):
             continue
 
@@ -87,10 +160,24 @@ def _send_twice(port: int, path: Path) -> None:
 @pytest.mark.parametrize("fault", ["none", "refuse", "busy", "duplicate", "failure", "freeze", "abort", "lie"])
 def test_a_sender_that_tries_again_satisfies_the_faulty_pacs(tmp_path: Path, fault: str) -> None:
     (path,), port = write(mr_series(head((1, 16, 16))), tmp_path), free_port()
-    trying = threading.Thread(target=_send_twice, args=[port, path])
+    trying = threading.Thread(target=_send_twice, args=[scu.Address("PACS", HOST, port), path])
     trying.start()
 
     judgement = pacs.judge(fault, "PACS", (HOST, port), seconds=5.0 if pacs.FAULTS[fault].at_end else 20.0)
+
+    trying.join()
+    assert judgement.is_good, judgement
+
+
+def test_the_faulty_pacs_speaks_tls(tmp_path: Path, authority: Authority) -> None:
+    (path,), port = write(mr_series(head((1, 16, 16))), tmp_path), free_port()
+    own, shown = authority.issue("pacs"), authority.issue("node_of_pacs")
+    known = ClientTls(TlsFiles(shown.pem, shown.key, authority.pem))
+    trying = threading.Thread(target=_send_twice, args=[scu.Address("PACS", HOST, port, known), path])
+    trying.start()
+
+    files = TlsFiles(own.pem, own.key, authority.pem)
+    judgement = pacs.judge("busy", "PACS", (HOST, port), seconds=20.0, tls=ServerTls(files))
 
     trying.join()
     assert judgement.is_good, judgement

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from vb_node.cli.options import AetHostPort, address
+from vb_node.cli.options import (
+    AetHostPort,
+    TlsCa,
+    TlsCertificate,
+    TlsKey,
+    address,
+    client_tls,
+    server_tls,
+)
 from vb_node.exit_status import DONE, FAILED
 
 app = typer.Typer()
@@ -17,6 +25,9 @@ def send(
     to: AetHostPort,
     calling: Annotated[str, typer.Option(help="Our AE title.")] = "VBNODE",
     associations: Annotated[int, typer.Option(min=1, max=64, help="How many at once.")] = 1,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Send a folder of DICOM files by C-STORE.
 
@@ -27,7 +38,7 @@ def send(
     from vb_node.dimse import scu
     from vb_node.errors import ConfigError
 
-    peer = address(to)
+    peer = address(to, client_tls(tls_ca, tls_certificate, tls_key))
     paths = [instance.path for series in read_folder(folder).values() for instance in series]
     if not paths:
         raise ConfigError(f"no DICOM file in {folder}: name a folder that holds some")
@@ -45,6 +56,9 @@ def send(
 def echo(
     to: Annotated[str, typer.Argument(metavar="AET@HOST:PORT")],
     calling: Annotated[str, typer.Option(help="Our AE title.")] = "VBNODE",
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Ask a peer whether it is there (C-ECHO).
 
@@ -52,7 +66,7 @@ def echo(
     """
     from vb_node.dimse import scu
 
-    peer = address(to)
+    peer = address(to, client_tls(tls_ca, tls_certificate, tls_key))
     scu.echo(peer, calling)
     typer.echo(f"{peer} answers")
 
@@ -66,6 +80,9 @@ def simulate(
     host: Annotated[str, typer.Option(help="On which address the PACS listens.")] = "127.0.0.1",
     pacs_fault: Annotated[str, typer.Option("--fault", help="What the PACS does wrong.")] = "none",
     seconds: Annotated[float, typer.Option(min=1, help="How long the PACS waits for the node.")] = 120.0,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Do wrong to a node, or be a faulty PACS for one, and judge how it takes it: 0 well, 1 not.
 
@@ -79,10 +96,10 @@ def simulate(
     if wanted not in known:
         raise ConfigError(f"a fault expected, one of {', '.join(known)}; {wanted!r} came")
     if fault == "pacs":
-        judgement = pacs.judge(pacs_fault, calling, (host, port), seconds)
+        judgement = pacs.judge(pacs_fault, calling, (host, port), seconds, server_tls(tls_ca, tls_certificate, tls_key))
     elif to is None:
         raise ConfigError("--to AET@HOST:PORT expected: the node that the fault is done to")
     else:
-        judgement = sender.judge(fault, address(to), calling)
+        judgement = sender.judge(fault, address(to, client_tls(tls_ca, tls_certificate, tls_key)), calling)
     show.rows("Simulated", [vars(judgement)], as_json=False)
     raise typer.Exit(DONE if judgement.is_good else FAILED)

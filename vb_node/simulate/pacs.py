@@ -11,6 +11,7 @@ from typing import Any
 from pynetdicom import evt
 
 from vb_node.dimse import contexts, implementation, status
+from vb_node.dimse.tls import ServerTls
 from vb_node.errors import ConfigError
 from vb_node.simulate.sender import Judgement
 
@@ -112,9 +113,9 @@ FAULTS: dict[str, Fault] = {
 
 
 class Pacs:
-    """An AE with one fault."""
+    """An AE with one fault; it speaks TLS with ``tls``."""
 
-    def __init__(self, fault: Fault, ae_title: str, address: tuple[str, int]) -> None:
+    def __init__(self, fault: Fault, ae_title: str, address: tuple[str, int], tls: ServerTls | None = None) -> None:
         self.fault, self.seen = fault, Seen()
         self._over, self._one = threading.Event(), threading.Lock()
         ae = implementation.entity(ae_title)
@@ -129,7 +130,9 @@ class Pacs:
             (evt.EVT_N_ACTION, self._commit),
         ]
         try:
-            self._server: Any = ae.start_server(address, block=False, evt_handlers=handlers)
+            self._server: Any = ae.start_server(
+                address, block=False, evt_handlers=handlers, ssl_context=tls.context() if tls else None
+            )
         except OSError as error:
             raise ConfigError(f"cannot listen on {address[0]}:{address[1]}: choose a free port and address") from error
 
@@ -172,10 +175,12 @@ class Pacs:
         self._server.shutdown()
 
 
-def judge(name: str, ae_title: str, address: tuple[str, int], seconds: float) -> Judgement:
+def judge(
+    name: str, ae_title: str, address: tuple[str, int], seconds: float, tls: ServerTls | None = None
+) -> Judgement:
     """Be a PACS with a fault until a node has taken it well, or the time is over."""
     fault = FAULTS[name]
-    pacs = Pacs(fault, ae_title, address)
+    pacs = Pacs(fault, ae_title, address, tls)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and (fault.at_end or not fault.is_good(pacs.seen)):
         time.sleep(STEP_S)

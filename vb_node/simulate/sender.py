@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydicom.uid import MRImageStorage
 
@@ -110,7 +110,7 @@ def wrong_ae(target: Target) -> Judgement:
 
 
 def wrong_called_ae(target: Target) -> Judgement:
-    peer = Address(NOBODY, target.peer.host, target.peer.port)
+    peer = replace(target.peer, ae_title=NOBODY)
     return _rejection("an association to another called AE title", peer, target.calling, CALLED_UNKNOWN)
 
 
@@ -157,16 +157,16 @@ def _refusal(did: str, target: Target, wrong: Encoded, before: Sequence[Encoded]
 
 
 def idle(target: Target) -> Judgement:
-    return _stall("a connection that sends nothing", target, b"")
+    return _stall("a connection that sends nothing", target, b"", shakes_hands=False)
 
 
 def half_pdu(target: Target) -> Judgement:
     return _stall("a connection that sends one byte and stalls", target, b"\x01")
 
 
-def _stall(did: str, target: Target, sent: bytes) -> Judgement:
+def _stall(did: str, target: Target, sent: bytes, *, shakes_hands: bool = True) -> Judgement:
     expected = f"others are served, and the connection is closed within {PATIENCE_S:g} s"
-    with Wire(target.peer, target.calling) as wire:
+    with Wire(target.peer, target.calling, shakes_hands=shakes_hands) as wire:
         wire.send(sent)
         is_served, is_closed = target.echoes(), wire.is_closed_within(PATIENCE_S)
     came = f"others {'were' if is_served else 'were not'} served, it {'was' if is_closed else 'was not'} closed"

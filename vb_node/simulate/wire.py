@@ -11,6 +11,7 @@ from typing import Self
 
 from vb_node.dimse import contexts, implementation
 from vb_node.dimse.scu import Address
+from vb_node.dimse.tls import ClientTls
 from vb_node.simulate.series import Encoded
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, ABORT = 0x01, 0x02, 0x03, 0x04, 0x05, 0x07
@@ -30,15 +31,29 @@ class Rejected(Exception):
 
 
 class Wire:
-    """One connection to a node; associated when ``associate`` has returned."""
+    """One connection to a node, by TLS where its address says so; associated when ``associate`` has returned.
 
-    def __init__(self, peer: Address, calling: str) -> None:
+    Without ``shakes_hands`` a listener that expects TLS hears nothing.
+    """
+
+    def __init__(self, peer: Address, calling: str, *, shakes_hands: bool = True) -> None:
         self.peer, self.calling = peer, calling
         self._message_id = 0
         try:
             self._socket = socket.create_connection((peer.host, peer.port), timeout=ANSWER_S)
         except OSError as error:
             raise Gone(f"{peer} cannot be reached: check host and port, and that it listens") from error
+        if peer.tls is not None and shakes_hands:
+            self._secure(peer.tls)
+
+    def _secure(self, tls: ClientTls) -> None:
+        try:
+            self._socket = tls.context().wrap_socket(self._socket, server_hostname=self.peer.host)
+        except OSError as error:
+            self._socket.close()
+            raise Gone(
+                f"no TLS with {self.peer} ({_why(error)}): check ca, certificate and key on both sides"
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +99,7 @@ class Wire:
         try:
             self._socket.sendall(data)
         except OSError as error:
-            raise Gone(f"connection lost while sending ({type(error).__name__})") from error
+            raise Gone(f"connection lost while sending ({_why(error)})") from error
 
     def receive(self, within_s: float = ANSWER_S) -> tuple[int, bytes]:
         """Give (type, content) of the next PDU; raise ``Gone``."""
@@ -113,7 +128,7 @@ class Wire:
             try:
                 piece = self._socket.recv(size - len(got))
             except OSError as error:
-                raise Gone(f"no answer ({type(error).__name__})") from error
+                raise Gone(f"no answer ({_why(error)})") from error
             if not piece:
                 raise Gone("the node closed the connection")
             got += piece
@@ -147,6 +162,11 @@ class Wire:
                 return int(unpack_from("<H", content, position + 8)[0])
             position += 8 + length
         raise Gone("an answer without a status came")
+
+
+def _why(error: OSError) -> str:
+    """Name an error, one of TLS by its reason."""
+    return getattr(error, "reason", None) or type(error).__name__
 
 
 def associate_rq(called: str, calling: str, sop_class_uid: str) -> bytes:
