@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from empty_ledger import empty_ledger
+from pacs import pacs
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage, generate_uid
@@ -16,6 +17,7 @@ from vb_node.dimse.contexts import ENHANCED_SR
 from vb_node.runtime.deliver import Deliverer
 
 BEGIN = 1000.0
+LATER = BEGIN + 30 * 86400.0
 PATIENCE_S = 30.0  # with a peer that answers, on a machine that may be busy
 
 
@@ -91,6 +93,17 @@ class Outbox:
 
     def states(self, destination: str = "pacs") -> list[str]:
         return [delivery.state for delivery in self.deliveries(destination)]
+
+    def check_alive(self) -> None:
+        """Hold what sends against the catalogue's "alive" (RELIABILITY.md, section 4): a good PACS gets its results."""
+        sent = self.finish_job("good", series="1.2.3.99", now=LATER)
+        with pacs() as good:
+            drain(self.deliverer("good", port=good.port), LATER)
+            assert good.stored == sent
+        assert not list(self.results.parent.rglob("*.part"))
+        with self.database.read() as session:
+            assert session.connection().exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+            audit.verify(session)
 
     def events(self, event: str) -> list[Event]:
         with self.database.read() as session:

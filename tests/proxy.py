@@ -32,6 +32,7 @@ def proxy(to: int, *, bytes_s: float | None = None, loses_answer: bool = False) 
     try:
         yield told
     finally:
+        listener.shutdown(socket.SHUT_RDWR)  # or who waits in accept would wait on
         listener.close()
 
 
@@ -56,3 +57,4 @@ def _pass(source: socket.socket, sink: socket.socket, bytes_s: float | None, los
     for end in (source, sink):
         with suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
+    source.close()  # the other thread closes the other one

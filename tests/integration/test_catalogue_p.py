@@ -27,6 +27,8 @@ from vb_node.dimse.contexts import COMPREHENSIVE_3D_SR
 from vb_node.errors import Later, Unreachable
 from vb_node.runtime.deliver import park_lost
 
+pytestmark = pytest.mark.usefixtures("sender")
+
 RESULTS = int(os.environ.get("VB_NODE_P01_RESULTS", "40"))  # the catalogue asks for 500: docs/reliability.md
 SILENCE_S = 5.0  # of a peer that answers nothing at all
 SHORT = scu.Timeouts(connect_s=2.0, answer_s=2.0)
@@ -107,13 +109,6 @@ def test_p_10_a_slow_link_that_moves_is_waited_for(instance: Path, tmp_path: Pat
 
         assert instance.stat().st_size / 30_000 > SHORT.answer_s
         assert (status, len(list(pacs.iterdir()))) == (0, 1)
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path)
-    yield outbox
-    outbox.database.close()
 
 
 def test_p_01_after_a_day_of_outage_all_results_are_there_in_order_and_none_is_parked(outbox: Outbox) -> None:

@@ -20,13 +20,6 @@ from vb_node.errors import ConfigError
 from vb_node.runtime import commit
 
 
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path)
-    yield outbox
-    outbox.database.close()
-
-
 @contextmanager
 def listening(database: Database) -> Iterator[int]:
     """The node's listener, as after a restart: it knows what the ledger knows."""

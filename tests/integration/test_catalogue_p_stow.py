@@ -20,13 +20,6 @@ JSON = {"Content-Type": "application/dicom+json"}
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path)
-    yield outbox
-    outbox.database.close()
-
-
-@pytest.fixture
 def peer() -> Iterator[Peer]:
     with http_peer() as peer:
         yield peer

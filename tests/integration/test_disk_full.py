@@ -1,6 +1,7 @@
 """A node whose disk fills up: it says so to the sender, loses nothing, and goes on by itself when there is space."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,7 +47,14 @@ def paths(tmp_path: Path) -> list[Path]:
 
 
 def _send(node: Node, paths: list[Path]) -> dict[Path, int | None]:
-    return {sent.path: sent.status for sent in scu.store_many(paths, node.address, "SENDER")}
+    answers, longest_s = {}, {}
+    begun = time.monotonic()
+    for sent in scu.store_many(paths, node.address, "SENDER"):
+        begun, took_s = time.monotonic(), time.monotonic() - begun
+        answers[sent.path] = sent.status
+        longest_s[sent.status] = max(took_s, longest_s.get(sent.status, 0.0))
+    print("longest answer:", {scu.words_of(answer): f"{took_s:.3f} s" for answer, took_s in longest_s.items()})
+    return answers
 
 
 def test_r_12_a_full_disk_is_answered_a700_and_nothing_answered_is_lost(node: Node, paths: list[Path]) -> None:
@@ -59,7 +67,9 @@ def test_r_12_a_full_disk_is_answered_a700_and_nothing_answered_is_lost(node: No
     wait_until(lambda: len(node.events(event="instance refused")) == refused, RECOVERY_S, "each refusal is told")
     told = {event.event for event in node.events()}
     (node.home / "data" / "ballast").unlink()
+    freed = time.monotonic()
     wait_until(node.answers, RECOVERY_S, "associations are accepted again")
+    print(f"accepts associations again {time.monotonic() - freed:.1f} s after space was freed")
     again = _send(node, paths)
     wait_until(lambda: _count(node) == len(paths), RECOVERY_S, "the rows follow the answers")
 
