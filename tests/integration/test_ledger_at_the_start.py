@@ -14,9 +14,9 @@ from postgres import Postgres
 from processes import Node, free_port, storescu, wait_until
 from sqlalchemy import create_engine, text
 
-from storage import audit, chain, jobs
+from storage import audit, chain, deliveries, jobs
 from storage.database import MIGRATIONS, Database
-from storage.schema import Event, Instance, Job, Series
+from storage.schema import Delivery, Event, Instance, Job, JobInput, Series
 
 MakeNode = Callable[..., Node]
 READY_S = 30.0
@@ -126,6 +126,11 @@ def test_r_19_a_ledger_of_the_first_version_is_brought_up_with_all_its_rows(tmp_
         connection.execute(text(FIRST_EVENT), {"digest": "d" * 64, "previous": chain.ORIGIN})
         for number, state in enumerate(("SCHEDULED", "IN PROGRESS", "COMPLETED", "FAILED", "CANCELED")):
             connection.execute(text(FIRST_JOB), {"key": f"k{number}", "state": state})
+        connection.execute(text(FIRST_INPUT))
+        for number, state in enumerate(WAYS):
+            connection.execute(text(FIRST_RESULT), {"uid": f"2.25.{number}"})
+            words = {"uid": f"2.25.{number}", "state": state, "after": number or None}
+            connection.execute(text(FIRST_DELIVERY), words)
     engine.dispose()
     database = Database(url)
 
@@ -137,12 +142,38 @@ def test_r_19_a_ledger_of_the_first_version_is_brought_up_with_all_its_rows(tmp_
         states = [job.state for job in jobs.listing(session)]
         instance = session.get_one(Instance, "1.2.3.1")
         lines = session.query(Event).order_by(Event.seq).all()
+        ways = [delivery.state for delivery in session.query(Delivery).order_by(Delivery.id)]
+        inputs = session.query(JobInput).count()
+    due = _due(database)
     database.close()
     assert sorted(states) == ["CANCELED", "COMPLETED", "FAILED", "IN PROGRESS", "SCHEDULED"]
+    assert (ways, inputs) == (list(WAYS), 1)
+    assert due == ["pending", "retry"]  # what is being sent has its lease
     assert (instance.association_id, instance.deleted_at) == (None, None)
     assert [line.previous for line in lines] == [chain.ORIGIN, "d" * 64]
 
 
+def _due(database: Database) -> list[str]:
+    """Claim what may be sent now; give the states that it had."""
+    with database.read() as session:
+        before = {delivery.id: delivery.state for delivery in session.query(Delivery)}
+    due = []
+    with database.write() as session:
+        while (claimed := deliveries.claim(session, "pacs", lease_s=30.0, now=3.0)) is not None:
+            due.append(before[claimed[0].id])
+    return due
+
+
+WAYS = ("pending", "sending", "sent", "committed", "retry", "parked", "superseded")
+FIRST_INPUT = "INSERT INTO job_inputs (job_id, sop_instance_uid, sha256) VALUES (3, '1.2.3.1', 'a')"
+FIRST_RESULT = """
+    INSERT INTO results (sop_instance_uid, job_id, role, rank, sop_class_uid, series_instance_uid, path, sha256,
+        created_at)
+    VALUES (:uid, 3, 'report', 0, '1.2', '2.25', :uid, 'b', 1)"""
+FIRST_DELIVERY = """
+    INSERT INTO deliveries (sop_instance_uid, job_id, destination, after_id, state, created_at, due_at, attempts,
+        refusals, token, lease_until)
+    VALUES (:uid, 3, 'pacs', :after, :state, 1, 2, 0, 0, 0, 1000)"""
 FIRST_SERIES = """
     INSERT INTO series (series_instance_uid, study_instance_uid, patient_id, accession_number, instances,
         opened_at, last_arrival_at)
