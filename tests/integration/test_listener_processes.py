@@ -2,22 +2,33 @@
 
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 from factories import head, mr_series, write
+from pdu import ASSOCIATE_AC, Raw, reject
 from processes import TOML, Node, free_port, wait_until
 
 from storage import arrivals, stations
 from storage.schema import Station
 from vb_node.dimse import scu
 
+MOST = 3
+PEER = f"""
+[[receive.peers]]
+ae_title = "LIMITED"
+max_associations = {MOST}
+"""
+
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     port = free_port()
     text = TOML.format(port=port, pacs_port=free_port(), quiet_s=3600)
-    made = Node(tmp_path_factory.mktemp("node"), text.replace("[receive]\n", "[receive]\nprocesses = 2\n"), port)
+    text = text.replace("[receive]\n", "[receive]\nprocesses = 2\n") + PEER
+    made = Node(tmp_path_factory.mktemp("node"), text, port)
     made.start()
     wait_until(lambda: _heard(made) == 2, 20, "both processes listen")
     yield made
@@ -34,6 +45,33 @@ def _station(node: Node) -> Station:
         found = stations.get(session, "receive")
     assert found is not None
     return found
+
+
+def test_a_peer_has_its_places_once_whichever_process_it_comes_to(node: Node) -> None:
+    one, other = node.stations("receive")
+    with ExitStack() as stack:
+        _freeze(one)
+        inside = [stack.enter_context(Raw(node.port)).associate(calling=b"LIMITED") for _ in range(MOST)]
+        one.send_signal(signal.SIGCONT)
+        _freeze(other)
+        another = stack.enter_context(Raw(node.port)).associate(calling=b"LIMITED")
+        other.send_signal(signal.SIGCONT)
+
+    assert [kind for kind, _ in inside] == [ASSOCIATE_AC] * MOST
+    assert another == reject(2, 3, 2)
+    wait_until(lambda: _comes_in(node), 10, "a place is free again")
+
+
+def _freeze(process: psutil.Process) -> None:
+    """Stop a process, and wait until each of its threads stands still: until then one may accept."""
+    process.send_signal(signal.SIGSTOP)
+    tasks = Path(f"/proc/{process.pid}/task")
+    wait_until(lambda: all(" T " in task.read_text() for task in tasks.glob("*/stat")), 10, "it stands still")
+
+
+def _comes_in(node: Node) -> bool:
+    with Raw(node.port) as peer:
+        return peer.associate(calling=b"LIMITED")[0] == ASSOCIATE_AC
 
 
 def test_what_comes_over_many_associations_is_one_series(node: Node, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ ROOM_MB = 1024
 
 
 class ReceiveSettings(Section):
-    """The listener; limits count for each of its processes."""
+    """The listener; its limits are those of all its processes together."""
 
     host: str = "127.0.0.1"
     port: Port = 11112
@@ -69,8 +69,8 @@ class ReceiveSettings(Section):
 
     @property
     def room_mb(self) -> int:
-        """Give how much may arrive at once: 1 GB, and one instance at least."""
-        return self.max_arriving_mb or max(ROOM_MB, self.max_instance_mb)
+        """Give how much may arrive at once in a process: its share of 1 GB, and one instance at least."""
+        return max((self.max_arriving_mb or ROOM_MB) // self.process_count, self.max_instance_mb)
 
     @model_validator(mode="after")
     def _one_instance_finds_room(self) -> Self:

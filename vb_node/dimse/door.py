@@ -3,8 +3,6 @@
 Nobody else is answered (A-ASSOCIATE-RJ, PS3.8 9.3.4), and no more of them than there are places.
 """
 
-import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,12 +57,10 @@ def is_among(host: str, networks: Iterable[str]) -> bool:
 
 
 class Door:
-    """Says who may come in, and counts who is inside."""
+    """Says who may come in, while there are places inside."""
 
     def __init__(self, ae_title: str, peers: Sequence[Peer] | None, limits: Limits, stop: Stop) -> None:
         self._ae_title, self._peers, self._limits, self._stop = ae_title, peers, limits, stop
-        self._lock = threading.Lock()
-        self._inside: Counter[str] = Counter()
 
     def check(self, request: Request, host: str, certificate: str | None) -> Rejection | None:
         """Give the first reason not to accept, in the order of SECURITY 2.2."""
@@ -87,14 +83,12 @@ class Door:
     @contextmanager
     def place(self, calling: str) -> Iterator[bool]:
         """Hold one of the places inside for a block; gives False when none is free."""
+        wanted = {"associations": self._limits.max_associations}
         most = [peer.max_associations for peer in self._named(calling) if peer.max_associations is not None]
-        with self._lock:
-            is_free = self._inside.total() < self._limits.max_associations
-            is_free &= all(self._inside[calling] < number for number in most)
-            self._inside[calling] += is_free
+        if most:
+            wanted[f"associations of {calling}"] = min(most)
+        held = self._limits.places.take(wanted)
         try:
-            yield is_free
+            yield bool(held)
         finally:
-            with self._lock:
-                self._inside[calling] -= is_free
-                self._inside += Counter()  # drops those of whom nobody is left
+            self._limits.places.give(held)

@@ -10,8 +10,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
+
+from vb_node.dimse.places import Places
 
 TICK_S = 0.5  # how often a waiting connection looks at the clock
 LINGER_S = 0.5  # how long an A-ABORT may take to reach the peer before the connection is gone
@@ -28,7 +30,10 @@ UNSPECIFIED, UNRECOGNISED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 0, 1, 2, 6  #
 
 @dataclass(frozen=True)
 class Limits:
-    """What the listener takes at most: associations, bytes, connections, patience, and while the disk is not full."""
+    """What the listener takes at most: associations, bytes, connections, patience, and while the disk is not full.
+
+    Associations and connections are counted by ``places``; all else is of one process.
+    """
 
     max_associations: int = 64
     max_pdu: int = 131072
@@ -42,6 +47,7 @@ class Limits:
     least_rate: float = 1024.0
     handshake_s: float = 5.0
     is_full: Callable[[], bool] = lambda: False
+    places: Places = field(default_factory=Places)
 
     @property
     def rate_window_s(self) -> float:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from errno import EADDRINUSE
-from weakref import WeakKeyDictionary
+from weakref import WeakSet, finalize
 
 from vb_node.dimse.guard import TICK_S, Limits, Stop, prepare
 from vb_node.errors import ConfigError
@@ -31,7 +31,7 @@ class Listener:
     def __init__(self, listening: socket.socket, serve: Serve, limits: Limits, stop: Stop) -> None:
         self._serve, self._limits, self._stop = serve, limits, stop
         self._lock = threading.Lock()
-        self._open: WeakKeyDictionary[socket.socket, str] = WeakKeyDictionary()
+        self._open: WeakSet[socket.socket] = WeakSet()
         self._is_closed = False
         self._socket = listening
         self._socket.settimeout(TICK_S)
@@ -58,20 +58,24 @@ class Listener:
     def _take(self, connection: socket.socket, peer: tuple[str, int]) -> None:
         """Count a connection and start its thread; one that no thread holds is closed, and counted no longer."""
         host = str(peer[0])
-        with self._lock:
-            hosts = list(self._open.values())
-            is_too_many = len(hosts) >= self._limits.max_connections
-            is_too_many |= hosts.count(host) >= self._limits.max_connections_per_host
-            if not is_too_many:
-                self._open[connection] = host
-        if is_too_many:
+        limits = self._limits
+        wanted = {"connections": limits.max_connections, f"connections of {host}": limits.max_connections_per_host}
+        held = limits.places.take(wanted)
+        if not held:
             log.warning("too many connections", extra={"host": host})
             connection.close()
             return
+        try:
+            leave = finalize(connection, limits.places.give, held)
+        except BaseException:
+            limits.places.give(held)
+            raise
+        with self._lock:
+            self._open.add(connection)
         # not Thread.start: it waits for the thread's first sign of life, for ever where that finds no memory
-        _thread.start_new_thread(self._run, (connection, host))
+        _thread.start_new_thread(self._run, (connection, host, leave))
 
-    def _run(self, connection: socket.socket, host: str) -> None:
+    def _run(self, connection: socket.socket, host: str, leave: Callable[[], object]) -> None:
         try:
             prepare(connection)
             self._serve(connection, host)
@@ -79,7 +83,8 @@ class Listener:
             log.exception("connection failed", extra={"host": host})
         finally:
             with self._lock:
-                del self._open[connection]
+                self._open.discard(connection)
+            leave()
             connection.close()
 
     def leave(self) -> None:

@@ -1,31 +1,25 @@
 """An instance between its answer and its row: known here, so that a second content under its UID is refused.
 
-Other processes of the listener, and the web station, know of it by a lock of the kernel: one byte of a file that they
-share, at a place that the UID gives (``fcntl``, F_OFD_SETLK). It is gone with the process that holds it.
+Other processes of the listener, and the web station, know of it by a lock that they share: ``storage.byte_locks``.
 """
 
-import fcntl
-import hashlib
 import logging
-import os
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from errno import EACCES, EAGAIN
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from storage import arrivals, associations, audit
 from storage.arrivals import Arrived
+from storage.byte_locks import ByteLocks
 from vb_node.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 ACTOR = "receive"
-FLOCK = struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, process
 PATIENCE_S, STEP_S = 5.0, 0.005
 
 
@@ -45,13 +39,7 @@ class Underway:
     """The arrivals that the ledger does not hold yet; ``root`` is the spool that this process shares with others."""
 
     def __init__(self, root: Path) -> None:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        self._shared = os.open(root.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            self._set("", fcntl.F_UNLCK)
-        except OSError as error:
-            why = f"{root.parent} knows no locks ({error.strerror})"
-            raise ConfigError(f"node.data: a folder on a disk of this machine expected, {why}") from error
+        self._shared = locks_of(root.with_suffix(".lock"))
         self._lock = threading.Lock()
         self._held: dict[tuple[str, str], tuple[tuple[str, ...], int]] = {}  # by kind and UID: its value, how often
 
@@ -85,20 +73,10 @@ class Underway:
     def _wait_for_others(self, sop_instance_uid: str) -> None:
         """Wait until no other process holds a UID, and hold it; what it has taken is in the ledger then."""
         until = time.monotonic() + PATIENCE_S
-        while not self._set(sop_instance_uid, fcntl.F_WRLCK):
+        while not self._shared.take(sop_instance_uid):
             if time.monotonic() > until:
                 raise ElsewhereUnderway
             time.sleep(STEP_S)
-
-    def _set(self, sop_instance_uid: str, kind: int) -> bool:
-        place = int.from_bytes(hashlib.sha256(sop_instance_uid.encode()).digest()[:7])
-        try:
-            fcntl.fcntl(self._shared, fcntl.F_OFD_SETLK, FLOCK.pack(kind, os.SEEK_SET, place, 1, 0))
-        except OSError as error:
-            if error.errno not in (EACCES, EAGAIN):
-                raise
-            return False
-        return True
 
     def _release(self, names: list[tuple[str, str]]) -> None:
         with self._lock:
@@ -111,12 +89,21 @@ class Underway:
 
     def _let_go(self, sop_instance_uid: str) -> None:
         try:
-            self._set(sop_instance_uid, fcntl.F_UNLCK)
+            self._shared.let_go(sop_instance_uid)
         except OSError:  # who waits for it is told so; the ledger's writer must go on
             log.exception("lock not let go", extra={"sop_instance_uid": sop_instance_uid})
 
     def close(self) -> None:
-        os.close(self._shared)
+        self._shared.close()
+
+
+def locks_of(file: Path) -> ByteLocks:
+    """Open the locks that the processes of this node share; raise ``ConfigError``."""
+    try:
+        return ByteLocks(file)
+    except OSError as error:
+        why = f"{file.parent} knows no locks ({error.strerror})"
+        raise ConfigError(f"node.data: a folder on a disk of this machine expected, {why}") from error
 
 
 def put_down(session: Session, taken: Sequence[Taken], listener: str) -> list[Arrived]:

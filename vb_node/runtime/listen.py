@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -20,8 +21,10 @@ from vb_node.config import Settings
 from vb_node.dimse import commitment, door, scp
 from vb_node.dimse.guard import Limits
 from vb_node.dimse.listener import Listener
+from vb_node.dimse.places import Places
 from vb_node.dimse.tls import ServerTls, TlsFiles
 from vb_node.runtime import commit, receive, retain, supervised
+from vb_node.runtime.arrival import locks_of
 from vb_node.runtime.line import BEAT_S, LOOK_S, spool_of, turn
 from vb_node.runtime.receive import Receiver
 
@@ -62,7 +65,7 @@ def listen(settings: Settings, receiver: Receiver, disk: Disk) -> Listener:
         on_refuse=receiver.tell_refusal,
         on_end=receiver.end,
         services=services,
-        limits=limits_of(settings, disk),
+        limits=replace(limits_of(settings, disk), places=Places(locks_of(settings.node.data / "places.lock"))),
         tls=ServerTls(files, asked.tls.require_peer) if files and asked.tls else None,
     )
 
