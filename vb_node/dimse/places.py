@@ -56,9 +56,10 @@ class Places:
         return taken
 
     def _take(self, kind: str, most: int) -> Place | None:
+        ours = self._ours.get(kind, ())
         for step in range(most):
             place = Place(kind, (self._first + step) % most)
-            if place.number not in self._ours[kind] and self._is_free(place):
+            if place.number not in ours and self._is_free(place):
                 self._ours[kind].add(place.number)
                 return place
         return None
