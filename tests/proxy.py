@@ -2,10 +2,9 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from processes import HOST
 
@@ -15,11 +14,15 @@ P_DATA_TF = 4
 
 @dataclass
 class Proxy:
-    """Passes so many bytes a second; with ``loses_answer`` it cuts the connection before the peer's first P-DATA."""
+    """Passes so many bytes a second, until it ``hurries``.
+
+    With ``loses_answer`` it cuts the connection before the peer's first P-DATA.
+    """
 
     port: int
     bytes_s: float | None
     loses_answer: bool
+    hurries: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
@@ -44,16 +47,17 @@ def _serve(listener: socket.socket, to: int, told: Proxy) -> None:
             return
         far = socket.create_connection((HOST, to))
         for source, sink, loses in ((near, far, False), (far, near, told.loses_answer)):
-            threading.Thread(target=_pass, args=(source, sink, told.bytes_s, loses), daemon=True).start()
+            threading.Thread(target=_pass, args=(source, sink, told, loses), daemon=True).start()
 
 
-def _pass(source: socket.socket, sink: socket.socket, bytes_s: float | None, loses_answer: bool) -> None:
+def _pass(source: socket.socket, sink: socket.socket, told: Proxy, loses_answer: bool) -> None:
     with suppress(OSError):
         while piece := source.recv(PIECE):
             if loses_answer and piece[0] == P_DATA_TF:
                 break
             sink.sendall(piece)
-            time.sleep(len(piece) / bytes_s if bytes_s else 0)
+            if told.bytes_s:
+                told.hurries.wait(len(piece) / told.bytes_s)
     for end in (source, sink):
         with suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)

@@ -359,11 +359,13 @@ def test_p_12_a_result_superseded_before_it_was_sent_is_not_sent(outbox: Outbox)
 
 def test_p_10_a_slow_link_does_not_hold_up_another_destination(outbox: Outbox, tmp_path: Path) -> None:
     outbox.finish_job("pacs", "research")
-    with pacs() as far, pacs() as near, proxy(far.port, bytes_s=1000) as slow:
+    with pacs() as far, pacs() as near, proxy(far.port, bytes_s=100) as slow:
         waiting = threading.Thread(target=drain, args=(outbox.deliverer(port=slow.port), BEGIN))
         waiting.start()
+        wait_until(lambda: "sending" in outbox.states("pacs"), 20, "the slow one is being sent to")
         drain(outbox.deliverer("research", port=near.port), BEGIN)
         states = outbox.states("research"), outbox.states("pacs")
+        slow.hurries.set()
         waiting.join()
 
     assert states == (["sent", "sent"], ["sending", "pending"])
