@@ -1,6 +1,7 @@
 """Over which associations instances came, and how those ended: what the shelf ARRIVALS says of its senders."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -10,11 +11,22 @@ from storage.schema import Association, Instance
 DAY_S = 86400.0
 
 
-def note(session: Session, association_id: str, peer: str, host: str, *, listener: str, now: float) -> None:
-    """Write an association down, once, with the first instance that it brings to a process of the listener."""
-    if session.get(Association, association_id) is None:
-        keys = {"peer": peer[:64], "host": host[:64], "listener": listener}
-        session.add(Association(id=association_id, began_at=now, is_released=False, **keys))
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """Whose association brought the first instance to a process of the listener, from where, and when."""
+
+    peer: str
+    host: str
+    at: float
+
+
+def note(session: Session, brought: Mapping[str, Brought], *, listener: str) -> None:
+    """Write associations down by their ids, each once."""
+    known = set(session.scalars(select(Association.id).where(Association.id.in_(brought))))
+    for association_id, one in brought.items():
+        if association_id not in known:
+            keys = {"peer": one.peer[:64], "host": one.host[:64], "listener": listener}
+            session.add(Association(id=association_id, began_at=one.at, is_released=False, **keys))
 
 
 def end(session: Session, association_id: str, *, is_released: bool, now: float) -> None:

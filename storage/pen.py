@@ -52,8 +52,7 @@ class Pen(Generic[Entry]):
             self._changed.wait_for(lambda: len(self._waiting) < MOST_WAITING or self._is_failing)
             if self._is_failing or self._is_closed:
                 raise Dry("the ledger cannot be written: is its disk full?")
-            self._waiting.append((entry, done))
-            self._changed.notify_all()
+            self._add(entry, done)
 
     def leave(self, entry: Entry) -> None:
         """Hand in one entry that may wait as long as the ledger fails; raise ``Dry`` where too many wait already."""
@@ -61,7 +60,12 @@ class Pen(Generic[Entry]):
             self._changed.wait_for(lambda: len(self._waiting) < MOST_WAITING or self._is_failing)
             if len(self._waiting) >= MOST_WAITING or self._is_closed:
                 raise Dry("the ledger cannot be written, and too much waits for it")
-            self._waiting.append((entry, lambda: None))
+            self._add(entry, lambda: None)
+
+    def _add(self, entry: Entry, done: Callable[[], None]) -> None:
+        """Wake the thread where it has something to do now, and not for each entry: it gathers them."""
+        self._waiting.append((entry, done))
+        if len(self._waiting) in (1, MOST_A_COMMIT):
             self._changed.notify_all()
 
     def settle(self) -> None:

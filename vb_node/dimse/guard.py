@@ -7,6 +7,7 @@ pace is ``least_rate`` at least; between messages ``idle_s`` pass; no PDU is lon
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ LINGER_BYTES = 1 << 20
 KEEPALIVE_S, USER_TIMEOUT_MS = 30, 20_000
 FIRST_BUFFER, LARGEST_BUFFER = 1 << 13, 1 << 18
 HEADER = Struct(">BxL")
+TIMEVAL = Struct("@ll")
+A_TICK = (TimeoutError, BlockingIOError)  # Python's way to say that it waited in vain, and the kernel's
 HEADER_LENGTH = 6
 
 A_ABORT = 0x07
@@ -90,7 +93,7 @@ class Wire:
     """One accepted connection, read PDU by PDU into one buffer."""
 
     def __init__(self, connection: socket.socket, limits: Limits, stop: Stop) -> None:
-        connection.settimeout(TICK_S)
+        _wait_a_tick_at_most(connection)
         self.connection = connection
         self._limits, self._stop = limits, stop
         self._buffer = bytearray(FIRST_BUFFER)
@@ -134,8 +137,8 @@ class Wire:
         while self._end - self._start < needed:
             try:
                 self._take(self.connection.recv_into(self._view[self._end :]))
-            except TimeoutError:
-                pass  # a tick: time to look at the clock
+            except A_TICK:
+                pass  # time to look at the clock
             except OSError as error:
                 raise Broken(f"the connection broke ({error.strerror})") from error
             self._watch(is_in_message or self._end > self._start)
@@ -186,7 +189,7 @@ class Wire:
         while left:
             try:
                 left = left[self.connection.send(left) :]
-            except TimeoutError:
+            except A_TICK:
                 if time.monotonic() > until:
                     raise Broken(f"the peer took nothing for {self._limits.stall_s:g} s") from None
             except OSError as error:
@@ -216,6 +219,19 @@ def prepare(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_S // 3)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _wait_a_tick_at_most(connection: socket.socket) -> None:
+    """Have the kernel end a wait after a tick (socket(7)): Python's own way asks it twice for each piece.
+
+    Each call hands Python's lock to another thread and waits for it again, which is what many associations cost most.
+    """
+    if isinstance(connection, ssl.SSLSocket):  # it takes such an end for its own business
+        connection.settimeout(TICK_S)
+        return
+    connection.settimeout(None)
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        connection.setsockopt(socket.SOL_SOCKET, option, TIMEVAL.pack(0, int(1e6 * TICK_S)))
 
 
 def _acknowledge(connection: socket.socket) -> None:

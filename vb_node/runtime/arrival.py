@@ -131,7 +131,10 @@ def put_down(session: Session, taken: Sequence[Taken], listener: str) -> list[Ar
 
 def note(session: Session, taken: Sequence[Taken], listener: str) -> None:
     """Write down the associations over which instances came."""
-    for uid, one in {each.arrived.association_id: each for each in taken}.items():
-        if uid is not None:
-            now = one.arrived.received_at
-            associations.note(session, uid, one.arrived.peer, one.host, listener=listener, now=now)
+    brought = {
+        one.arrived.association_id: associations.Brought(one.arrived.peer, one.host, one.arrived.received_at)
+        for one in reversed(taken)
+        if one.arrived.association_id is not None
+    }
+    if brought:
+        associations.note(session, brought, listener=listener)

@@ -10,7 +10,7 @@ NOON = 10 * DAY_S + DAY_S / 2
 
 def _come(database: Database, name: str, at: float, peer: str = "MR1", ended_at: float | None = None) -> None:
     with database.write() as session:
-        associations.note(session, name, peer, "10.0.0.5", listener="receive 1", now=at)
+        associations.note(session, {name: associations.Brought(peer, "10.0.0.5", at)}, listener="receive 1")
     if ended_at is not None:
         with database.write() as session:
             associations.end(session, name, is_released=True, now=ended_at)

@@ -101,7 +101,7 @@ def test_l_02_every_writing_transaction_is_immediate(
 ) -> None:
     schedule()
     with database.write() as session:
-        associations.note(session, "a", "PACS", "h", listener="receive 1", now=1.0)
+        associations.note(session, {"a": associations.Brought("PACS", "h", 1.0)}, listener="receive 1")
         associations.end(session, "a", is_released=True, now=2.0)
         associations.interrupt(session, now=2.0)
         stations.start(session, "receive", now=1.0)

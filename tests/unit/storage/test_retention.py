@@ -98,7 +98,7 @@ def test_associations_are_counted_by_series_and_end_once_they_end(
     arrive("1.2.3.2")
     with database.write() as session:
         for name in ("a", "b"):
-            associations.note(session, name, "MR1", "h", listener="receive 1", now=1.0)
+            associations.note(session, {name: associations.Brought("MR1", "h", 1.0)}, listener="receive 1")
         arrivals.see_again(session, "1.2.3.1", now=2.0, association_id="a")
         associations.end(session, "a", is_released=True, now=3.0)
         associations.interrupt(session, now=4.0)

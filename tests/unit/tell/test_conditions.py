@@ -162,7 +162,8 @@ def test_a_destination_that_stays_down_is_told_once_and_not_its_late_results_too
 def test_only_a_peer_that_usually_sends_is_missed(house: House, days: int, is_told: bool) -> None:
     for day in range(days):
         with house.database.write() as session:
-            associations.note(session, str(day), "MR1", "10.0.0.5", listener="receive 1", now=BEGIN + day * DAY_S)
+            brought = associations.Brought("MR1", "10.0.0.5", BEGIN + day * DAY_S)
+            associations.note(session, {str(day): brought}, listener="receive 1")
     last = BEGIN + (days - 1) * DAY_S
 
     assert house.kinds(last + 23 * HOUR_S) == []
@@ -172,7 +173,8 @@ def test_only_a_peer_that_usually_sends_is_missed(house: House, days: int, is_to
 def test_a_peer_that_is_not_configured_is_not_missed(house: House) -> None:
     for day in range(5):
         with house.database.write() as session:
-            associations.note(session, str(day), "GONE", "10.0.0.6", listener="receive 1", now=BEGIN + day * DAY_S)
+            brought = associations.Brought("GONE", "10.0.0.6", BEGIN + day * DAY_S)
+            associations.note(session, {str(day): brought}, listener="receive 1")
 
     assert house.kinds(BEGIN + 30 * DAY_S) == []
 
