@@ -4,7 +4,7 @@ import signal
 import sys
 import threading
 
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom import AE, AllStoragePresentationContexts, VerificationPresentationContexts, evt
 
 MOMENTS = ("negotiation", "data set", "answer", "release")
 RELEASE_RQ, P_DATA_TF = b"\x05", b"\x04"
@@ -16,8 +16,8 @@ def _freeze() -> None:
 
 
 def serve(port: int, moment: str) -> None:
-    """Listen until killed."""
-    received = 0
+    """Listen until killed; who wakes it (SIGCONT) from before an answer has a PACS that works again."""
+    received, has_frozen = 0, False
 
     def on_data(event: evt.Event) -> None:
         nonlocal received
@@ -30,12 +30,14 @@ def serve(port: int, moment: str) -> None:
             _freeze()
 
     def on_store(_event: evt.Event) -> int:
-        if moment == "answer":
+        nonlocal has_frozen
+        if moment == "answer" and not has_frozen:
+            has_frozen = True
             _freeze()
         return 0
 
     ae = AE(ae_title="PACS")
-    ae.supported_contexts = AllStoragePresentationContexts
+    ae.supported_contexts = [*AllStoragePresentationContexts, *VerificationPresentationContexts]
     ae.start_server(
         ("127.0.0.1", port),
         evt_handlers=[(evt.EVT_DATA_RECV, on_data), (evt.EVT_REQUESTED, on_request), (evt.EVT_C_STORE, on_store)],

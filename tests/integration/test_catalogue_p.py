@@ -1,6 +1,7 @@
 """Catalogue P (RELIABILITY.md section 4): the way of a result to its destination."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -52,11 +53,17 @@ def _never(path: Path, _sop_class_uid: str) -> Path:
 
 @contextmanager
 def freezing(moment: str) -> Iterator[int]:
+    with freezing_process(moment) as (port, _):
+        yield port
+
+
+@contextmanager
+def freezing_process(moment: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     port = free_port()
     peer = subprocess.Popen([sys.executable, freezing_peer.__file__, str(port), moment])
     try:
         wait_until(lambda: _listens(port), 20, "the peer listens")
-        yield port
+        yield port, peer
     finally:
         peer.kill()
         peer.wait()
@@ -109,6 +116,22 @@ def test_p_10_a_slow_link_that_moves_is_waited_for(instance: Path, tmp_path: Pat
 
         assert instance.stat().st_size / 30_000 > SHORT.answer_s
         assert (status, len(list(pacs.iterdir()))) == (0, 1)
+
+
+def test_p_02_a_pacs_that_froze_in_mid_association_is_down_until_it_answers_again(outbox: Outbox) -> None:
+    for number in range(2):
+        outbox.finish_job("pacs", series=f"1.2.{number}")
+    with freezing_process("answer") as (port, peer):
+        deliverer = outbox.deliverer(port=port, timeout_s=SILENCE_S)
+        drain(deliverer, BEGIN)
+        drain(deliverer, BEGIN + 120)
+        frozen = sum(delivery.attempts for delivery in outbox.deliveries()), outbox.states()
+        peer.send_signal(signal.SIGCONT)
+        drain(deliverer, BEGIN + 240)
+
+    assert frozen == (1, ["retry", "pending", "pending", "pending"])
+    assert outbox.states() == ["sent"] * 4
+    assert [len(outbox.events(f"destination {word}")) for word in ("down", "up")] == [1, 1]
 
 
 def test_p_01_after_a_day_of_outage_all_results_are_there_in_order_and_none_is_parked(outbox: Outbox) -> None:
@@ -209,7 +232,7 @@ def test_p_03_an_answer_lost_on_the_way_is_made_good(outbox: Outbox) -> None:
         drain(deliverer, BEGIN)
         was = outbox.states()
         lossy.loses_answer = False
-        drain(deliverer, BEGIN + 60)
+        drain(deliverer, BEGIN + 120)
 
     assert (was, outbox.states(), peer.stored) == (["retry"], ["sent"], [uid])
 

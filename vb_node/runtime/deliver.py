@@ -64,6 +64,8 @@ class Deliverer:
         with self._kept(lease, now):
             told = self._attempt(delivery, job)
             self._settle(lease, told, delivery, lambda: now + time.monotonic() - begun)
+        if told.answer == "unsure":
+            self._look_after_a_break(lambda: now + time.monotonic() - begun)
         return True
 
     @contextmanager
@@ -98,6 +100,17 @@ class Deliverer:
             outages.end(session, name, now=now)
         log.info("destination up", extra={"destination": name})
         return True
+
+    def _look_after_a_break(self, clock: Callable[[], float]) -> None:
+        """Ask a destination that broke off or fell silent whether it is there at all: if not, nothing more goes there.
+
+        One that answers is no outage, however often it breaks off: what else waits is not held up by one object.
+        """
+        try:
+            self.destination.probe()
+        except Later as later:
+            with self.database.write() as session:
+                outages.keep(session, self.settings.name, str(later), now=clock())
 
     def _attempt(self, delivery: Delivery, job: Job) -> Told:
         try:
