@@ -20,7 +20,11 @@ class ByteLocks:
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.let_go("")
+        try:
+            self.let_go("")
+        except OSError:
+            self.close()
+            raise
 
     def take(self, name: str) -> bool:
         """Take a lock; say whether it is ours now. Raise ``OSError``."""

@@ -173,9 +173,15 @@ def settle(
 
 
 def wake(session: Session, destination: str) -> None:
-    """Make due, in their old order, what waits for a destination that is back; what it refused keeps its hour."""
+    """Make due, in their old order, what waits for a destination that is back.
+
+    What it refused keeps its hour, and that at which it broke off its turn: it may be what takes the destination down.
+    """
     waiting = update(Delivery).where(
-        Delivery.destination == destination, Delivery.state == "retry", Delivery.refusals == 0
+        Delivery.destination == destination,
+        Delivery.state == "retry",
+        Delivery.refusals == 0,
+        Delivery.is_unsure.is_(False),
     )
     session.execute(waiting.values(due_at=Delivery.created_at))
 

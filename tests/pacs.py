@@ -33,6 +33,7 @@ class Pacs:
     asked: list[Dataset] = field(default_factory=list)
     action_status: int = 0
     reports_at_once: bool = False
+    breaks_off_echoes: bool = False
 
     def store(self, event: evt.Event) -> int:
         sop_instance_uid = str(event.request.AffectedSOPInstanceUID)
@@ -44,8 +45,10 @@ class Pacs:
             event.assoc.abort()
         return max(status, 0)
 
-    def echo(self, _event: evt.Event) -> int:
+    def echo(self, event: evt.Event) -> int:
         self.echoes += 1
+        if self.breaks_off_echoes:
+            event.assoc.abort()
         return 0
 
     def find(self, event: evt.Event) -> Iterator[tuple[int, Dataset]]:

@@ -22,7 +22,7 @@ from proxy import proxy
 from pydicom.uid import SegmentationStorage
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
-from storage import deliveries
+from storage import deliveries, outages
 from vb_node.dimse import query, scu
 from vb_node.dimse.contexts import COMPREHENSIVE_3D_SR
 from vb_node.errors import Later, Unreachable
@@ -232,9 +232,38 @@ def test_p_03_an_answer_lost_on_the_way_is_made_good(outbox: Outbox) -> None:
         drain(deliverer, BEGIN)
         was = outbox.states()
         lossy.loses_answer = False
-        drain(deliverer, BEGIN + 120)
+        drain(deliverer, BEGIN + 60)
 
     assert (was, outbox.states(), peer.stored) == (["retry"], ["sent"], [uid])
+
+
+def test_p_03_a_pacs_that_breaks_off_where_it_is_only_asked_whether_it_is_there_gets_the_rest(outbox: Outbox) -> None:
+    first, *rest = outbox.finish_job("pacs") + outbox.finish_job("pacs", series="1.2.4")
+    breaks = iter([BREAK_OFF])
+    with pacs(lambda uid: next(breaks, 0) if uid == first else 0) as peer:
+        peer.breaks_off_echoes = True
+        for later in (0, 60):
+            drain(outbox.deliverer(port=peer.port), BEGIN + later)
+
+    assert outbox.states() == ["sent"] * 4
+    assert set(peer.stored) == {first, *rest}
+    assert outbox.events("destination down") == []
+
+
+def test_p_02_what_takes_a_pacs_down_each_time_does_not_hold_up_the_rest(outbox: Outbox) -> None:
+    """It keeps its turn when the PACS is back, and what waits goes before it."""
+    bad = outbox.finish_job("pacs", pair=False)[0]
+    good = [outbox.finish_job("pacs", series=f"1.2.{number}", pair=False)[0] for number in range(3)]
+    with outbox.database.write() as session:
+        claimed = deliveries.claim(session, "pacs", lease_s=60.0, now=BEGIN)
+        assert claimed is not None
+        deliveries.settle(session, claimed[1], deliveries.Told("unsure"), now=BEGIN, patience_s=3600.0)
+        outages.keep(session, "pacs", "silent", now=BEGIN)
+        outages.end(session, "pacs", now=BEGIN + 1)
+        due = [deliveries.claim(session, "pacs", lease_s=60.0, now=BEGIN + 2) for _ in range(4)]
+
+    assert [one and one[0].sop_instance_uid for one in due] == [*good, None]
+    assert outbox.deliveries()[0].sop_instance_uid == bad
 
 
 def test_p_03_a_sender_that_died_in_between_asks_before_it_sends_again(outbox: Outbox) -> None:

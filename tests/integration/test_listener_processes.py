@@ -50,12 +50,13 @@ def _station(node: Node) -> Station:
 def test_a_peer_has_its_places_once_whichever_process_it_comes_to(node: Node) -> None:
     one, other = node.stations("receive")
     with ExitStack() as stack:
+        stack.callback(one.send_signal, signal.SIGCONT)
+        stack.callback(other.send_signal, signal.SIGCONT)
         _freeze(one)
         inside = [stack.enter_context(Raw(node.port)).associate(calling=b"LIMITED") for _ in range(MOST)]
         one.send_signal(signal.SIGCONT)
         _freeze(other)
         another = stack.enter_context(Raw(node.port)).associate(calling=b"LIMITED")
-        other.send_signal(signal.SIGCONT)
 
     assert [kind for kind, _ in inside] == [ASSOCIATE_AC] * MOST
     assert another == reject(2, 3, 2)
@@ -65,8 +66,14 @@ def test_a_peer_has_its_places_once_whichever_process_it_comes_to(node: Node) ->
 def _freeze(process: psutil.Process) -> None:
     """Stop a process, and wait until each of its threads stands still: until then one may accept."""
     process.send_signal(signal.SIGSTOP)
-    tasks = Path(f"/proc/{process.pid}/task")
-    wait_until(lambda: all(" T " in task.read_text() for task in tasks.glob("*/stat")), 10, "it stands still")
+    wait_until(lambda: _stands_still(process), 10, "it stands still")
+
+
+def _stands_still(process: psutil.Process) -> bool:
+    try:
+        return all(" T " in task.read_text() for task in Path(f"/proc/{process.pid}/task").glob("*/stat"))
+    except OSError:  # a thread ended meanwhile
+        return False
 
 
 def _comes_in(node: Node) -> bool:

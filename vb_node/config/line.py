@@ -46,7 +46,7 @@ ROOM_MB = 1024
 
 
 class ReceiveSettings(Section):
-    """The listener; its limits are those of all its processes together."""
+    """The listener; its limits are those of all its processes, which share out the room for what arrives."""
 
     host: str = "127.0.0.1"
     port: Port = 11112

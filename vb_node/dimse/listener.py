@@ -70,6 +70,7 @@ class Listener:
         except BaseException:
             limits.places.give(held)
             raise
+        leave.atexit = False  # the kernel frees the places of a process that ends
         with self._lock:
             self._open.add(connection)
         # not Thread.start: it waits for the thread's first sign of life, for ever where that finds no memory
@@ -95,13 +96,14 @@ class Listener:
     @property
     def is_deserted(self) -> bool:
         """Whether nobody is connected."""
-        return not list(self._open)
+        with self._lock:
+            return not list(self._open)  # its length counts what is gone, too
 
     def shutdown(self, drain_s: float = DRAIN_S) -> None:
         """Stop: messages in hand are finished, for ``drain_s`` at most, and nobody new is taken meanwhile."""
         self._stop.is_set = True
         until = time.monotonic() + drain_s
-        while list(self._open) and time.monotonic() < until:  # its length counts what is gone, too
+        while not self.is_deserted and time.monotonic() < until:
             time.sleep(TICK_S / 10)
         self._is_closed = True
         with self._lock:

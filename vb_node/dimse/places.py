@@ -1,7 +1,6 @@
 """Places: so many connections of one host, or associations of one peer, there may be at once."""
 
 import logging
-import random
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
@@ -39,36 +38,43 @@ class Places:
 
     def __init__(self, locks: Locks | None = None) -> None:
         self._locks = locks
-        self._first = random.randrange(1 << 16)  # noqa: S311  where this process looks first, guards no secret
         self._ours: defaultdict[str, set[int]] = defaultdict(set)
         self._lock = threading.RLock()  # a place may be given back by the collector of garbage, wherever we are
+        self._has_told = False
 
     def take(self, wanted: Mapping[str, int]) -> list[Place]:
         """Take one place of each kind, of so many as there are; none at all where one is not free."""
         taken: list[Place] = []
         with self._lock:
-            for kind, most in wanted.items():
-                place = self._take(kind, most)
-                if place is None:
-                    self.give(taken)
-                    return []
-                taken.append(place)
+            try:
+                for kind, most in wanted.items():
+                    place = self._take(kind, most)
+                    if place is None:
+                        self.give(taken)
+                        return []
+                    taken.append(place)
+            except BaseException:
+                self.give(taken)
+                raise
         return taken
 
     def _take(self, kind: str, most: int) -> Place | None:
-        ours = self._ours.get(kind, ())
-        for step in range(most):
-            place = Place(kind, (self._first + step) % most)
-            if place.number not in ours and self._is_free(place):
-                self._ours[kind].add(place.number)
+        for number in range(most):
+            place = Place(kind, number)
+            if number not in self._ours.get(kind, ()) and self._is_free(place):
+                try:
+                    self._ours[kind].add(number)
+                except BaseException:
+                    self._let_go(place)
+                    raise
                 return place
         return None
 
     def _is_free(self, place: Place) -> bool:
         try:
             return self._locks is None or self._locks.take(str(place))
-        except OSError:  # then at least our own count
-            log.exception("places are not shared", extra={"place": str(place)})
+        except OSError as error:  # then at least our own count
+            self._tell(error)
             return True
 
     def give(self, places: list[Place]) -> None:
@@ -84,5 +90,11 @@ class Places:
         try:
             if self._locks is not None:
                 self._locks.let_go(str(place))
-        except OSError:
-            log.exception("place not given back", extra={"place": str(place)})
+        except OSError as error:
+            self._tell(error)
+
+    def _tell(self, error: OSError) -> None:
+        """Say it once: whoever connects would have it said again."""
+        if not self._has_told:
+            self._has_told = True
+            log.error("places are counted by each process alone", extra={"why": str(error)})

@@ -102,13 +102,16 @@ class Deliverer:
         return True
 
     def _look_after_a_break(self, clock: Callable[[], float]) -> None:
-        """Ask a destination that broke off or fell silent whether it is there at all: if not, nothing more goes there.
+        """Ask a destination that broke off, or fell silent, whether it is there: if it is silent, it is down.
 
-        One that answers is no outage, however often it breaks off: what else waits is not held up by one object.
+        One that says anything is no outage, whatever it says: some break off where a probe is all that is asked for.
         """
+        begun = time.monotonic()
         try:
             self.destination.probe()
         except Later as later:
+            if time.monotonic() - begun < self.settings.timeout_s:
+                return
             with self.database.write() as session:
                 outages.keep(session, self.settings.name, str(later), now=clock())
 

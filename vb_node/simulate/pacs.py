@@ -1,6 +1,7 @@
 """A PACS that does wrong: it waits for a node's results, fails as it is told to, and judges what the node does next."""
 
 import hashlib
+import ssl
 import threading
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ REJECT = (0x01, 0x01, 0x03)  # permanent, service user, calling AE title not rec
 STORAGE_COMMITMENT, STUDY_ROOT_FIND = "1.2.840.10008.1.20.1", "1.2.840.10008.5.1.4.1.2.2.1"
 FROZEN_S, SLOW_S, STEP_S, MOST_SENDS = 60.0, 5.0, 0.2, 3
 FAILURE = 0xC000
+HANDSHAKE_S = 5.0
 
 
 @dataclass
@@ -112,6 +114,15 @@ FAULTS: dict[str, Fault] = {
 }
 
 
+class _Prompt(ssl.SSLSocket):
+    """Shakes hands in some seconds: pynetdicom waits for it where it accepts, for ever, and accepts nobody else."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        self.settimeout(HANDSHAKE_S)
+        super().do_handshake(block)
+        self.settimeout(None)
+
+
 class Pacs:
     """An AE with one fault; it speaks TLS with ``tls``."""
 
@@ -129,10 +140,11 @@ class Pacs:
             (evt.EVT_C_FIND, self._find),
             (evt.EVT_N_ACTION, self._commit),
         ]
+        context = tls.context() if tls else None
+        if context is not None:
+            context.sslsocket_class = _Prompt
         try:
-            self._server: Any = ae.start_server(
-                address, block=False, evt_handlers=handlers, ssl_context=tls.context() if tls else None
-            )
+            self._server: Any = ae.start_server(address, block=False, evt_handlers=handlers, ssl_context=context)
         except OSError as error:
             raise ConfigError(f"cannot listen on {address[0]}:{address[1]}: choose a free port and address") from error
 

@@ -3,6 +3,8 @@
 import errno
 from pathlib import Path
 
+import pytest
+
 from storage.byte_locks import ByteLocks
 from vb_node.dimse.places import Places
 
@@ -43,6 +45,33 @@ def test_places_of_two_processes_count_together_and_are_free_when_one_is_gone(tm
     locks[0].close()
     assert [bool(second.take({"associations": 5})) for _ in range(4)] == [True, True, True, False]
     locks[1].close()
+
+
+class _Scarce:
+    """Locks of a process that has no memory for the second kind."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+
+    def take(self, name: str) -> bool:
+        if name.endswith("of the host"):
+            raise MemoryError
+        self.taken.add(name)
+        return True
+
+    def let_go(self, name: str) -> None:
+        self.taken.discard(name)
+
+
+def test_what_fails_half_way_leaves_no_place_taken() -> None:
+    locks = _Scarce()
+    places = Places(locks)
+
+    with pytest.raises(MemoryError):
+        places.take({"connections": 1, "connections of the host": 1})
+
+    assert not locks.taken
+    assert places.take({"connections": 1})
 
 
 class _Failing:
