@@ -9,10 +9,11 @@ here compares the digest in the name.
 import hashlib
 import os
 from collections.abc import Iterator
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 from storage import blocks
+from storage.blocks import Content
 
 _FILE, _PART = ".dcm", ".part"
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
@@ -49,7 +50,7 @@ class Spool:
             old.rename(self.root / old.name[:1] / old.name)
         _sync_folder(self.root)
 
-    def put(self, sop_instance_uid: str, sha256: str, *pieces: bytes) -> Path:
+    def put(self, sop_instance_uid: str, sha256: str, *pieces: Content) -> Path:
         """Store the pieces as the instance's file, durably; together in whole ``blocks`` they are so sooner.
 
         Raises
@@ -97,7 +98,7 @@ def name_of(sop_instance_uid: str, sha256: str) -> str:
     return f"{hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:32]}-{sha256[:32]}{_FILE}"
 
 
-def write_durably(path: Path, *pieces: bytes) -> None:
+def write_durably(path: Path, *pieces: Content) -> None:
     """Write a file that is there whole, after a power cut too, or not at all."""
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +106,7 @@ def write_durably(path: Path, *pieces: bytes) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.{next(_NUMBERS)}{_PART}")
     try:
         with part.open("wb") as file:
-            file.writelines(pieces)
+            file.writelines(chain.from_iterable(map(blocks.windows, pieces)))
             file.flush()
             os.fsync(file.fileno())
         part.rename(path)

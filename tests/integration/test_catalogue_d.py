@@ -6,12 +6,14 @@ Every case ends with "alive". The cases of whole studies are decided when they a
 import hashlib
 import os
 import random
+import re
+from contextlib import ExitStack
 from pathlib import Path
 from struct import pack
 
 import numpy as np
 import pytest
-from listener_process import ListenerProcess, instance
+from listener_process import MOST_GROWTH, ListenerProcess, instance
 from pdu import (
     C_STORE,
     ECHO_CONTEXT,
@@ -35,6 +37,8 @@ from pydicom.uid import (
     MRImageStorage,
     generate_uid,
 )
+
+from vb_node.dimse.body import IN_MEMORY
 
 IS_LONG = bool(os.environ.get("VB_NODE_LONG"))
 MARGIN_S = 5.0
@@ -353,33 +357,48 @@ def test_d_28_an_instance_beyond_the_limit_is_refused_and_not_held_in_memory(nod
     wait_until(lambda: _refusals(node, dataset.SOPInstanceUID) == ["A702"], MARGIN_S, "the audit trail tells of it")
 
 
-def test_d_28_what_arrives_at_once_is_bounded_and_what_finds_no_room_may_come_again(tmp_path: Path) -> None:
-    node = ListenerProcess(tmp_path / "small")
-    text = node.config.read_text().replace("max_instance_mb = 8", "max_instance_mb = 8\nmax_arriving_mb = 8")
+def test_d_28_what_is_large_takes_little_memory_however_much_of_it_comes_at_once(tmp_path: Path) -> None:
+    node = ListenerProcess(tmp_path / "large")
+    text = node.config.read_text().replace("max_instance_mb = 8", "max_instance_mb = 128")
     node.config.write_text(text.replace("stall_s = 2", "stall_s = 20"))
-    first, second, third = _large(), _large(), _large()
-    pdus = store_rq(first, first.SOPClassUID, first.SOPInstanceUID)
+    large = _large(48 << 20)
     node.start()
     try:
-        with Raw(node.port) as peer:
-            peer.associate()
-            peer.send(*pdus[:-1])
-            wait_until(lambda: node.store(third) == 0xA700, MARGIN_S, "the first has taken the room")
-            whole = peer.send(pdus[-1]).status()
-        again = node.store(second)
-        wait_until(lambda: "A700" in _refusals(node, third.SOPInstanceUID), MARGIN_S, "the audit trail tells of it")
+        node.warm_up()
+        before = _peak(node)
+        with ExitStack() as stack:
+            halves = []
+            for one in large:
+                peer = stack.enter_context(Raw(node.port))
+                peer.associate()
+                *most, last = store_rq(one, one.SOPClassUID, one.SOPInstanceUID)
+                peer.send(*most)
+                halves.append((peer, last))
+            answers = [peer.send(last).status() for peer, last in halves]
+        again = [node.store(one) for one in large[:1]]
+        grown = _peak(node) - before
+        left = node.orphans()
+        kept = {path.stat().st_size >> 20 for path in node.files()}
     finally:
         node.stop()
 
-    assert (whole, again) == (0, 0)
+    assert (answers, again, left) == ([0] * len(large), [0], [])
+    assert 48 in kept
+    assert grown < len(large) * IN_MEMORY + MOST_GROWTH
 
 
-def _large() -> Dataset:
-    """Make an instance of 6 MB."""
-    dataset = instance()
-    dataset.Rows = dataset.Columns = 1732
-    dataset.PixelData = bytes(2 * 1732 * 1732)
-    return dataset
+def _large(size: int, count: int = 4) -> list[Dataset]:
+    made = [instance() for _ in range(count)]
+    for number, one in enumerate(made):
+        one.Rows, one.Columns = size >> 13, 4096
+        one.PixelData = bytes([number]) * size
+    return made
+
+
+def _peak(node: ListenerProcess) -> int:
+    """Give the most that was in memory of the process so far, in bytes."""
+    status = Path(f"/proc/{node.process.pid}/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) << 10
 
 
 @pytest.mark.parametrize("taken", [0, 1, 4])

@@ -83,6 +83,17 @@ def test_r_12_a_full_disk_is_answered_a700_and_nothing_answered_is_lost(node: No
     assert list((node.home / "data").rglob("*.part")) == []
 
 
+def test_r_12_what_finds_no_room_while_it_comes_is_answered_a700_and_leaves_nothing(node: Node, tmp_path: Path) -> None:
+    (large,) = write(mr_series(np.zeros((1, 7000, 7000))), tmp_path / "large")
+    node.start()
+
+    answers = set(_send(node, [large]).values())
+    wait_until(lambda: len(node.events(event="instance refused")) == 1, RECOVERY_S, "the refusal is told")
+    small = set(_send(node, write(mr_series(np.zeros((2, 64, 64))), tmp_path / "small")).values())
+
+    assert (answers, small) == ({status.OUT_OF_RESOURCES}, {status.SUCCESS})
+
+
 def _count(node: Node) -> int:
     with node.database.read() as session:
         return len(session.scalars(select(Instance.sop_instance_uid)).all())

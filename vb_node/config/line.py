@@ -42,11 +42,8 @@ class PeerSettings(Section):
     max_associations: Annotated[int, Field(ge=1)] | None = None
 
 
-ROOM_MB = 1024
-
-
 class ReceiveSettings(Section):
-    """The listener; its limits are those of all its processes, which share out the room for what arrives."""
+    """The listener; its limits are those of all its processes together."""
 
     host: str = "127.0.0.1"
     port: Port = 11112
@@ -56,7 +53,6 @@ class ReceiveSettings(Section):
     max_connections: Annotated[int, Field(ge=1)] = 256
     max_connections_per_host: Annotated[int, Field(ge=1)] = 20
     max_instance_mb: Annotated[int, Field(ge=1)] = 512
-    max_arriving_mb: Annotated[int, Field(ge=1)] | None = None
     stall_s: Annotated[float, Field(gt=0)] = 10.0
     idle_s: Annotated[float, Field(gt=0)] = 60.0
     tls: ReceiveTlsSettings | None = None
@@ -66,20 +62,6 @@ class ReceiveSettings(Section):
     def process_count(self) -> int:
         """Half the cores, four at most: the others unpack, send and compute."""
         return min(4, max(1, (os.cpu_count() or 1) // 2)) if self.processes == "auto" else self.processes
-
-    @property
-    def room_mb(self) -> int:
-        """Give how much may arrive at once in a process: its share of 1 GB, and one instance at least."""
-        return max((self.max_arriving_mb or ROOM_MB) // self.process_count, self.max_instance_mb)
-
-    @model_validator(mode="after")
-    def _one_instance_finds_room(self) -> Self:
-        if self.max_arriving_mb is not None and self.max_arriving_mb < self.max_instance_mb:
-            raise ValueError(
-                f"max_arriving_mb of {self.max_instance_mb} (max_instance_mb) at least expected, "
-                f"{self.max_arriving_mb} came"
-            )
-        return self
 
     @model_validator(mode="after")
     def _certificates_can_be_seen(self) -> Self:

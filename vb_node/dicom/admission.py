@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from mmap import mmap
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.uid import UID
@@ -17,6 +18,7 @@ from vb_node.errors import Refused
 
 LEGAL_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 PIXEL_DATA = 0x7FE00010
+LONGEST_VALUE = 1 << 16  # bytes of what is read
 
 CLASS_MISMATCH, INSTANCE_MISMATCH, PIXEL_LENGTH = 0xA901, 0xA902, 0xA903
 MISSING_UID, ILLEGAL_UID = 0xC004, 0xC005
@@ -46,7 +48,7 @@ class Header:
     accession_number: str
 
 
-def admit(data: bytes, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Header:
+def admit(data: bytes | mmap, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Header:
     """Check one data set against its C-STORE request and give its header.
 
     Raises
@@ -60,9 +62,9 @@ def admit(data: bytes, transfer_syntax_uid: str, sop_class_uid: str, sop_instanc
     for tag in _READ & places.keys():
         start, length = places[tag]
         if length != UNDEFINED:
-            found[tag] = data[start : start + length]
+            found[tag] = data[start : start + min(length, LONGEST_VALUE)]
     _, pixel_length = places.get(PIXEL_DATA, (0, None))
-    if not is_implicit and any(not data.startswith(b"UI", places[tag][0] - 4) for tag in UIDS.keys() & places):
+    if not is_implicit and any(_vr_before(data, places[tag][0]) != b"UI" for tag in UIDS.keys() & places):
         raise Refused("UIDs of VR UI expected, another VR came", ILLEGAL_UID)
     uids = _identity(found, sop_class_uid, sop_instance_uid)
     if pixel_length is None and _is_image(sop_class_uid):
@@ -73,6 +75,11 @@ def admit(data: bytes, transfer_syntax_uid: str, sop_class_uid: str, sop_instanc
         _check_pixel_length(found, pixel_length)
     sop_class, sop_instance, series, study = uids
     return Header(sop_class, sop_instance, series, study, _text(found, PATIENT), _text(found, ACCESSION))
+
+
+def _vr_before(data: bytes | mmap, start: int) -> bytes:
+    """Give the VR of an element of two bytes of length, by where its value starts (PS3.5 7.1.2)."""
+    return data[start - 4 : start - 2]
 
 
 @lru_cache

@@ -7,6 +7,7 @@ by tests/chaos/fuzz.py against DCMTK).
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from mmap import mmap
 from struct import unpack_from
 from typing import Literal
 
@@ -40,7 +41,7 @@ class Level:
     is_implicit: bool
 
 
-def walk(data: bytes, is_implicit: bool, most_elements: int = MOST_ELEMENTS) -> Mapping[int, tuple[int, int]]:
+def walk(data: bytes | mmap, is_implicit: bool, most_elements: int = MOST_ELEMENTS) -> Mapping[int, tuple[int, int]]:
     """Follow every length; give (start of value, length) of each element of the data set itself, by tag.
 
     Raises
@@ -84,7 +85,7 @@ def walk(data: bytes, is_implicit: bool, most_elements: int = MOST_ELEMENTS) -> 
     return found
 
 
-def _follow_plain(data: bytes, position: int, level: Level, found: dict[int, tuple[int, int]]) -> int:
+def _follow_plain(data: bytes | mmap, position: int, level: Level, found: dict[int, tuple[int, int]]) -> int:
     """Follow elements that hold no others, into ``found``, and stop at whatever is not plainly one: quicker by far."""
     form = 4 if level.is_implicit else 6  # bytes before the length: the tag alone, or with a VR
     while position + 8 <= level.limit:
@@ -107,7 +108,7 @@ def _plain_tag(head: bytes) -> int | None:
     return tag if is_plain and 0x0008 <= group != 0xFFFE else None
 
 
-def _element(data: bytes, position: int, is_implicit: bool) -> tuple[int, bytes, int, int]:
+def _element(data: bytes | mmap, position: int, is_implicit: bool) -> tuple[int, bytes, int, int]:
     """Give (tag, VR, length, start of value) of the element at a position (PS3.5 7.1)."""
     try:
         group, element = unpack_from("<HH", data, position)

@@ -8,10 +8,10 @@ pace is ``least_rate`` at least; between messages ``idle_s`` pass; no PDU is lon
 import contextlib
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from struct import Struct
 
 from vb_node.dimse.places import Places
@@ -35,7 +35,8 @@ UNSPECIFIED, UNRECOGNISED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 0, 1, 2, 6  #
 class Limits:
     """What the listener takes at most: associations, bytes, connections, patience, and while the disk is not full.
 
-    Associations and connections are counted by ``places``; all else is of one process.
+    Associations and connections are counted by ``places``; all else is of one process. In ``folder`` is what is large,
+    while it comes; without one it is in memory.
     """
 
     max_associations: int = 64
@@ -43,7 +44,6 @@ class Limits:
     max_connections: int = 256
     max_connections_per_host: int = 20
     max_instance_bytes: int = 512 << 20
-    max_arriving_bytes: int = 1 << 30
     first_pdu: int = 1 << 20
     stall_s: float = 10.0
     idle_s: float = 60.0
@@ -51,28 +51,11 @@ class Limits:
     handshake_s: float = 5.0
     is_full: Callable[[], bool] = lambda: False
     places: Places = field(default_factory=Places)
+    folder: Path | None = None
 
     @property
     def rate_window_s(self) -> float:
         return 3 * self.stall_s
-
-
-class Room:
-    """So many bytes of data sets that arrive may be in memory, of all associations together (RELIABILITY G11)."""
-
-    def __init__(self, most: int) -> None:
-        self._left, self._lock = most, threading.Lock()
-
-    def take(self, count: int) -> bool:
-        """Take room for some bytes; say whether there was as much."""
-        with self._lock:
-            is_there = count <= self._left
-            self._left -= count if is_there else 0
-        return is_there
-
-    def give(self, count: int) -> None:
-        with self._lock:
-            self._left += count
 
 
 class Broken(Exception):

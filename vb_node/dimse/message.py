@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from struct import Struct, pack
 
+from vb_node.dimse.body import Body, Content
 from vb_node.dimse.guard import (
     A_ABORT,
     HEADER,
@@ -11,7 +12,6 @@ from vb_node.dimse.guard import (
     UNEXPECTED_PDU,
     Broken,
     Limits,
-    Room,
     Wire,
 )
 from vb_node.dimse.negotiation import Context
@@ -34,12 +34,12 @@ N_EVENT_REPORT_RQ, N_ACTION_RQ = 0x0100, 0x0130
 class Message:
     """One DIMSE message; ``data`` is its data set as it came.
 
-    It has none where it ``is_too_long`` for what is taken, or ``has_no_room`` as too much arrived at once.
+    It has none where it ``is_too_long`` for what is taken, or ``has_no_room`` on the disk while it comes.
     """
 
     context_id: int
     command: dict[int, bytes] = field(default_factory=dict)
-    data: bytearray = field(default_factory=bytearray)
+    data: Content = b""
     is_too_long: bool = False
     has_no_room: bool = False
 
@@ -52,8 +52,8 @@ class Message:
         return self.command.get(element, b"").rstrip(b"\0 ").decode("ascii", "replace")
 
 
-def messages(wire: Wire, contexts: Mapping[int, Context], limits: Limits, room: Room) -> Generator[Message]:
-    """Give each message of an established association until the peer releases it; each has its room until the next.
+def messages(wire: Wire, contexts: Mapping[int, Context], limits: Limits) -> Generator[Message]:
+    """Give each message of an established association until the peer releases it.
 
     Raises
     ------
@@ -61,28 +61,23 @@ def messages(wire: Wire, contexts: Mapping[int, Context], limits: Limits, room: 
         The peer breaks off, or sends what no message has.
     """
     gathering: _Gathering | None = None
-    try:
-        while True:
-            kind, content = wire.pdu(limits.max_pdu, is_in_message=gathering is not None)
-            if kind == A_RELEASE_RQ:
-                wire.part(HEADER.pack(A_RELEASE_RP, 4) + bytes(4))
-                return
-            if kind == A_ABORT:
-                raise Broken("the peer aborted")
-            if kind != P_DATA:
-                raise Broken(f"PDU type {kind:02X} within an association", UNEXPECTED_PDU)
-            for context_id, control, fragment in _fragments(content):
-                gathering = gathering or _Gathering(context_id, limits.max_instance_bytes, room)
-                if context_id not in contexts or context_id != gathering.message.context_id:
-                    raise Broken("a fragment of a presentation context that is not agreed on", INVALID_PARAMETER)
-                gathering.add(control, fragment)
-                if gathering.is_whole:
-                    yield gathering.message
-                    gathering.leave()
-                    gathering = None
-    finally:
-        if gathering is not None:
-            gathering.leave()
+    while True:
+        kind, content = wire.pdu(limits.max_pdu, is_in_message=gathering is not None)
+        if kind == A_RELEASE_RQ:
+            wire.part(HEADER.pack(A_RELEASE_RP, 4) + bytes(4))
+            return
+        if kind == A_ABORT:
+            raise Broken("the peer aborted")
+        if kind != P_DATA:
+            raise Broken(f"PDU type {kind:02X} within an association", UNEXPECTED_PDU)
+        for context_id, control, fragment in _fragments(content):
+            gathering = gathering or _Gathering(context_id, limits)
+            if context_id not in contexts or context_id != gathering.message.context_id:
+                raise Broken("a fragment of a presentation context that is not agreed on", INVALID_PARAMETER)
+            gathering.add(control, fragment)
+            if gathering.is_whole:
+                yield gathering.message
+                gathering = None
 
 
 def _fragments(content: memoryview) -> Iterator[tuple[int, int, memoryview]]:
@@ -101,10 +96,10 @@ def _fragments(content: memoryview) -> Iterator[tuple[int, int, memoryview]]:
 class _Gathering:
     """Puts one message together of its fragments: first the command set, then the data set that it announces."""
 
-    def __init__(self, context_id: int, longest: int, room: Room) -> None:
+    def __init__(self, context_id: int, limits: Limits) -> None:
         self.message = Message(context_id)
         self.is_whole = False
-        self._longest, self._room, self._taken = longest, room, 0
+        self._longest, self._body = limits.max_instance_bytes, Body(limits.folder)
         self._command = bytearray()
 
     def add(self, control: int, fragment: memoryview) -> None:
@@ -119,26 +114,22 @@ class _Gathering:
                 self.message.command = read_command(bytes(self._command))
                 self.is_whole = self.message.number(DATA_SET_TYPE) == NO_DATA_SET
             return
-        self._keep(fragment)
+        self._keep(fragment, is_last=bool(control & IS_LAST))
         self.is_whole = bool(control & IS_LAST)
 
-    def _keep(self, fragment: memoryview) -> None:
-        message = self.message
+    def _keep(self, fragment: memoryview, *, is_last: bool) -> None:
+        message, body = self.message, self._body
         if message.is_too_long or message.has_no_room:
             return
-        message.is_too_long = self._taken + len(fragment) > self._longest
-        message.has_no_room = not message.is_too_long and not self._room.take(len(fragment))
-        if message.is_too_long or message.has_no_room:
-            message.data = bytearray()
-            self.leave()
-        else:
-            self._taken += len(fragment)
-            message.data += fragment
-
-    def leave(self) -> None:
-        """Give the room back."""
-        self._room.give(self._taken)
-        self._taken = 0
+        message.is_too_long = body.size + len(fragment) > self._longest
+        try:
+            if not message.is_too_long:
+                body.add(fragment)
+                message.data = body.content() if is_last else b""
+        except OSError:
+            message.has_no_room = True
+        if is_last or message.is_too_long or message.has_no_room:
+            body.close()
 
 
 def read_command(content: bytes) -> dict[int, bytes]:

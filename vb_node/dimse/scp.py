@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from vb_node.dimse import contexts, message, negotiation, status
+from vb_node.dimse.body import Content
 from vb_node.dimse.door import LIMIT_EXCEEDED, Door, Peer
-from vb_node.dimse.guard import A_ABORT, UNEXPECTED_PDU, Broken, Limits, Room, Stop, Wire
+from vb_node.dimse.guard import A_ABORT, UNEXPECTED_PDU, Broken, Limits, Stop, Wire
 from vb_node.dimse.listener import Listener, bind
 from vb_node.dimse.message import Message
 from vb_node.dimse.negotiation import Rejection, Request
@@ -32,7 +33,7 @@ class StoreRequest:
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-    data: bytes
+    data: Content
     calling_ae_title: str
     host: str
     association_id: str | None = None
@@ -106,7 +107,6 @@ class _Server:
     def __init__(self, door: Door, hearers: _Hearers, limits: Limits, stop: Stop, tls: ServerTls | None) -> None:
         self._door, self._hearers, self._limits, self._stop, self._tls = door, hearers, limits, stop, tls
         self._accepted = {str(one.abstract_syntax): tuple(one.transfer_syntax) for one in contexts.accepted_as_scp()}
-        self._room = Room(limits.max_arriving_bytes)
         self._accepted |= dict.fromkeys(hearers.services, contexts.NATIVE)
 
     def serve(self, connection: socket.socket, host: str) -> None:
@@ -159,7 +159,7 @@ class _Server:
         caller = Caller(request.calling, host, request.max_pdu, uuid4().hex)
         is_released = False
         try:
-            with closing(message.messages(wire, agreed, self._limits, self._room)) as arriving:
+            with closing(message.messages(wire, agreed, self._limits)) as arriving:
                 for one in arriving:
                     value, comment = self._act(one, agreed[one.context_id], caller)
                     if value is not None:
@@ -201,7 +201,7 @@ class _Server:
         if one.is_too_long:
             return Refused(f"an instance of {self._limits.max_instance_bytes} bytes at most expected", status.TOO_LARGE)
         if one.has_no_room:
-            return Refused("too much arrives at once: send it again", status.OUT_OF_RESOURCES)
+            return Refused("out of resources: no room on the disk, send it again", status.OUT_OF_RESOURCES)
         return None
 
 
@@ -223,7 +223,7 @@ def _request(one: Message, context: negotiation.Context, caller: Caller) -> Stor
         sop_class_uid=context.abstract_syntax,
         sop_instance_uid=one.uid(message.INSTANCE_UID),
         transfer_syntax_uid=context.transfer_syntax,
-        data=bytes(one.data),
+        data=one.data,
         calling_ae_title=caller.ae_title,
         host=caller.host,
         association_id=caller.association_id,

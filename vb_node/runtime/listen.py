@@ -79,10 +79,10 @@ def limits_of(settings: Settings, disk: Disk) -> Limits:
         max_connections=asked.max_connections,
         max_connections_per_host=asked.max_connections_per_host,
         max_instance_bytes=asked.max_instance_mb << 20,
-        max_arriving_bytes=asked.room_mb << 20,
         stall_s=asked.stall_s,
         idle_s=asked.idle_s,
         is_full=disk.is_full,
+        folder=settings.node.data,
     )
 
 

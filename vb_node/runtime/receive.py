@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from storage import arrivals, associations, audit, stations
 from storage.arrivals import Arrived
-from storage.blocks import BLOCK
+from storage.blocks import BLOCK, Content, windows
 from storage.database import Database
 from storage.disk import Disk
 from storage.pen import Dry, Pen
@@ -234,7 +234,7 @@ def _set_aside(path: Path) -> None:
     path.rename(path.with_suffix(".rejected"))
 
 
-def _arrived(header: Header, data: bytes, peer: str, association_id: str | None = None) -> Arrived:
+def _arrived(header: Header, data: Content, peer: str, association_id: str | None = None) -> Arrived:
     return Arrived(
         sop_instance_uid=header.sop_instance_uid,
         sop_class_uid=header.sop_class_uid,
@@ -242,12 +242,19 @@ def _arrived(header: Header, data: bytes, peer: str, association_id: str | None 
         study_instance_uid=header.study_instance_uid,
         patient_id=header.patient_id,
         accession_number=header.accession_number,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=_digest_of(data),
         size_bytes=len(data),
         peer=peer,
         received_at=time.time(),
         association_id=association_id,
     )
+
+
+def _digest_of(data: Content) -> str:
+    digest = hashlib.sha256()
+    for window in windows(data):
+        digest.update(window)
+    return digest.hexdigest()
 
 
 def data_set_of(path: Path) -> bytes:
@@ -258,7 +265,12 @@ def data_set_of(path: Path) -> bytes:
 
 def is_intact(path: Path, sha256: str) -> bool:
     """Say whether a spool file is there and holds what was received."""
-    return path.is_file() and hashlib.sha256(data_set_of(path)).hexdigest() == sha256
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(META_START)
+        file.seek(META_START + int.from_bytes(start[META_LENGTH_AT], "little"))
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def part10(request: StoreRequest) -> bytes:

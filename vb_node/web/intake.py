@@ -66,7 +66,7 @@ class Intake:
         meta = part.meta()
         self._check_kind(meta)
         admit(part.data(meta.start), meta.transfer_syntax_uid, meta.sop_class_uid, meta.sop_instance_uid)
-        return part.data(0)
+        return bytes(part.data(0))
 
     def _check_kind(self, meta: FileMeta) -> None:
         syntaxes = self._accepted.get(meta.sop_class_uid)

@@ -9,10 +9,12 @@ from vb_node.dicom import part10
 from vb_node.dicom.part10 import FileMeta
 from vb_node.dicomweb import multipart
 from vb_node.dimse import status
+from vb_node.dimse.body import Body, Content
 from vb_node.errors import Refused
 
 DICOM = "application/dicom"
 IN_MEMORY = 1 << 18
+WINDOW = 1 << 20
 
 
 class Part:
@@ -23,6 +25,7 @@ class Part:
         self._longest = longest
         self._size = 0
         self._fault: OSError | None = None
+        self._folder = folder
         self._file: IO[bytes] = SpooledTemporaryFile(IN_MEMORY, dir=str(folder))  # noqa: SIM115  it stays open
 
     def write(self, piece: bytes) -> None:
@@ -44,12 +47,18 @@ class Part:
         self._file.seek(0)
         return part10.read(self._file.read(part10.LONGEST_META))
 
-    def data(self, start: int) -> bytes:
+    def data(self, start: int) -> Content:
         """Give the data set, which begins at ``start``; raise ``Refused`` with A702 where the part was too long."""
         if self._size > self._longest:
             raise Refused(f"an instance of {self._longest} bytes at most expected", status.TOO_LARGE)
         self._file.seek(start)
-        return self._file.read()
+        body = Body(self._folder)
+        try:
+            while piece := self._file.read(WINDOW):
+                body.add(piece)
+            return body.content()
+        finally:
+            body.close()
 
     def close(self) -> None:
         self._file.close()

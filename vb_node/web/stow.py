@@ -30,7 +30,7 @@ from vb_node.web.part import DICOM, Part
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 2  # threads that store, and so instances that are in memory whole
+AT_ONCE = 2  # threads that store
 MOST_STRANGE = 100  # parts that are no DICOM, and then it is no Store request
 FULL = "the disk is too full (`[retention]`)"
 RETRY = {"Retry-After": "60"}
