@@ -1,4 +1,4 @@
-"""A listener and a sender, held against the catalogue's "alive" after every case (RELIABILITY.md, section 4)."""
+"""Who signs certificates; what is held against the catalogue's "alive" after each case (RELIABILITY.md, section 4)."""
 
 import gc
 import threading
@@ -7,11 +7,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+from certificates import Authority
 from listener_process import ListenerProcess
 from outbox import Outbox
 from processes import wait_until
 
 FREED_S = 20.0  # a peer of pynetdicom lets its last connection go, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Give who signs the certificates of a module."""
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")

@@ -24,11 +24,6 @@ OTHER_HOSTS = [f"127.0.0.{number}" for number in range(2, 6)]
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def sender(authority: Authority) -> Certificate:
     return authority.issue("sender")
 

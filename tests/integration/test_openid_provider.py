@@ -24,11 +24,6 @@ Said = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def peer(authority: Authority) -> Iterator[Peer]:
     shown = authority.issue("provider")
     with http_peer(shown.pem, shown.key) as made:

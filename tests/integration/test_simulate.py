@@ -61,11 +61,6 @@ def test_our_listener_takes_every_fault_well(node: scu.Address, fault: str) -> N
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def ours(authority: Authority) -> list[str]:
     """Give the options with which we show a certificate, and know that of the other side."""
     shown = authority.issue("sender")

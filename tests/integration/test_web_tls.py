@@ -21,11 +21,6 @@ HANDSHAKE_S, MARGIN_S = 5.0, 10.0
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def web(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
     home = tmp_path_factory.mktemp("web")
     shown = authority.issue("node")

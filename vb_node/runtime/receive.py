@@ -260,7 +260,12 @@ def _digest_of(data: Content) -> str:
 def data_set_of(path: Path) -> bytes:
     """Give the data set of a spool file as it came, without the file meta information (PS3.10 7.1)."""
     content = path.read_bytes()
-    return content[META_START + int.from_bytes(content[META_LENGTH_AT], "little") :]
+    return content[_start_of_data_set(content) :]
+
+
+def _start_of_data_set(file: bytes) -> int:
+    """Read where the file meta information ends, by its group length (PS3.10 7.1)."""
+    return META_START + int.from_bytes(file[META_LENGTH_AT], "little")
 
 
 def is_intact(path: Path, sha256: str) -> bool:
@@ -268,8 +273,7 @@ def is_intact(path: Path, sha256: str) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        start = file.read(META_START)
-        file.seek(META_START + int.from_bytes(start[META_LENGTH_AT], "little"))
+        file.seek(_start_of_data_set(file.read(META_START)))
         return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 

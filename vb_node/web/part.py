@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
+from storage.blocks import WINDOW
 from vb_node.dicom import part10
 from vb_node.dicom.part10 import FileMeta
 from vb_node.dicomweb import multipart
@@ -14,7 +15,6 @@ from vb_node.errors import Refused
 
 DICOM = "application/dicom"
 IN_MEMORY = 1 << 18
-WINDOW = 1 << 20
 
 
 class Part:
