@@ -223,6 +223,14 @@ def instances_of_series(session: Session, series_instance_uid: str) -> Sequence[
     return session.scalars(query).all()
 
 
+def contents_of_series(session: Session, series_instance_uid: str) -> Sequence[Row[str, str]]:
+    """List UID and SHA-256 of the instances of a series, which costs a tenth of the instances themselves."""
+    query = select(_INSTANCES.sop_instance_uid, _INSTANCES.sha256).where(
+        _INSTANCES.series_instance_uid == series_instance_uid
+    )
+    return session.connection().execute(query.order_by(_INSTANCES.sop_instance_uid)).all()
+
+
 def close(session: Session, series: Series, evidence: str, *, now: float) -> None:
     """Call a series whole, and say by which evidence."""
     series.closed_at, series.closed_by = now, evidence

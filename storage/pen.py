@@ -20,7 +20,7 @@ from storage.database import Database
 log = logging.getLogger(__name__)
 
 MOST_WAITING, MOST_A_COMMIT = 1000, 200
-GATHER_S, RETRY_S = 0.05, 1.0
+GATHER_S, RETRY_S = 0.2, 1.0
 
 Entry = TypeVar("Entry")
 
@@ -36,7 +36,8 @@ class Pen(Generic[Entry]):
         self._database, self._write_all = database, write_all
         self._waiting: deque[tuple[Entry, Callable[[], None]]] = deque()
         self._changed = threading.Condition()
-        self._is_failing = self._is_closed = self._is_hurried = False
+        self._is_failing = self._is_closed = False
+        self._handed_in = self._dealt_with = self._hurried = 0  # entries since the start; the last: so many at once
         self._thread = threading.Thread(target=self._run, name="pen", daemon=True)
         self._thread.start()
 
@@ -65,21 +66,21 @@ class Pen(Generic[Entry]):
     def _add(self, entry: Entry, done: Callable[[], None]) -> None:
         """Wake the thread where it has something to do now, and not for each entry: it gathers them."""
         self._waiting.append((entry, done))
+        self._handed_in += 1
         if len(self._waiting) in (1, MOST_A_COMMIT):
             self._changed.notify_all()
 
     def settle(self) -> None:
-        """Wait until what was handed in is committed; return at once while the ledger fails."""
+        """Wait until what was handed in by now is committed; return at once while the ledger fails."""
         with self._changed:
-            self._is_hurried = True
+            upto = self._hurried = self._handed_in
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._is_failing or not self._waiting)
-            self._is_hurried = self._is_closed
+            self._changed.wait_for(lambda: self._is_failing or self._dealt_with >= upto)
 
     def close(self) -> None:
         """Commit what waits, and stop."""
         with self._changed:
-            self._is_closed = self._is_hurried = True
+            self._is_closed = True
             self._changed.notify_all()
         self._thread.join()
 
@@ -100,6 +101,7 @@ class Pen(Generic[Entry]):
         with self._changed:
             for _ in range(written):
                 self._waiting.popleft()
+            self._dealt_with += written
             self._is_failing = written < len(batch)
             self._changed.notify_all()
             return not batch or (self._is_failing and self._changed.wait_for(lambda: self._is_closed, RETRY_S))
@@ -107,8 +109,11 @@ class Pen(Generic[Entry]):
     def _next(self) -> list[tuple[Entry, Callable[[], None]]]:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_closed)
-            self._changed.wait_for(lambda: len(self._waiting) >= MOST_A_COMMIT or self._is_hurried, GATHER_S)
+            self._changed.wait_for(self._is_due, GATHER_S)
             return list(islice(self._waiting, MOST_A_COMMIT))
+
+    def _is_due(self) -> bool:
+        return self._is_closed or len(self._waiting) >= MOST_A_COMMIT or self._dealt_with < self._hurried
 
     def _commit(self, entries: Sequence[Entry]) -> int:
         """Write all in one commit, or what is possible one by one; give how many are dealt with."""

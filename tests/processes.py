@@ -140,10 +140,14 @@ class Node:
         return found
 
     def kill_station(self, name: str) -> None:
-        """Kill one station and wait until the supervisor has started another."""
-        old = self.station(name)
-        old.send_signal(signal.SIGKILL)
-        wait_until(lambda: {one.pid for one in self.stations(name)} - {old.pid}, 20, f"station {name} is started again")
+        """Kill every process of a station, and wait until the supervisor has started as many again."""
+        old = self.stations(name)
+        for one in old:
+            one.send_signal(signal.SIGKILL)
+        gone = {one.pid for one in old}
+        wait_until(
+            lambda: len({one.pid for one in self.stations(name)} - gone) == len(old), 20, f"{name} is started again"
+        )
 
     @property
     def database(self) -> Database:

@@ -72,7 +72,7 @@ def _listens(port: int) -> bool:
 @contextmanager
 def node(folder: Path) -> Iterator[int]:
     """Run this node's listener: file, folder and ledger are on disk before Success."""
-    listener = _listener(folder)
+    listener = _listener(folder, processes=1)
     listener.start()
     try:
         yield listener.port
@@ -80,9 +80,9 @@ def node(folder: Path) -> Iterator[int]:
         listener.stop()
 
 
-def _listener(folder: Path) -> ListenerProcess:
+def _listener(folder: Path, processes: int) -> ListenerProcess:
     listener = ListenerProcess(folder)
-    text = listener.config.read_text()
+    text = listener.config.read_text().replace("[receive]", f"[receive]\nprocesses = {processes}")
     for old, new in RAW_TOML.items():
         text = text.replace(old, new)
     listener.config.write_text(text)
@@ -93,7 +93,7 @@ def _listener(folder: Path) -> ListenerProcess:
 def node_of_two(folder: Path) -> Iterator[int]:
     """Run two processes of this node's listener on one port, as ``[receive] processes = 2`` does."""
     with ExitStack() as running:
-        listener = _listener(folder)
+        listener = _listener(folder, processes=2)
         running.enter_context(socket := bind((HOST, listener.port)))
         told, tell = os.pipe()
         running.callback(os.close, told)

@@ -59,7 +59,7 @@ def _send(node: Node, paths: list[Path]) -> dict[Path, int | None]:
 
 def test_r_12_a_full_disk_is_answered_a700_and_nothing_answered_is_lost(node: Node, paths: list[Path]) -> None:
     node.start()
-    listener = node.station("receive").pid
+    listeners = node.stations("receive")
 
     answers = _send(node, paths)
     kept = [path for path, answer in answers.items() if answer == status.SUCCESS]
@@ -78,7 +78,7 @@ def test_r_12_a_full_disk_is_answered_a700_and_nothing_answered_is_lost(node: No
     assert list(answers.values()) == sorted(answers.values(), key=lambda answer: answer != status.SUCCESS)
     assert "disk full" in told
     assert set(again.values()) == {status.SUCCESS}
-    assert node.station("receive").pid == listener
+    assert node.stations("receive") == listeners
     assert _lost(node, paths) == []
     assert list((node.home / "data").rglob("*.part")) == []
 

@@ -81,6 +81,24 @@ def _comes_in(node: Node) -> bool:
         return peer.associate(calling=b"LIMITED")[0] == ASSOCIATE_AC
 
 
+def test_each_process_takes_its_share_of_what_comes_at_once(node: Node) -> None:
+    before = _connections(node)
+    with ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(Raw(node.port)).associate()
+        taken = [now - then for now, then in zip(_connections(node), before, strict=True)]
+
+    assert min(taken) >= 2, taken
+
+
+def _connections(node: Node) -> list[int]:
+    """Count the connections that each process has."""
+    return [
+        sum(one.status == psutil.CONN_ESTABLISHED and one.laddr.port == node.port for one in process.net_connections())
+        for process in node.stations("receive")
+    ]
+
+
 def test_what_comes_over_many_associations_is_one_series(node: Node, tmp_path: Path) -> None:
     series = mr_series(head((24, 16, 16)))
 
@@ -124,3 +142,12 @@ def test_a_process_that_hangs_makes_the_listener_deaf(node: Node) -> None:
 def _newest_beat(node: Node) -> float:
     with node.database.read() as session:
         return max(row.beat_at for row in session.query(Station).filter(Station.name.like("receive %")))
+
+
+def test_what_reads_and_what_computes_leave_the_processor_to_the_listener(node: Node) -> None:
+    (own,) = {one.nice() for one in node.stations("receive")}
+    worker = node.station("work")
+    wait_until(lambda: worker.children() and worker.children()[0].nice() == own + 10, 20, "the computation gives way")
+
+    assert node.station("assemble").nice() == own + 5
+    assert {worker.nice(), node.station("deliver").nice()} == {own}

@@ -60,8 +60,8 @@ class ReceiveSettings(Section):
 
     @property
     def process_count(self) -> int:
-        """Half the cores, four at most: the others unpack, send and compute."""
-        return min(4, max(1, (os.cpu_count() or 1) // 2)) if self.processes == "auto" else self.processes
+        """One a core, four at most: Python runs one thread at a time in each."""
+        return min(4, len(os.sched_getaffinity(0))) if self.processes == "auto" else self.processes
 
     @model_validator(mode="after")
     def _certificates_can_be_seen(self) -> Self:

@@ -3,22 +3,28 @@
 Patient with damage: what cannot be read is not there. Nothing here judges: that is for evidence.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydicom import Dataset, dcmread
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.tag import Tag
+from pydicom.uid import UID
+from pydicom.valuerep import PersonName
 
-from vb_node.dicom.read import DAMAGE, value
+from vb_node.dicom import part10
+from vb_node.dicom.read import DAMAGE
+from vb_node.dicom.structure import UNDEFINED, walk
+from vb_node.errors import Refused
 
+LONGEST_VALUE = 1 << 12  # bytes of what is read
 KEYWORDS = (
-    "SOPInstanceUID",
-    "SOPClassUID",
+    "SpecificCharacterSet",
     "PatientID",
     "PatientName",
-    "SpecificCharacterSet",
     "Rows",
     "NumberOfFrames",
     "AcquisitionNumber",
@@ -30,6 +36,7 @@ KEYWORDS = (
     "SpacingBetweenSlices",
     "SliceThickness",
 )
+TAGS = {int(Tag(keyword)): keyword for keyword in KEYWORDS}
 
 
 @dataclass(frozen=True)
@@ -56,24 +63,40 @@ class Glance:
 def glance(path: Path) -> Glance:
     """Look at the file of one instance; what is damaged says nothing."""
     try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=list(KEYWORDS))
-    except DAMAGE:
+        return _of(_read(path))
+    except (*DAMAGE, Refused):
         return Glance()
-    frames = _whole(header, "NumberOfFrames") or 1
-    uid, total = value(header, "ConcatenationUID"), _whole(header, "InConcatenationTotalNumber")
+
+
+def _of(header: Mapping[str, bytes]) -> Glance:
+    encodings = convert_encodings(_text(header, "SpecificCharacterSet").split("\\"))
+    uid, total = _text(header, "ConcatenationUID"), _binary(header, "InConcatenationTotalNumber")
     spacing = _numbers(header, "SpacingBetweenSlices", 1) or _numbers(header, "SliceThickness", 1) or (None,)
     return Glance(
-        patient_id=str(value(header, "PatientID") or "").strip(),
-        patient_name=str(value(header, "PatientName") or "").upper().rstrip(" ^="),
-        is_image=_whole(header, "Rows") is not None,
-        is_multi_frame=frames > 1,
-        acquisition=str(value(header, "AcquisitionNumber") or ""),
+        patient_id=decode_bytes(header.get("PatientID", b""), encodings, set()).strip(" \0"),
+        patient_name=str(PersonName(header.get("PatientName", b""), encodings)).upper().rstrip(" ^=\0"),
+        is_image=_binary(header, "Rows") > 0,
+        is_multi_frame=(_whole(header, "NumberOfFrames") or 1) > 1,
+        acquisition=_text(header, "AcquisitionNumber"),
         images_in_acquisition=_whole(header, "ImagesInAcquisition"),
-        concatenation=(str(uid), total) if uid and total else None,
+        concatenation=(uid, total) if uid and total else None,
         orientation=_numbers(header, "ImageOrientationPatient", 6),
         position_lps=_numbers(header, "ImagePositionPatient", 3),
         thickness_mm=spacing[0],
     )
+
+
+def _read(path: Path) -> dict[str, bytes]:
+    """Read those values that are there, and not empty; nothing of the pixels."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        meta = part10.read(content[: part10.LONGEST_META])
+        places = walk(content, UID(meta.transfer_syntax_uid).is_implicit_VR, start=meta.start)
+        found = {TAGS[tag]: places[tag] for tag in TAGS.keys() & places}
+        return {
+            keyword: content[start : start + min(length, LONGEST_VALUE)]
+            for keyword, (start, length) in found.items()
+            if length not in (0, UNDEFINED)
+        }
 
 
 def expected_instances(glances: Sequence[Glance]) -> int | None:
@@ -127,15 +150,23 @@ def _only(values: set[int | None]) -> int | None:
     return values.pop() if len(values) == 1 else None
 
 
-def _whole(header: Dataset, keyword: str) -> int | None:
+def _text(header: Mapping[str, bytes], keyword: str) -> str:
+    return header.get(keyword, b"").decode("latin-1").strip(" \0")
+
+
+def _binary(header: Mapping[str, bytes], keyword: str) -> int:
+    return int.from_bytes(header.get(keyword, b""), "little")
+
+
+def _whole(header: Mapping[str, bytes], keyword: str) -> int | None:
     found = _numbers(header, keyword, 1)
     return int(found[0]) if found and found[0] >= 1 else None
 
 
-def _numbers(header: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    found: Any = value(header, keyword)
+def _numbers(header: Mapping[str, bytes], keyword: str, count: int) -> tuple[float, ...] | None:
+    """Read numbers that are written as texts (DS, IS)."""
     try:
-        numbers = np.array(found, dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError):
+        numbers = tuple(map(float, _text(header, keyword).split("\\")))
+    except ValueError:
         return None
-    return tuple(float(number) for number in numbers) if len(numbers) == count and np.isfinite(numbers).all() else None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None

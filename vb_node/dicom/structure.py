@@ -41,8 +41,10 @@ class Level:
     is_implicit: bool
 
 
-def walk(data: bytes | mmap, is_implicit: bool, most_elements: int = MOST_ELEMENTS) -> Mapping[int, tuple[int, int]]:
-    """Follow every length; give (start of value, length) of each element of the data set itself, by tag.
+def walk(
+    data: bytes | mmap, is_implicit: bool, most_elements: int = MOST_ELEMENTS, *, start: int = 0
+) -> Mapping[int, tuple[int, int]]:
+    """Follow every length from ``start``; give (start of value, length) of each element of the data set itself, by tag.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def walk(data: bytes | mmap, is_implicit: bool, most_elements: int = MOST_ELEMEN
     """
     levels = [Level("data set", len(data), False, is_implicit)]
     found: dict[int, tuple[int, int]] = {}
-    position, elements = 0, 0
+    position, elements = start, 0
     while levels:
         level = levels[-1]
         if level.kind == "data set":
@@ -65,15 +67,15 @@ def walk(data: bytes | mmap, is_implicit: bool, most_elements: int = MOST_ELEMEN
         if position == level.limit and not level.is_open:
             levels.pop()
             continue
-        tag, vr, length, start = _element(data, position, level.is_implicit)
+        tag, vr, length, value = _element(data, position, level.is_implicit)
         elements += 1
         if not _is_in_place(tag, vr, length, level):
             raise Refused(f"no DICOM structure at byte {position}", CANNOT_PARSE)
         if len(levels) == 1:
             if tag in found:
                 raise Refused(f"element {tag:08X} expected once, it came twice", CANNOT_PARSE)
-            found[tag] = start, length
-        inner, end = _inner(tag, vr, length, level), start if length == UNDEFINED else start + length
+            found[tag] = value, length
+        inner, end = _inner(tag, vr, length, level), value if length == UNDEFINED else value + length
         if end > level.limit:
             raise Refused(f"the element at byte {position} runs past the end of what holds it", TRUNCATED)
         if tag in (ITEM_END, SEQUENCE_END):
@@ -81,7 +83,7 @@ def walk(data: bytes | mmap, is_implicit: bool, most_elements: int = MOST_ELEMEN
         elif inner is not None:
             is_open = length == UNDEFINED
             levels.append(Level(inner, level.limit if is_open else end, is_open, level.is_implicit or vr == b"UN"))
-        position = end if inner is None else start
+        position = end if inner is None else value
     return found
 
 

@@ -35,8 +35,8 @@ UNSPECIFIED, UNRECOGNISED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 0, 1, 2, 6  #
 class Limits:
     """What the listener takes at most: associations, bytes, connections, patience, and while the disk is not full.
 
-    Associations and connections are counted by ``places``; all else is of one process. In ``folder`` is what is large,
-    while it comes; without one it is in memory.
+    Associations and connections are counted by ``places``; all else is of one process. ``is_shared``: other processes
+    take connections from the same port. In ``folder`` is what is large, while it comes; without one it is in memory.
     """
 
     max_associations: int = 64
@@ -51,6 +51,7 @@ class Limits:
     handshake_s: float = 5.0
     is_full: Callable[[], bool] = lambda: False
     places: Places = field(default_factory=Places)
+    is_shared: bool = False
     folder: Path | None = None
 
     @property

@@ -32,7 +32,7 @@ class Taken:
 
 
 class ElsewhereUnderway(Exception):
-    """Another process takes an instance of this UID, and its row does not come."""
+    """Another process takes an instance of this UID, or its series in another study, and its row does not come."""
 
 
 class Underway:
@@ -42,6 +42,7 @@ class Underway:
         self._shared = locks_of(root.with_suffix(".lock"))
         self._lock = threading.Lock()
         self._held: dict[tuple[str, str], tuple[tuple[str, ...], int]] = {}  # by kind and UID: its value, how often
+        self._agreed: set[str] = set()  # series of which other processes know the study
 
     def claim(self, arrived: Arrived) -> Callable[[], None]:
         """Hold an arrival until the function that is given is called.
@@ -64,19 +65,27 @@ class Underway:
             for name, value in claims.items():
                 self._held[name] = (value, self._held.get(name, (value, 0))[1] + 1)
         try:
-            self._wait_for_others(arrived.sop_instance_uid)
+            self._wait_for_others(arrived)
         except BaseException:
             self._release(list(claims))
             raise
         return lambda: self._release(list(claims))
 
-    def _wait_for_others(self, sop_instance_uid: str) -> None:
-        """Wait until no other process holds a UID, and hold it; what it has taken is in the ledger then."""
+    def _wait_for_others(self, arrived: Arrived) -> None:
+        """Wait until no other process holds the UIDs otherwise, and hold them; what it took is in the ledger then."""
         until = time.monotonic() + PATIENCE_S
-        while not self._shared.take(sop_instance_uid):
+        while not (self._agree(arrived) and self._shared.take(arrived.sop_instance_uid)):
             if time.monotonic() > until:
                 raise ElsewhereUnderway
             time.sleep(STEP_S)
+
+    def _agree(self, arrived: Arrived) -> bool:
+        """Hold the study of a series, once for all of its instances that are underway."""
+        uid = arrived.series_instance_uid
+        with self._lock:
+            if uid not in self._agreed and self._shared.agree(uid, arrived.study_instance_uid):
+                self._agreed.add(uid)
+            return uid in self._agreed
 
     def _release(self, names: list[tuple[str, str]]) -> None:
         with self._lock:
@@ -84,14 +93,18 @@ class Underway:
                 value, count = self._held.pop(name)
                 if count > 1:
                     self._held[name] = (value, count - 1)
-                elif name[0] == "instance":
-                    self._let_go(name[1])
+                else:
+                    self._let_go(*name, value[0])
 
-    def _let_go(self, sop_instance_uid: str) -> None:
+    def _let_go(self, kind: str, uid: str, value: str) -> None:
         try:
-            self._shared.let_go(sop_instance_uid)
+            if kind == "instance":
+                self._shared.let_go(uid)
+            elif uid in self._agreed:
+                self._agreed.discard(uid)
+                self._shared.forget(uid, value)
         except OSError:  # who waits for it is told so; the ledger's writer must go on
-            log.exception("lock not let go", extra={"sop_instance_uid": sop_instance_uid})
+            log.exception("lock not let go", extra={"kind": kind, "uid": uid})
 
     def close(self) -> None:
         self._shared.close()

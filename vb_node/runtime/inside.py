@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("vb_node.runtime.inside")  # it runs as __main__
 
+GIVES_WAY = 10  # niceness: what computes for half a minute leaves the processor to what answers a peer
+
 
 def main(asked: Mapping[str, Any]) -> None:
     """Work until standard input ends."""
     die_with(asked["parent"])
     collector.relax()
+    os.nice(GIVES_WAY)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they mean the worker, which ends this process itself
     folder = Path(asked["folder"])

@@ -30,7 +30,7 @@ from vb_node.runtime.receive import Receiver
 
 log = logging.getLogger(__name__)
 
-SWITCH_S = 0.0005  # a connection that has to answer waits no longer for one that computes
+SWITCH_S = 0.002  # a connection that has to answer waits no longer for one that computes
 
 
 class Server(Protocol):
@@ -55,6 +55,7 @@ def listen(settings: Settings, receiver: Receiver, disk: Disk) -> Listener:
     asked = settings.receive
     takes_reports = any(one.commitment for one in settings.destinations)
     services = commitment.services(commit.taker(receiver.database)) if takes_reports else None
+    places = Places(locks_of(settings.node.data / "places.lock"))
     files = asked.tls and TlsFiles(asked.tls.certificate, asked.tls.key, asked.tls.ca, asked.tls.crl)
     return scp.listen(
         settings.node.ae_title,
@@ -65,7 +66,7 @@ def listen(settings: Settings, receiver: Receiver, disk: Disk) -> Listener:
         on_refuse=receiver.tell_refusal,
         on_end=receiver.end,
         services=services,
-        limits=replace(limits_of(settings, disk), places=Places(locks_of(settings.node.data / "places.lock"))),
+        limits=replace(limits_of(settings, disk), places=places, is_shared=asked.process_count > 1),
         tls=ServerTls(files, asked.tls.require_peer) if files and asked.tls else None,
     )
 

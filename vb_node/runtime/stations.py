@@ -4,6 +4,7 @@ Each imports what it needs alone, when it begins: a node starts, and comes back,
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GIVES_WAY = 5  # niceness of what reads while instances come: who answers a peer has the processor first
+
 
 def _assemble(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
     from vb_node.pipeline.application import installed
     from vb_node.runtime import assemble
 
+    os.nice(GIVES_WAY)
     assembler = assemble.Assembler(database, spool_of(settings), settings, installed())
     turn(assemble.STATION, assembler.step, stop, database.changes, is_timed=True)  # a quiet time ends
 

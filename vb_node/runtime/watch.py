@@ -1,7 +1,7 @@
 """Watches the studies that are open: gathers what the evidence needs, and reads each instance once."""
 
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter
 
 from sqlalchemy.orm import Session
@@ -54,10 +54,10 @@ class Watch:
         """Look at the instances that came since the last turn."""
         seen = self._seen.setdefault(series.series_instance_uid, {})
         if len(seen) < series.instances:
-            instances = arrivals.instances_of_series(session, series.series_instance_uid)
-            new = [one for one in instances if one.sop_instance_uid not in seen]
-            for one in new[:MOST_A_TURN]:
-                seen[one.sop_instance_uid] = glance(self.spool.path_of(one.sop_instance_uid, one.sha256))
+            contents = arrivals.contents_of_series(session, series.series_instance_uid)
+            new = ((uid, sha256) for uid, sha256 in contents if uid not in seen)
+            for uid, sha256 in islice(new, MOST_A_TURN):
+                seen[uid] = glance(self.spool.path_of(uid, sha256))
         return list(seen.values())
 
     def _asked(self, study: OpenStudy, now: float) -> OpenStudy:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from factories import CORONAL, affine, enhanced_mr, mr_series, write
 from pydicom import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from vb_node.dicom.glance import Glance, expected_instances, glance, is_unbroken
 
@@ -96,3 +97,23 @@ def test_a_name_is_compared_by_its_letters(tmp_path: Path) -> None:
     first, second = _look([one], tmp_path / "1")[0], _look([other], tmp_path / "2")[0]
 
     assert first.patient_name == second.patient_name
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize(
+    ("terms", "name"),
+    [
+        ("ISO_IR 192", "Müller^Änne"),
+        ("ISO_IR 100", "MÜLLER^ÄNNE"),
+        (["", "ISO 2022 IR 87"], "YAMADA^TAROU=山田^太郎"),
+    ],
+)
+def test_who_it_is_of_is_read_in_its_character_set(
+    tmp_path: Path, syntax: UID, terms: str | list[str], name: str
+) -> None:
+    (dataset,) = mr_series(CUBE[:1], SpecificCharacterSet=terms, PatientName=name, PatientID=" 4711")
+    (path,) = write([dataset], tmp_path, syntax)
+
+    seen = glance(path)
+
+    assert (seen.patient_name, seen.patient_id, seen.is_image) == (name.upper(), "4711", True)

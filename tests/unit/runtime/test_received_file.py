@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from factories import head, mr_series
 from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from stations import House, request_of
 
 from storage.blocks import BLOCK
@@ -58,3 +58,23 @@ def test_d_03_other_bytes_under_a_uid_that_another_process_is_taking_are_refused
 
     assert (underway.value.status, known.value.status) == (status.OUT_OF_RESOURCES, status.DUPLICATE)
     assert len(list(house.spool)) == 1
+
+
+def test_a_series_in_two_studies_is_refused_whichever_process_takes_it(house: House) -> None:
+    one, same, other = mr_series(head((3, 16, 16)))
+    other.StudyInstanceUID = generate_uid()
+    second, third = (Receiver(house.database, house.spool, name=f"receive {number}") for number in (2, 3))
+    with house.database.write():  # no row is written meanwhile
+        house.receiver.store(request_of(one))
+        second.store(request_of(same))
+        with pytest.raises(Refused) as underway:
+            third.store(request_of(other))
+    house.receiver.settle()
+    second.close()
+
+    with pytest.raises(Refused) as known:
+        third.store(request_of(other))
+    third.close()
+
+    assert (underway.value.status, known.value.status) == (status.OUT_OF_RESOURCES, status.DUPLICATE)
+    assert len(list(house.spool)) == 2

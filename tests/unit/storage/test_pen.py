@@ -87,6 +87,24 @@ def test_without_memory_it_writes_later_and_leaves_nothing_out(database: Databas
     assert told == ["written"]
 
 
+def test_who_waits_for_what_was_handed_in_waits_for_no_more_than_that(database: Database) -> None:
+    pen, is_over = Pen(database, _write_all), threading.Event()
+
+    def write(_session: Session) -> None:
+        if not is_over.is_set():
+            pen.write(write)  # so that something waits at every moment
+
+    pen.write(write)
+    waiting = threading.Thread(target=pen.settle, daemon=True)
+    waiting.start()
+    waiting.join(20)
+    has_waited_in_vain = waiting.is_alive()
+    is_over.set()
+    pen.close()
+
+    assert not has_waited_in_vain
+
+
 @SQLITE_ONLY  # there a missing table is an operational error, as a full disk is on both
 def test_a_ledger_that_cannot_be_written_takes_nothing_more_and_loses_nothing(database: Database) -> None:
     pen = Pen(database, _write_all)
