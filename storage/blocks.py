@@ -22,14 +22,14 @@ _SLAB = 64 * BLOCK
 Content = bytes | mmap.mmap
 
 
-def windows(content: Content) -> Iterator[bytes]:
-    """Give a content piece by piece."""
+def windows(content: Content, start: int = 0) -> Iterator[bytes]:
+    """Give a content piece by piece, from ``start``."""
     if isinstance(content, bytes):
-        yield content
+        yield content[start:]
         return
-    for start in range(0, len(content), WINDOW):
-        yield content[start : start + WINDOW]
-        content.madvise(mmap.MADV_DONTNEED, start, min(WINDOW, len(content) - start))
+    for window in range(start - start % WINDOW, len(content), WINDOW):
+        yield content[max(start, window) : window + WINDOW]
+        content.madvise(mmap.MADV_DONTNEED, window, min(WINDOW, len(content) - window))
 
 
 class _Memory(threading.local):

@@ -14,6 +14,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
+from vb_node.dicom import part10
+
 AXIAL = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 SAGITTAL = ((0.0, 1.0, 0.0), (0.0, 0.0, -1.0))
 CORONAL = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0))
@@ -70,6 +72,12 @@ def enhanced_mr(
     instance.PerFrameFunctionalGroupsSequence = [_frame_groups(placed, k, component) for component, k in frames]
     instance.PixelData = np.concatenate([stack] * len(components)).tobytes()
     return _set(instance, _identity() | attributes)
+
+
+def data_set_of(path: Path) -> bytes:
+    """Give the data set of a file as it is, without the file meta information (PS3.10 7.1)."""
+    content = path.read_bytes()
+    return content[part10.read(content[: part10.LONGEST_META]).start :]
 
 
 def write(datasets: Iterable[Dataset], folder: Path, transfer_syntax_uid: str = ExplicitVRLittleEndian) -> list[Path]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from factories import head, mr_series
+from factories import data_set_of, head, mr_series
 from pdu import Raw, echo_rq, store_rq
 from processes import START_S, free_port, wait_until
 from pydicom import Dataset
@@ -21,7 +21,6 @@ from pydicom.uid import MRImageStorage, generate_uid
 from storage import arrivals, audit
 from storage.database import Database
 from storage.schema import Event, Instance
-from vb_node.runtime.receive import data_set_of
 
 ALIVE_S = 10.0
 MOST_GROWTH = 20 << 20

@@ -250,6 +250,19 @@ def test_p_03_a_pacs_that_breaks_off_where_it_is_only_asked_whether_it_is_there_
     assert outbox.events("destination down") == []
 
 
+def test_p_01_an_outage_ends_though_the_pacs_breaks_off_each_probe(outbox: Outbox) -> None:
+    outbox.finish_job("pacs")
+    port = free_port()
+    drain(outbox.deliverer(port=port), BEGIN)
+    was = outbox.events("destination down")
+    with pacs(port=port) as peer:
+        peer.breaks_off_echoes = True
+        for later in (70, 140):
+            drain(outbox.deliverer(port=port), BEGIN + later)
+
+    assert (len(was), outbox.states()) == (1, ["sent"] * 2)
+
+
 def test_p_02_what_takes_a_pacs_down_each_time_does_not_hold_up_the_rest(outbox: Outbox) -> None:
     """It keeps its turn when the PACS is back, and what waits goes before it."""
     bad = outbox.finish_job("pacs", pair=False)[0]

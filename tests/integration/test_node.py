@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from factories import affine, head, mr_series, write
+from factories import affine, data_set_of, head, mr_series, write
 from processes import HOST, Node, free_port, storescp, storescu, tool, wait_until
 from pydicom import dcmread
 
@@ -17,7 +17,6 @@ from storage.schema import Job
 from vb_node import __version__, changes, config
 from vb_node.dicom import codes
 from vb_node.dicom.sr_tree import find
-from vb_node.runtime.receive import data_set_of
 
 DONE_S, ORPHANS_S = 120.0, 10.0
 MakeNode = Callable[..., Node]

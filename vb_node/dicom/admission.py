@@ -48,8 +48,10 @@ class Header:
     accession_number: str
 
 
-def admit(data: bytes | mmap, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Header:
-    """Check one data set against its C-STORE request and give its header.
+def admit(
+    data: bytes | mmap, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str, *, start: int = 0
+) -> Header:
+    """Check one data set, from ``start``, against its C-STORE request and give its header.
 
     Raises
     ------
@@ -57,12 +59,12 @@ def admit(data: bytes | mmap, transfer_syntax_uid: str, sop_class_uid: str, sop_
         With the status of the first thing that is wrong (PS3.4 table B.2-1).
     """
     is_implicit, is_encapsulated = _form_of(transfer_syntax_uid)
-    places = walk(data, is_implicit)
+    places = walk(data, is_implicit, start=start)
     found = {}
     for tag in _READ & places.keys():
-        start, length = places[tag]
+        value, length = places[tag]
         if length != UNDEFINED:
-            found[tag] = data[start : start + min(length, LONGEST_VALUE)]
+            found[tag] = data[value : value + min(length, LONGEST_VALUE)]
     _, pixel_length = places.get(PIXEL_DATA, (0, None))
     if not is_implicit and any(_vr_before(data, places[tag][0]) != b"UI" for tag in UIDS.keys() & places):
         raise Refused("UIDs of VR UI expected, another VR came", ILLEGAL_UID)

@@ -89,12 +89,11 @@ class Deliverer:
 
     def _probe(self, now: float) -> bool:
         name = self.settings.name
-        try:
-            self.destination.probe()
-        except Later as later:
+        silence = self._silence()
+        if silence is not None:
             with self.database.write() as session:
-                outages.keep(session, name, str(later), now=now)
-                deliveries.park_overdue(session, name, now=now, patience_s=self.patience_s, detail=str(later))
+                outages.keep(session, name, silence, now=now)
+                deliveries.park_overdue(session, name, now=now, patience_s=self.patience_s, detail=silence)
             return False
         with self.database.write() as session:
             outages.end(session, name, now=now)
@@ -102,18 +101,25 @@ class Deliverer:
         return True
 
     def _look_after_a_break(self, clock: Callable[[], float]) -> None:
-        """Ask a destination that broke off, or fell silent, whether it is there: if it is silent, it is down.
+        """Ask a destination that broke off, or fell silent, whether it is there: if it is silent, it is down."""
+        silence = self._silence()
+        if silence is not None:
+            with self.database.write() as session:
+                outages.keep(session, self.settings.name, silence, now=clock())
 
-        One that says anything is no outage, whatever it says: some break off where a probe is all that is asked for.
+    def _silence(self) -> str | None:
+        """Ask a destination whether it is there; give None if it is, else how it is not.
+
+        One that breaks an exchange off is there: some do where a probe is all that is asked for.
         """
         begun = time.monotonic()
         try:
             self.destination.probe()
+        except NoAnswer as broken:
+            return str(broken) if time.monotonic() - begun >= self.settings.timeout_s else None
         except Later as later:
-            if time.monotonic() - begun < self.settings.timeout_s:
-                return
-            with self.database.write() as session:
-                outages.keep(session, self.settings.name, str(later), now=clock())
+            return str(later)
+        return None
 
     def _attempt(self, delivery: Delivery, job: Job) -> Told:
         try:

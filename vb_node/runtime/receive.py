@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import groupby, islice
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from struct import pack
 
@@ -201,10 +202,12 @@ class Receiver:
 
     def _read(self, path: Path, young: float) -> Taken | None:
         try:
-            meta, data = read_file_meta_info(path), data_set_of(path)
+            meta = read_file_meta_info(path)
             uids = str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID)
-            header = admit(data, str(meta.TransferSyntaxUID), *uids)
-            arrived = _arrived(header, data, str(meta.get("SendingApplicationEntityTitle", "")))
+            with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+                start = _start_of_data_set(content[:META_START])
+                header = admit(content, str(meta.TransferSyntaxUID), *uids, start=start)
+                arrived = _arrived(header, content, str(meta.get("SendingApplicationEntityTitle", "")), start=start)
             if path == self.spool.path_of(arrived.sop_instance_uid, arrived.sha256):
                 return Taken(arrived, "")
             raise Refused("the digest in the name of the file expected, another content came", CANNOT_PARSE)
@@ -234,7 +237,7 @@ def _set_aside(path: Path) -> None:
     path.rename(path.with_suffix(".rejected"))
 
 
-def _arrived(header: Header, data: Content, peer: str, association_id: str | None = None) -> Arrived:
+def _arrived(header: Header, data: Content, peer: str, association_id: str | None = None, *, start: int = 0) -> Arrived:
     return Arrived(
         sop_instance_uid=header.sop_instance_uid,
         sop_class_uid=header.sop_class_uid,
@@ -242,25 +245,19 @@ def _arrived(header: Header, data: Content, peer: str, association_id: str | Non
         study_instance_uid=header.study_instance_uid,
         patient_id=header.patient_id,
         accession_number=header.accession_number,
-        sha256=_digest_of(data),
-        size_bytes=len(data),
+        sha256=_digest_of(data, start),
+        size_bytes=len(data) - start,
         peer=peer,
         received_at=time.time(),
         association_id=association_id,
     )
 
 
-def _digest_of(data: Content) -> str:
+def _digest_of(data: Content, start: int) -> str:
     digest = hashlib.sha256()
-    for window in windows(data):
+    for window in windows(data, start):
         digest.update(window)
     return digest.hexdigest()
-
-
-def data_set_of(path: Path) -> bytes:
-    """Give the data set of a spool file as it came, without the file meta information (PS3.10 7.1)."""
-    content = path.read_bytes()
-    return content[_start_of_data_set(content) :]
 
 
 def _start_of_data_set(file: bytes) -> int:

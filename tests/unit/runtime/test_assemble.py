@@ -3,17 +3,21 @@
 import hashlib
 import os
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from factories import data_set_of, head, mr_series
 from pydicom.uid import generate_uid
+from sqlalchemy import delete
 from stations import House, series_of
 
 from storage import audit, drift, jobs, stations
 from storage.database import Database
+from storage.schema import Instance
 from vb_node.pipeline.application import installed
-from vb_node.runtime.receive import Receiver, data_set_of
+from vb_node.runtime.receive import Receiver
 
 T1CE = {"SeriesDescription": "AX T1 +C", "ContrastBolusAgent": "Gd"}
 PLAIN = {"SeriesDescription": "3D MPRAGE", "ProtocolName": "MPRAGE", "ContrastBolusAgent": None}
@@ -247,6 +251,21 @@ def test_lost_rows_are_rebuilt_from_the_spool(make_house: Callable[..., House], 
     reborn.close()
     assert rebuilt == len(series)
     assert kept == {str(dataset.SOPInstanceUID) for dataset in series}
+
+
+def test_a_lost_row_of_a_large_file_is_rebuilt_through_a_window(make_house: Callable[..., House]) -> None:
+    house = make_house()
+    house.send(mr_series(head((1, 4096, 2048))))
+    with house.database.write() as session:
+        session.execute(delete(Instance))
+
+    tracemalloc.start()
+    rebuilt = house.receiver.recover()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert rebuilt == 1
+    assert peak < 4 << 20
 
 
 @pytest.mark.parametrize("size", [0, 100, None, 1000])
