@@ -47,10 +47,13 @@ class ByteLocks:
         """Hold that a name has a value, unless another process holds that it has another. Raise ``OSError``."""
         first, own = _places(name, value)
         self._set(own, fcntl.F_RDLCK)
-        if self._is_held(first, own - first) or self._is_held(own + 1, first + VALUES - own - 1):
-            self._set(own, fcntl.F_UNLCK)
-            return False
-        return True
+        is_ours = False
+        try:
+            is_ours = not (self._is_held(first, own - first) or self._is_held(own + 1, first + VALUES - own - 1))
+        finally:
+            if not is_ours:
+                self._set(own, fcntl.F_UNLCK)
+        return is_ours
 
     def forget(self, name: str, value: str) -> None:
         """Hold no longer that a name has a value; raise ``OSError``."""

@@ -2,7 +2,8 @@
 
 ``python tests/benchmarks/ingest.py`` prints a table of instances per second: MR instances of 256 x 256 x 16 bit, sent
 over 1, 4 and 8 associations as PDUs that were encoded before the clock started, and by DCMTK's ``storescu`` as it is
-shipped. Each receiver starts with an empty folder; each figure is the median of the rounds.
+shipped; what an instance costs the receiver of the processor; and the memory that it has for itself, which programs do
+not share. "nd" is TCP_NODELAY. Each receiver starts with an empty folder; each figure is the median of the rounds.
 """
 
 import argparse
@@ -14,13 +15,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import deepcopy
 from pathlib import Path
 from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import psutil
 from factories import head, mr_series, write
 from listener_process import ListenerProcess
 from pdu import Raw, encoded, store_rq
@@ -116,8 +118,8 @@ def dcmtk(folder: Path, **environment: str) -> Iterator[int]:
 
 
 @contextmanager
-def orthanc(folder: Path) -> Iterator[int]:
-    """Run Orthanc without delay of its answers, fsync on (its default)."""
+def orthanc(folder: Path, **environment: str) -> Iterator[int]:
+    """Run Orthanc, fsync on (its default)."""
     port, http = free_port(), free_port()
     folder.mkdir()
     settings = {
@@ -131,7 +133,7 @@ def orthanc(folder: Path) -> Iterator[int]:
         "SyncStorageArea": True,
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
-    with _program([tool("Orthanc"), str(folder / "orthanc.json")], port, TCP_NODELAY="1"):
+    with _program([tool("Orthanc"), str(folder / "orthanc.json")], port, **environment):
         yield port
 
 
@@ -144,18 +146,19 @@ def pynetdicom(folder: Path) -> Iterator[int]:
         yield port
 
 
-RECEIVERS: dict[str, Callable[[Path], object]] = {
+RECEIVERS: dict[str, Callable[[Path], AbstractContextManager[int]]] = {
     "vb-node (durable)": node,
     "vb-node, two processes (durable)": node_of_two,
-    "Orthanc nd, fsync": orthanc,
+    "Orthanc nd, fsync": lambda folder: orthanc(folder, TCP_NODELAY="1"),
+    "Orthanc as shipped": orthanc,
     "DCMTK storescp nd, no fsync": lambda folder: dcmtk(folder, TCP_NODELAY="1"),
     "DCMTK storescp as shipped": dcmtk,
     "pynetdicom storescp": pynetdicom,
 }
 
 
-def by_generator(port: int, associations: int) -> float:
-    """Send pre-encoded instances over some associations at once; give instances per second."""
+def by_generator(port: int, associations: int) -> tuple[int, float]:
+    """Send pre-encoded instances over some associations at once; give how many, and in how many seconds."""
     lanes = [
         [
             b"".join(store_rq(encoded(one), one.SOPClassUID, one.SOPInstanceUID))
@@ -176,33 +179,52 @@ def by_generator(port: int, associations: int) -> float:
 
     with ThreadPoolExecutor(associations) as pool:
         begun = time.monotonic()
-        sent = sum(pool.map(send, lanes))
-        return sent / (time.monotonic() - begun)
+        return sum(pool.map(send, lanes)), time.monotonic() - begun
 
 
-def by_storescu(port: int, associations: int) -> float:
-    """Send files by storescu as it is shipped, one process an association; give instances per second."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = list(map(str, write(datasets(STOCK_INSTANCES), Path(folder))))
-        command = [tool("storescu"), "-aet", "SENDER", "-aec", "VBNODE", HOST, str(port)]
-        begun = time.monotonic()
-        running = [subprocess.Popen([*command, *paths[lane::associations]]) for lane in range(associations)]
-        assert [one.wait() for one in running] == [0] * associations
-        return len(paths) / (time.monotonic() - begun)
+def by_storescu(port: int, paths: list[Path]) -> float:
+    """Send files by storescu as it is shipped; give instances per second."""
+    command = [tool("storescu"), "-aet", "SENDER", "-aec", "VBNODE", HOST, str(port), *map(str, paths)]
+    begun = time.monotonic()
+    subprocess.run(command, check=True)
+    return len(paths) / (time.monotonic() - begun)
 
 
-def measure(root: Path, rounds: int) -> dict[tuple[str, str, int], float]:
-    """Give the median rate by (sender, receiver, associations); receivers take turns within each round."""
-    rates: dict[tuple[str, str, int], list[float]] = {}
+def figures(port: int, stock: list[Path]) -> dict[str, float]:
+    """Measure one receiver, whose processes are the only children of this one."""
+    found: dict[str, float] = {}
+    for associations in ASSOCIATIONS:
+        before = _processor_s()
+        sent, took_s = by_generator(port, associations)
+        found[f"{associations} associations"] = sent / took_s
+    found["`storescu` as shipped"] = by_storescu(port, stock)
+    found["processor, ms"] = 1000 * (_processor_s() - before) / (sent + len(stock))
+    found["memory, MB"] = sum(one.memory_full_info().uss for one in _receiver()) / 1e6
+    return found
+
+
+def _receiver() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def _processor_s() -> float:
+    """Give the seconds of processor that the receiver has had, and those of its processes that have ended."""
+    times = [one.cpu_times() for one in _receiver()]
+    return sum(one.user + one.system + one.children_user + one.children_system for one in times)
+
+
+def measure(root: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Give the median of each figure by receiver; receivers take turns within each round.
+
+    No file is removed before the end: for minutes after that ext4 is slow to make others.
+    """
+    stock = write(datasets(STOCK_INSTANCES), root / "stock")
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in RECEIVERS}
     for turn in range(rounds):
-        for name, receiver in RECEIVERS.items():
-            with receiver(root / f"{turn}-{list(RECEIVERS).index(name)}") as port:  # type: ignore[attr-defined]
-                for associations in ASSOCIATIONS:
-                    rates.setdefault(("pre-encoded PDUs", name, associations), []).append(
-                        by_generator(port, associations)
-                    )
-                rates.setdefault(("storescu as shipped", name, 1), []).append(by_storescu(port, 1))
-    return {key: median(values) for key, values in rates.items()}
+        for number, (name, receiver) in enumerate(RECEIVERS.items()):
+            with receiver(root / f"{turn}-{number}") as port:
+                found[name].append(figures(port, stock))
+    return {name: {key: median(one[key] for one in turns) for key in turns[0]} for name, turns in found.items()}
 
 
 def main() -> None:
@@ -210,12 +232,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory(dir=os.environ.get("VB_NODE_BENCH_DIR")) as root:
-        rates = measure(Path(root), rounds)
-    print("| receiver | " + " | ".join(f"{n} associations" for n in ASSOCIATIONS) + " | storescu, 1 |")
-    print("|---" * (len(ASSOCIATIONS) + 2) + "|")
-    for name in RECEIVERS:
-        cells = [f"{rates['pre-encoded PDUs', name, n]:,.0f}" for n in ASSOCIATIONS]
-        print(f"| {name} | " + " | ".join(cells) + f" | {rates['storescu as shipped', name, 1]:,.0f} |")
+        found = measure(Path(root), rounds)
+    columns = next(iter(found.values())).keys()
+    print("| receiver | " + " | ".join(columns) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for name, values in found.items():
+        cells = [f"{value:.2f}" if value < 10 else f"{value:,.0f}" for value in values.values()]
+        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,30 @@ def test_d_27_one_association_for_each_instance_gives_one_job(node: Node, tmp_pa
 
     assert _inputs(node, study) == [SLICES]
     assert len(_closed_by(node, study)) == 1
+
+
+def test_a_23_two_peers_that_send_one_series_at_once_make_one_job(node: Node, tmp_path: Path, study: str) -> None:
+    paths = write(_datasets(study), tmp_path)
+
+    with ThreadPoolExecutor(2) as pool:
+        sent = list(pool.map(lambda _: storescu(node, paths).returncode, range(2)))
+
+    assert sent == [0, 0]
+    assert _inputs(node, study) == [SLICES]
+    assert len(_closed_by(node, study)) == 1
+
+
+def test_d_02_a_study_that_is_sent_again_when_it_is_closed_makes_no_second_job(
+    node: Node, tmp_path: Path, study: str
+) -> None:
+    paths = write(_datasets(study), tmp_path)
+    storescu(node, paths)
+    once = _inputs(node, study)
+
+    storescu(node, paths)
+    wait_until(lambda: len(_closed_by(node, study)) == 2, CLOSED_S, "it is judged again")
+
+    assert (once, _inputs(node, study)) == ([SLICES], [SLICES])
 
 
 def test_d_29_a_sender_killed_in_mid_series_is_waited_for(node: Node, tmp_path: Path, study: str) -> None:
