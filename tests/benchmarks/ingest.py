@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
 from statistics import median
@@ -199,18 +199,22 @@ def figures(port: int, stock: list[Path]) -> dict[str, float]:
         found[f"{associations} associations"] = sent / took_s
     found["`storescu` as shipped"] = by_storescu(port, stock)
     found["processor, ms"] = 1000 * (_processor_s() - before) / (sent + len(stock))
-    found["memory, MB"] = sum(one.memory_full_info().uss for one in _receiver()) / 1e6
+    found["memory, MB"] = _of_receiver(lambda one: one.memory_full_info().uss) / 1e6
     return found
-
-
-def _receiver() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
 
 
 def _processor_s() -> float:
     """Give the seconds of processor that the receiver has had, and those of its processes that have ended."""
-    times = [one.cpu_times() for one in _receiver()]
-    return sum(one.user + one.system + one.children_user + one.children_system for one in times)
+    return _of_receiver(lambda one: sum(one.cpu_times()[:4]))
+
+
+def _of_receiver(ask: Callable[[psutil.Process], float]) -> float:
+    """Sum up what is asked of each process of the receiver; some end after each association."""
+    found = 0.0
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found += ask(one)
+    return found
 
 
 def measure(root: Path, rounds: int) -> dict[str, dict[str, float]]:
