@@ -47,6 +47,13 @@ def _station(node: Node) -> Station:
     return found
 
 
+def test_the_listener_listens_since_the_last_of_its_processes_was_started(node: Node) -> None:
+    """And not since it was ready: what came to the other one meanwhile was interrupted by nothing."""
+    started = [float(one.environ()["VBNODE_SINCE"]) for one in node.stations("receive")]
+
+    assert _station(node).started_at == max(started)
+
+
 def test_a_peer_has_its_places_once_whichever_process_it_comes_to(node: Node) -> None:
     one, other = node.stations("receive")
     with ExitStack() as stack:

@@ -94,7 +94,7 @@ def take(
     spool, disk = spool_of(settings), retain.disk_of(settings)
     disk.mend()
     receiver = Receiver(database, spool, disk, name)
-    since = time.time()
+    since = supervised.since()
     with database.write() as session:
         stations.start(session, name, now=since)
         associations.interrupt(session, name, now=time.time())

@@ -8,11 +8,12 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 
 from vb_node.runtime.fate import SUPERVISOR
 
-NUMBER, LISTENING, READY = "VBNODE_NUMBER", "VBNODE_LISTENING", "VBNODE_READY"
+NUMBER, SINCE, LISTENING, READY = "VBNODE_NUMBER", "VBNODE_SINCE", "VBNODE_LISTENING", "VBNODE_READY"
 LEAVE = signal.SIGUSR1
 
 leaving = threading.Event()  # set: take nobody new, say so, and end when the last one has left
@@ -21,6 +22,11 @@ leaving = threading.Event()  # set: take nobody new, say so, and end when the la
 def number() -> int:
     """Give the number of this process among those of its station."""
     return int(os.environ.get(NUMBER, "1"))
+
+
+def since() -> float:
+    """Give when this process was started: who comes from then on waits at the listening socket."""
+    return float(os.environ.get(SINCE, time.time()))
 
 
 def listening() -> socket.socket | None:
@@ -63,7 +69,7 @@ def obey_no_more() -> None:
 
 def start(command: Sequence[str], number: int, handed: socket.socket | None, ready: int) -> subprocess.Popen[bytes]:
     """Start the process of a station with what it gets; ``ready`` is the end of a pipe that it writes to."""
-    words = {SUPERVISOR: str(os.getpid()), NUMBER: str(number), READY: str(ready)}
+    words = {SUPERVISOR: str(os.getpid()), NUMBER: str(number), SINCE: repr(time.time()), READY: str(ready)}
     descriptors = [ready]
     if handed is not None:
         words[LISTENING] = str(handed.fileno())
