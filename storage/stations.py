@@ -6,7 +6,7 @@ the last of them started, and was heard when the one that is silent longest was.
 
 from collections.abc import Sequence
 
-from sqlalchemy import String, bindparam, delete, or_, select
+from sqlalchemy import String, bindparam, delete, func, or_, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -24,6 +24,18 @@ _PROCESSES = select(Station).where(_is_of(bindparam("name", type_=String)))
 def start(session: Session, name: str, *, now: float) -> None:
     """Say that a station runs since now."""
     hear(session, name, since=now, now=now)
+
+
+def join(session: Session, station: str, name: str, *, launched: float, now: float) -> float:
+    """Say that a process of a station runs, and give since when.
+
+    Since another of them began, if that was after this one was launched: the two came together, and what came to the
+    other meanwhile was interrupted by nothing.
+    """
+    together = _is_of(station), Station.name != name, Station.started_at >= launched
+    since = session.scalar(select(func.min(Station.started_at)).where(*together)) or now
+    start(session, name, now=since)
+    return since
 
 
 def hear(session: Session, name: str, *, since: float, now: float) -> None:

@@ -94,9 +94,8 @@ def take(
     spool, disk = spool_of(settings), retain.disk_of(settings)
     disk.mend()
     receiver = Receiver(database, spool, disk, name)
-    since = supervised.since()
     with database.write() as session:
-        stations.start(session, name, now=since)
+        since = stations.join(session, receive.STATION, name, launched=supervised.launched(), now=time.time())
         associations.interrupt(session, name, now=time.time())
     spool.prepare()
     spool.sweep()

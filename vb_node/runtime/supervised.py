@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from vb_node.runtime.fate import SUPERVISOR
 
-NUMBER, SINCE, LISTENING, READY = "VBNODE_NUMBER", "VBNODE_SINCE", "VBNODE_LISTENING", "VBNODE_READY"
+NUMBER, LAUNCHED, LISTENING, READY = "VBNODE_NUMBER", "VBNODE_LAUNCHED", "VBNODE_LISTENING", "VBNODE_READY"
 LEAVE = signal.SIGUSR1
 
 leaving = threading.Event()  # set: take nobody new, say so, and end when the last one has left
@@ -24,9 +24,9 @@ def number() -> int:
     return int(os.environ.get(NUMBER, "1"))
 
 
-def since() -> float:
-    """Give when this process was started: who comes from then on waits at the listening socket."""
-    return float(os.environ.get(SINCE, time.time()))
+def launched() -> float:
+    """Give when the supervisor started this process."""
+    return float(os.environ.get(LAUNCHED, time.time()))
 
 
 def listening() -> socket.socket | None:
@@ -69,7 +69,7 @@ def obey_no_more() -> None:
 
 def start(command: Sequence[str], number: int, handed: socket.socket | None, ready: int) -> subprocess.Popen[bytes]:
     """Start the process of a station with what it gets; ``ready`` is the end of a pipe that it writes to."""
-    words = {SUPERVISOR: str(os.getpid()), NUMBER: str(number), SINCE: repr(time.time()), READY: str(ready)}
+    words = {SUPERVISOR: str(os.getpid()), NUMBER: str(number), LAUNCHED: repr(time.time()), READY: str(ready)}
     descriptors = [ready]
     if handed is not None:
         words[LISTENING] = str(handed.fileno())
