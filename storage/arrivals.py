@@ -49,7 +49,12 @@ _KNOWN = (
     .outerjoin(Series, _SERIES.series_instance_uid == bindparam("series"))
 )
 
-# As this one does before each turn of the assembler.
+# As these do at each turn of the assembler.
+_CONTENTS = (
+    select(_INSTANCES.sop_instance_uid, _INSTANCES.sha256)
+    .where(_INSTANCES.series_instance_uid == bindparam("series"))
+    .order_by(_INSTANCES.sop_instance_uid)
+)
 _OPEN = select(Series).where(Series.closed_at.is_(None)).order_by(Series.study_instance_uid, Series.opened_at)
 
 
@@ -225,10 +230,7 @@ def instances_of_series(session: Session, series_instance_uid: str) -> Sequence[
 
 def contents_of_series(session: Session, series_instance_uid: str) -> Sequence[Row[str, str]]:
     """List UID and SHA-256 of the instances of a series, which costs a tenth of the instances themselves."""
-    query = select(_INSTANCES.sop_instance_uid, _INSTANCES.sha256).where(
-        _INSTANCES.series_instance_uid == series_instance_uid
-    )
-    return session.connection().execute(query.order_by(_INSTANCES.sop_instance_uid)).all()
+    return session.connection().execute(_CONTENTS, {"series": series_instance_uid}).all()
 
 
 def close(session: Session, series: Series, evidence: str, *, now: float) -> None:

@@ -13,12 +13,11 @@ from mmap import mmap
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.uid import UID
 
-from vb_node.dicom.structure import TRUNCATED, UNDEFINED, walk
+from vb_node.dicom.structure import TRUNCATED, UNDEFINED, values_at, walk
 from vb_node.errors import Refused
 
 LEGAL_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 PIXEL_DATA = 0x7FE00010
-LONGEST_VALUE = 1 << 16  # bytes of what is read
 
 CLASS_MISMATCH, INSTANCE_MISMATCH, PIXEL_LENGTH = 0xA901, 0xA902, 0xA903
 MISSING_UID, ILLEGAL_UID = 0xC004, 0xC005
@@ -60,11 +59,7 @@ def admit(
     """
     is_implicit, is_encapsulated = _form_of(transfer_syntax_uid)
     places = walk(data, is_implicit, start=start)
-    found = {}
-    for tag in _READ & places.keys():
-        value, length = places[tag]
-        if length != UNDEFINED:
-            found[tag] = data[value : value + min(length, LONGEST_VALUE)]
+    found = values_at(data, places, _READ)
     _, pixel_length = places.get(PIXEL_DATA, (0, None))
     if not is_implicit and any(_vr_before(data, places[tag][0]) != b"UI" for tag in UIDS.keys() & places):
         raise Refused("UIDs of VR UI expected, another VR came", ILLEGAL_UID)
@@ -118,9 +113,13 @@ def _text(found: Mapping[int, bytes], tag: int) -> str:
     if value.isascii():
         text = value.decode("ascii")
     else:
-        terms = found.get(CHARACTER_SET, b"").decode("ascii", "replace").split("\\")
-        text = decode_bytes(value, convert_encodings([term.strip() for term in terms]), set())
+        text = decode_bytes(value, encodings(found.get(CHARACTER_SET, b"")), set())
     return text.strip(" \0")[:64]
+
+
+def encodings(character_set: bytes) -> list[str]:
+    """Give the encodings that a Specific Character Set names (PS3.3 C.12.1.1.2)."""
+    return convert_encodings([term.strip() for term in character_set.decode("ascii", "replace").split("\\")])
 
 
 def _check_pixel_length(found: Mapping[int, bytes], length: int) -> None:

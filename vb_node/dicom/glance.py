@@ -10,17 +10,17 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
-from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.charset import decode_bytes
 from pydicom.tag import Tag
 from pydicom.uid import UID
 from pydicom.valuerep import PersonName
 
 from vb_node.dicom import part10
+from vb_node.dicom.admission import encodings
 from vb_node.dicom.read import DAMAGE
-from vb_node.dicom.structure import UNDEFINED, walk
+from vb_node.dicom.structure import values_at, walk
 from vb_node.errors import Refused
 
-LONGEST_VALUE = 1 << 12  # bytes of what is read
 KEYWORDS = (
     "SpecificCharacterSet",
     "PatientID",
@@ -69,12 +69,12 @@ def glance(path: Path) -> Glance:
 
 
 def _of(header: Mapping[str, bytes]) -> Glance:
-    encodings = convert_encodings(_text(header, "SpecificCharacterSet").split("\\"))
+    encoded_as = encodings(header.get("SpecificCharacterSet", b""))
     uid, total = _text(header, "ConcatenationUID"), _binary(header, "InConcatenationTotalNumber")
     spacing = _numbers(header, "SpacingBetweenSlices", 1) or _numbers(header, "SliceThickness", 1) or (None,)
     return Glance(
-        patient_id=decode_bytes(header.get("PatientID", b""), encodings, set()).strip(" \0"),
-        patient_name=str(PersonName(header.get("PatientName", b""), encodings)).upper().rstrip(" ^=\0"),
+        patient_id=decode_bytes(header.get("PatientID", b""), encoded_as, set()).strip(" \0"),
+        patient_name=str(PersonName(header.get("PatientName", b""), encoded_as)).upper().rstrip(" ^=\0"),
         is_image=_binary(header, "Rows") > 0,
         is_multi_frame=(_whole(header, "NumberOfFrames") or 1) > 1,
         acquisition=_text(header, "AcquisitionNumber"),
@@ -87,16 +87,11 @@ def _of(header: Mapping[str, bytes]) -> Glance:
 
 
 def _read(path: Path) -> dict[str, bytes]:
-    """Read those values that are there, and not empty; nothing of the pixels."""
+    """Read those values that are there; nothing of the pixels."""
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
         meta = part10.read(content[: part10.LONGEST_META])
         places = walk(content, UID(meta.transfer_syntax_uid).is_implicit_VR, start=meta.start)
-        found = {TAGS[tag]: places[tag] for tag in TAGS.keys() & places}
-        return {
-            keyword: content[start : start + min(length, LONGEST_VALUE)]
-            for keyword, (start, length) in found.items()
-            if length not in (0, UNDEFINED)
-        }
+        return {TAGS[tag]: value for tag, value in values_at(content, places, TAGS.keys()).items()}
 
 
 def expected_instances(glances: Sequence[Glance]) -> int | None:

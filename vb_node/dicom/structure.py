@@ -4,7 +4,7 @@ Readers go on where they should stop: what one of them would take differently fr
 by tests/chaos/fuzz.py against DCMTK).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from mmap import mmap
@@ -17,6 +17,7 @@ from vb_node.errors import Refused
 
 MOST_ELEMENTS, MOST_DEPTH = 100_000, 32
 UNDEFINED = 0xFFFFFFFF
+LONGEST_VALUE = 1 << 16  # bytes of what is read
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 CANNOT_PARSE, TRUNCATED, TOO_MUCH = 0xC000, 0xC001, 0xC002
 
@@ -85,6 +86,16 @@ def walk(
             levels.append(Level(inner, level.limit if is_open else end, is_open, level.is_implicit or vr == b"UN"))
         position = end if inner is None else value
     return found
+
+
+def values_at(data: bytes | mmap, places: Mapping[int, tuple[int, int]], wanted: Set[int]) -> dict[int, bytes]:
+    """Read elements where the walk found them, ``LONGEST_VALUE`` bytes at most; none of undefined length."""
+    found = {tag: places[tag] for tag in wanted & places.keys()}
+    return {
+        tag: data[start : start + min(length, LONGEST_VALUE)]
+        for tag, (start, length) in found.items()
+        if length != UNDEFINED
+    }
 
 
 def _follow_plain(data: bytes | mmap, position: int, level: Level, found: dict[int, tuple[int, int]]) -> int:
