@@ -74,9 +74,10 @@ def wait_until(is_so: Callable[[], object], within_s: float, what: str) -> None:
     pytest.fail(f"{what}: not within {within_s:g} s")
 
 
-def _words(process: psutil.Process) -> list[str]:
+def words_of(process: psutil.Process) -> list[str]:
+    """Give the words of a process's command line; a station has set its own, as one text."""
     try:
-        return process.cmdline()
+        return [word for text in process.cmdline() for word in text.split()]
     except psutil.NoSuchProcess:  # or it ended, and nobody has asked how
         return []
 
@@ -127,12 +128,15 @@ class Node:
         assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
         self._process = None
 
+    @property
+    def supervisor(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def stations(self, name: str) -> list[psutil.Process]:
         """Find the processes of a station."""
-        assert self._process is not None
-        return [
-            child for child in psutil.Process(self._process.pid).children() if _words(child)[-2:] == ["--only", name]
-        ]
+        children = psutil.Process(self.supervisor).children()
+        return [child for child in children if words_of(child)[-2:] == ["--only", name]]
 
     def station(self, name: str) -> psutil.Process:
         """Find the process of a station that has one."""

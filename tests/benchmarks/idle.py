@@ -15,7 +15,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from processes import TOML, Node, Orthanc, free_port, is_ready, wait_until
+from processes import TOML, Node, Orthanc, free_port, is_ready, wait_until, words_of
 
 from vb_node import show
 
@@ -35,14 +35,14 @@ def _cost(parents: list[psutil.Process]) -> dict[int, tuple[str, float, float]]:
     """Give what each process is called, its seconds of processor so far, and its memory in MB."""
     found = {}
     for one in (child for parent in parents for child in (parent, *parent.children(recursive=True))):
-        words, times = one.cmdline(), one.cpu_times()
+        words, times = words_of(one), one.cpu_times()
         if "--only" in words:
             name = words[words.index("--only") + 1]
         elif "serve" in words:
             name = "supervisor"
         else:
             name = "cell" if "vb_node.runtime.inside" in words else Path(words[0]).name
-        found[one.pid] = name, times.user + times.system, one.memory_full_info().uss / 1e6
+        found[one.pid] = name, times.user + times.system, one.memory_full_info().pss / 1e6
     return found
 
 

@@ -2,8 +2,8 @@
 
 ``python tests/benchmarks/ingest.py`` prints a table of instances per second: MR instances of 256 x 256 x 16 bit, sent
 over 1, 4 and 8 associations as PDUs that were encoded before the clock started, and by DCMTK's ``storescu`` as it is
-shipped; what an instance costs the receiver of the processor; and the memory that it has for itself, which programs do
-not share. "nd" is TCP_NODELAY. Each receiver starts with an empty folder; each figure is the median of the rounds.
+shipped; what an instance costs the receiver of the processor; and its memory (PSS: what processes share is divided
+among them). "nd" is TCP_NODELAY. Each receiver starts with an empty folder; each figure is the median of the rounds.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
 from statistics import median
@@ -29,9 +29,6 @@ from pdu import Raw, encoded, store_rq
 from processes import HOST, free_port, tool, wait_until
 from pydicom import Dataset
 from pydicom.uid import generate_uid
-
-from vb_node.dimse.listener import bind
-from vb_node.runtime import supervised
 
 INSTANCES, STOCK_INSTANCES = 400, 60
 ASSOCIATIONS = (1, 4, 8)
@@ -94,18 +91,15 @@ def _listener(folder: Path, processes: int) -> ListenerProcess:
 @contextmanager
 def node_of_two(folder: Path) -> Iterator[int]:
     """Run two processes of this node's listener on one port, as ``[receive] processes = 2`` does."""
-    with ExitStack() as running:
-        listener = _listener(folder, processes=2)
-        running.enter_context(socket := bind((HOST, listener.port)))
-        told, tell = os.pipe()
-        running.callback(os.close, told)
-        for number in (1, 2):
-            process = supervised.start(listener.command, number, socket, tell)
-            running.callback(process.wait)
-            running.callback(process.terminate)
-        os.close(tell)
-        assert [os.read(told, 1), os.read(told, 1)] == [b"1", b"1"], "both processes are ready"
-        yield listener.port
+    listener = _listener(folder, processes=2)
+    command = [sys.executable, str(Path(__file__).with_name("listeners.py")), str(listener.config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as both:
+        assert both.stdout is not None
+        assert both.stdout.readline() == "ready\n"
+        try:
+            yield listener.port
+        finally:
+            both.terminate()
 
 
 @contextmanager
@@ -199,7 +193,7 @@ def figures(port: int, stock: list[Path]) -> dict[str, float]:
         found[f"{associations} associations"] = sent / took_s
     found["`storescu` as shipped"] = by_storescu(port, stock)
     found["processor, ms"] = 1000 * (_processor_s() - before) / (sent + len(stock))
-    found["memory, MB"] = _of_receiver(lambda one: one.memory_full_info().uss) / 1e6
+    found["memory, MB"] = _of_receiver(lambda one: one.memory_full_info().pss) / 1e6
     return found
 
 

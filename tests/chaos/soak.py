@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import psutil
 from peers import Pacs, Sender
-from processes import HOST, free_port
+from processes import HOST, free_port, words_of
 from pynetdicom import AE
 from victim import Victim
 
@@ -81,7 +81,7 @@ def watch(victim: Victim, minutes: float) -> dict[str, list[Reading]]:
     """Look at every process of the node, again and again."""
     readings, begun = defaultdict(list), time.monotonic()
     processes = {"supervisor": psutil.Process(victim.supervisor.pid)}
-    processes |= {f"{one.cmdline()[-1]} {one.pid}": one for one in victim.stations()}
+    processes |= {f"{words_of(one)[-1]} {one.pid}": one for one in victim.stations()}
     while (past_s := time.monotonic() - begun) < 60 * minutes:
         for name, process in processes.items():
             with process.oneshot():

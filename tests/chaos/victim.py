@@ -15,7 +15,7 @@ from typing import Self
 
 import psutil
 from invariants import Ledger
-from processes import HOST, free_port, wait_until
+from processes import HOST, free_port, wait_until, words_of
 
 from storage import arrivals, jobs, stations
 from storage.database import Database
@@ -243,7 +243,7 @@ class Victim:
 
 def _name(station: psutil.Process) -> str:
     try:
-        return station.cmdline()[-1]
+        return words_of(station)[-1]
     except (psutil.NoSuchProcess, psutil.ZombieProcess, IndexError):
         return "gone"
 

@@ -5,10 +5,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from listener_process import instance
 from pdu import ASSOCIATE_AC, ASSOCIATE_RJ, Raw, store_rq
-from processes import TOML, Node, free_port, wait_until
+from processes import TOML, Node, free_port, wait_until, words_of
 
 from storage import stations
 from vb_node.reconfigure import APPLIED, REFUSED, TAKEN_BACK
@@ -73,6 +74,22 @@ def test_a_new_peer_is_let_in_while_an_open_association_goes_on(node: Node) -> N
     }
     (asked,) = node.events(event="configuration change asked")
     assert asked.user
+
+
+def test_a_station_holds_no_lock_and_no_listening_socket_but_its_own(node: Node) -> None:
+    listening: dict[str, set[int]] = {}
+    locks: list[str] = []
+
+    for station in psutil.Process(node.supervisor).children():
+        name = words_of(station)[-1]
+        found = {one.laddr.port for one in station.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+        listening[name] = listening.get(name, set()) | found
+        locks += [file.path for file in station.open_files() if file.path.endswith("node.pid")]
+
+    assert listening.pop("receive") == {node.port}
+    assert set(listening) == {"assemble", "work", "deliver", "retain"}
+    assert not any(listening.values())
+    assert not locks
 
 
 def test_a_peer_that_is_taken_out_is_refused_once_the_change_is_said_to_be_applied(node: Node) -> None:

@@ -54,7 +54,7 @@ def init(file: Annotated[Path, typer.Argument()] = DEFAULT_CONFIG) -> None:
 def serve(
     config: Config = DEFAULT_CONFIG,
     only: Annotated[
-        Literal["receive", "assemble", "work", "deliver", "tell", "web"] | None,
+        Literal["receive", "assemble", "work", "deliver", "tell", "retain", "web"] | None,
         typer.Option(help="Run one station, not all."),
     ] = None,
 ) -> None:
@@ -71,7 +71,7 @@ def serve(
     if only is None:
         from vb_node.runtime import supervisor
 
-        status = supervisor.supervise(config)
+        status = supervisor.supervise(config, _station)
     else:
         status = node.run_station(only, settings, _station(only))
     supervised.obey_no_more()
@@ -79,15 +79,11 @@ def serve(
 
 
 def _station(name: str) -> "Station":
-    """Give what a process turns; it imports no other station, so that the first to be needed is the first to work."""
+    """Give what a process turns, with all that it imports."""
     if name == "web":
         from vb_node.web.station import serve
 
         return serve
-    if name == "receive":
-        from vb_node.runtime.listen import listen_for_associations
-
-        return listen_for_associations
     from vb_node.runtime.stations import STATIONS
 
     return STATIONS[name]

@@ -1,6 +1,5 @@
 """The configuration file: read, its paths made absolute, each wrong key refused by name."""
 
-import json
 import tomllib
 from inspect import isclass
 from pathlib import Path
@@ -26,15 +25,14 @@ def load(file: Path, home: Path | None = None) -> Settings:
 
 
 def read(file: Path, home: Path | None = None) -> dict[str, Any]:
-    """Read the values of a configuration file, TOML or what the supervisor keeps as JSON, with absolute paths."""
+    """Read the values of a configuration file, with absolute paths."""
     try:
-        text = file.read_text("utf-8")
-        values: dict[str, Any] = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+        values = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(
             f"configuration file {file} cannot be read ({error.strerror}): write one with `vb-node init {file}`"
         ) from error
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
     _place_at((home or file.parent).resolve(), values)
     return values

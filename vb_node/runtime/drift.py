@@ -51,8 +51,6 @@ def distances(
 
     ``before`` are the scores that drifted when one looked last. Scores with too few results are left out.
     """
-    from scipy.stats import ks_2samp  # late: it takes a second
-
     drifting = set(before)
     for route, of_route in _by_route(jobs).items():
         recent, reference = (_scores(one) for one in _split(of_route, now - DAY_S * settings.recent_days))
@@ -60,8 +58,7 @@ def distances(
             name for name in recent if min(len(recent[name]), len(reference.get(name, ()))) >= settings.least_count
         ]
         for name in sorted(names):
-            test = ks_2samp(recent[name], reference[name])
-            distance, p_value = float(test.statistic), float(test.pvalue)
+            distance, p_value = _distance(recent[name], reference[name])
             chance, least = settings.chance / len(names), settings.least_distance
             if (route, name) in drifting:
                 chance, least = chance * STILL_CHANCE, least * STILL_DISTANCE
@@ -75,6 +72,14 @@ def distances(
                 is_drift=p_value < chance and distance >= least,
                 at=now,
             )
+
+
+def _distance(recent: Sequence[float], reference: Sequence[float]) -> tuple[float, float]:
+    """Give the distance of Kolmogorov and Smirnov, and its p-value."""
+    from scipy.stats import ks_2samp  # late: it takes half a second, and most looks find too few results
+
+    test = ks_2samp(recent, reference)
+    return float(test.statistic), float(test.pvalue)
 
 
 def scores_of(outcome: Mapping[str, object]) -> dict[str, float]:

@@ -4,15 +4,7 @@ import ctypes
 import os
 import signal
 
-SUPERVISOR = "VBNODE_SUPERVISOR"  # of a station's environment: the process that started it
 _PR_SET_PDEATHSIG = 1
-
-
-def die_with_supervisor() -> None:
-    """End with the supervisor, if this is a station: while one was starting, its listening socket stayed behind."""
-    supervisor = os.environ.get(SUPERVISOR)
-    if supervisor is not None:
-        die_with(int(supervisor))
 
 
 def die_with(parent: int) -> None:

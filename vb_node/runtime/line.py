@@ -14,7 +14,7 @@ from vb_node.runtime import supervised
 log = logging.getLogger(__name__)
 
 RECEIVE = "receive"
-STATIONS = (RECEIVE, "assemble", "work", "deliver", "tell")
+STATIONS = (RECEIVE, "assemble", "work", "deliver", "tell", "retain")
 IDLE_S, UNTOLD_S, LOOK_S, BEAT_S = 1.0, 0.2, 0.05, 2.0
 
 Step = Callable[[float], bool]

@@ -59,7 +59,7 @@ def listen(settings: Settings, receiver: Receiver, disk: Disk) -> Listener:
     files = asked.tls and TlsFiles(asked.tls.certificate, asked.tls.key, asked.tls.ca, asked.tls.crl)
     return scp.listen(
         settings.node.ae_title,
-        supervised.listening() or (asked.host, asked.port),
+        supervised.own.listening or (asked.host, asked.port),
         receiver.store,
         peers=[door.Peer(one.ae_title, one.hosts, one.certificate, one.max_associations) for one in asked.peers],
         on_reject=receiver.tell_rejection,
@@ -95,7 +95,7 @@ def take(
     disk.mend()
     receiver = Receiver(database, spool, disk, name)
     with database.write() as session:
-        since = stations.join(session, receive.STATION, name, launched=supervised.launched(), now=time.time())
+        since = stations.join(session, receive.STATION, name, launched=supervised.own.launched, now=time.time())
         associations.interrupt(session, name, now=time.time())
     spool.prepare()
     spool.sweep()

@@ -2,10 +2,11 @@
 
 import logging
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
@@ -14,12 +15,13 @@ from sqlalchemy.orm import Session
 from storage import associations, stations
 from storage.database import Damaged, Database, SchemaMismatch, has_wal_reset_fault
 from vb_node.config import Settings
-from vb_node.errors import ConfigError, Later
+from vb_node.errors import ConfigError, Later, NodeError
 from vb_node.runtime import line, supervised
 
 log = logging.getLogger(__name__)
 
 BEAT_S = 4.0
+WRONG_CONFIGURATION, FAILED = 2, 1  # with the first a station ends that another start would not help
 WEB = "web"  # the station of the floor above
 KINDS = ("sqlite", "postgresql+psycopg")
 LEDGERS = "sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
@@ -92,23 +94,26 @@ def check_ledger(settings: Settings) -> None:
 
 def run_station(name: str, settings: Settings, station: line.Station) -> int:
     """Run one station in this process until SIGTERM or SIGINT; give the exit status."""
-    stop, number = supervised.obey(), supervised.number()
-    with closing(open_ledger(settings)) as database:
-        try:
-            with nullcontext() if name in TAKING else _heard(database, f"{name} {number}"):
-                station(database, settings, stop, number)
-        except ConfigError:
-            raise
-        except Exception:
-            log.exception("station failed", extra={"station": name})
-            return 1
+    stop, number = supervised.obey(), supervised.own.number
+    try:
+        with closing(open_ledger(settings)) as database, _heard(database, name, number):
+            station(database, settings, stop, number)
+    except NodeError as error:
+        print(f"vb-node: {error}", file=sys.stderr)
+        return WRONG_CONFIGURATION if isinstance(error, ConfigError) else FAILED
+    except Exception:
+        log.exception("station failed", extra={"station": name})
+        return FAILED
     return 0
 
 
 @contextmanager
-def _heard(database: Database, name: str) -> Iterator[None]:
+def _heard(database: Database, station: str, number: int) -> Iterator[None]:
     """Have the ledger say that this process lives, until it ends in order."""
-    since, is_over = time.time(), threading.Event()
+    if station in TAKING:  # it says so itself
+        yield
+        return
+    name, since, is_over = f"{station} {number}", time.time(), threading.Event()
 
     def beat() -> None:
         while not is_over.is_set():

@@ -76,9 +76,8 @@ class Janitor:
         return True
 
 
-def retain_files(settings: Settings, stop: threading.Event) -> None:
+def retain_files(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
     """Turn the janitor once a minute, and at once again while it finds something."""
-    database = Database(settings.database_url)
     committing = [one.name for one in settings.destinations if one.commitment]
     janitor = Janitor(
         database, spool_of(settings), results_of(settings), disk_of(settings), settings.retention, committing
@@ -88,4 +87,3 @@ def retain_files(settings: Settings, stop: threading.Event) -> None:
         return janitor.step(now) or stop.wait(TURN_S)
 
     turn(STATION, step, stop)
-    database.close()

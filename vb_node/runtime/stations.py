@@ -1,6 +1,7 @@
-"""The stations behind the one that receives: what each of them turns, in a process of its own.
+"""The stations, what each of them turns in a process of its own.
 
-Each imports what it needs alone, when it begins: a node starts, and comes back, as fast as its processes do.
+A supervisor imports all of this once and forks the stations, so nothing here may load what is heavy (torch) or starts
+threads.
 """
 
 import logging
@@ -10,13 +11,24 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from storage import audit
 from storage.database import Database
 from vb_node.config import AlertsSettings, Settings
 from vb_node.errors import ConfigError
-from vb_node.runtime.line import BEAT_S, Station, Step, results_of, spool_of, turn, turn_beside
+from vb_node.pipeline.application import furniture, installed
+from vb_node.runtime import assemble, deliver, destinations, leftovers, retain, work
+from vb_node.runtime.cell import Cell, in_cell
+from vb_node.runtime.compare import Comparer
+from vb_node.runtime.drift import DriftWatch
+from vb_node.runtime.line import BEAT_S, RECEIVE, Station, Step, results_of, spool_of, turn, turn_beside
+from vb_node.runtime.listen import listen_for_associations
+from vb_node.runtime.routing import Router
+from vb_node.tell.alerts import Lookout, Messenger
+from vb_node.tell.export import AuditExport
+from vb_node.tell.mail import Mail
+from vb_node.tell.webhook import Webhook
 
 if TYPE_CHECKING:
-    from vb_node.runtime.cell import Cell
     from vb_node.tell.alerts import Channel
 
 log = logging.getLogger(__name__)
@@ -25,22 +37,12 @@ GIVES_WAY = 5  # niceness of what reads while instances come: who answers a peer
 
 
 def _assemble(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
-    from vb_node.pipeline.application import installed
-    from vb_node.runtime import assemble
-
     os.nice(GIVES_WAY)
     assembler = assemble.Assembler(database, spool_of(settings), settings, installed())
     turn(assemble.STATION, assembler.step, stop, database.changes, is_timed=True)  # a quiet time ends
 
 
 def _work(database: Database, settings: Settings, stop: threading.Event, number: int = 1) -> None:
-    from vb_node.pipeline.application import furniture, installed
-    from vb_node.runtime import leftovers, work
-    from vb_node.runtime.cell import Cell, in_cell
-    from vb_node.runtime.compare import Comparer
-    from vb_node.runtime.drift import DriftWatch
-    from vb_node.runtime.routing import Router
-
     if number == 1:
         leftovers.sweep(database, results_of(settings))
     names, cells = installed(), settings.data / "cells"
@@ -69,11 +71,8 @@ def _work(database: Database, settings: Settings, stop: threading.Event, number:
     cell.end()
 
 
-def _tell_walls(database: Database, cell: "Cell") -> None:
+def _tell_walls(database: Database, cell: Cell) -> None:
     """Say what this machine does not let the computation give up: in the log, and in the audit trail."""
-    from storage import audit
-    from vb_node.runtime import work
-
     if cell.lacking:
         log.warning("computation not confined", extra={"lacking": cell.lacking})
         with database.write() as session:
@@ -83,8 +82,6 @@ def _tell_walls(database: Database, cell: "Cell") -> None:
 
 def _deliver(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:
     """Turn one deliverer a destination, so that one that is down does not hold up the others."""
-    from vb_node.runtime import deliver, destinations
-
     known = [destination.name for destination in settings.destinations]
     for secured in filter(None, map(destinations.tls_of, settings.destinations)):
         secured.context()  # a wrong file is a matter of configuration, told at the start
@@ -108,8 +105,6 @@ def _tell(database: Database, settings: Settings, stop: threading.Event, _number
     """Turn the export of the audit trail and the alerts, each for itself: whom one tells may hang or be away."""
     steps: dict[str, Step] = {}
     if settings.audit is not None:
-        from vb_node.tell.export import AuditExport
-
         steps["tell audit"] = AuditExport(database, settings, settings.audit).step
     if settings.alerts is not None:
         steps |= _alerting(database, settings, settings.alerts)
@@ -120,11 +115,6 @@ def _tell(database: Database, settings: Settings, stop: threading.Event, _number
 
 
 def _alerting(database: Database, settings: Settings, own: AlertsSettings) -> dict[str, Step]:
-    from vb_node.runtime import retain
-    from vb_node.tell.alerts import Lookout, Messenger
-    from vb_node.tell.mail import Mail
-    from vb_node.tell.webhook import Webhook
-
     node = settings.node.ae_title
     channels: dict[str, Channel] = {}
     if own.mail is not None:
@@ -136,4 +126,11 @@ def _alerting(database: Database, settings: Settings, own: AlertsSettings) -> di
     return steps | {f"tell {name}": Messenger(database, name, channel).step for name, channel in channels.items()}
 
 
-STATIONS: Mapping[str, Station] = {"assemble": _assemble, "work": _work, "deliver": _deliver, "tell": _tell}
+STATIONS: Mapping[str, Station] = {
+    RECEIVE: listen_for_associations,
+    "assemble": _assemble,
+    "work": _work,
+    "deliver": _deliver,
+    "tell": _tell,
+    retain.STATION: retain.retain_files,
+}

@@ -1,50 +1,81 @@
-"""What the process of a station gets from its supervisor, and what the two tell each other.
+"""The process of a station: how it is made, what it gets from its supervisor, and what the two tell each other.
 
-The supervisor holds the listening sockets: a station that is started again loses no connection that waits in them.
+A station is forked from its supervisor, which has imported all that stations need: it works at once, and what it does
+not change of the memory is there once for all of them. The supervisor holds the listening sockets: a station that is
+started again loses no connection that waits in them.
 """
 
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkProcess
 
-from vb_node.runtime.fate import SUPERVISOR
+from setproctitle import setproctitle
 
-NUMBER, LAUNCHED, LISTENING, READY = "VBNODE_NUMBER", "VBNODE_LAUNCHED", "VBNODE_LISTENING", "VBNODE_READY"
+from vb_node.runtime import collector
+from vb_node.runtime.fate import die_with
+
+FORK = multiprocessing.get_context("fork")
 LEAVE = signal.SIGUSR1
+TOLD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, LEAVE)
 
 leaving = threading.Event()  # set: take nobody new, say so, and end when the last one has left
 
 
-def number() -> int:
-    """Give the number of this process among those of its station."""
-    return int(os.environ.get(NUMBER, "1"))
+@dataclass
+class Errand:
+    """What a process of a station gets: its number among those of its station, and when it was launched.
+
+    ``listening`` is the socket to listen on, ``ready`` the end of a pipe on which it speaks; None: nobody handed it.
+    """
+
+    number: int = 1
+    launched: float = field(default_factory=time.time)
+    listening: socket.socket | None = None
+    ready: int | None = None
 
 
-def launched() -> float:
-    """Give when the supervisor started this process."""
-    return float(os.environ.get(LAUNCHED, time.time()))
+own = Errand()  # of this process
 
 
-def listening() -> socket.socket | None:
-    """Give the socket to listen on; None: nobody handed one over."""
-    handed = os.environ.get(LISTENING)
-    return None if handed is None else socket.socket(fileno=int(handed))
+def start(title: str, errand: Errand, run: Callable[[], int]) -> ForkProcess:
+    """Fork the process of a station, which ends with the status that ``run`` gives, or with this process."""
+    parent = os.getpid()
+
+    def be_station() -> None:
+        die_with(parent)
+        setproctitle(title)
+        vars(own).update(vars(errand))
+        status = run()
+        obey_no_more()
+        raise SystemExit(status)
+
+    collector.settle()
+    process = FORK.Process(target=be_station, name=title, daemon=True)
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)  # until it obeys, a signal to it would be heard by nobody
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+    return process
 
 
 def tell_ready() -> None:
     """Tell the supervisor that this station works."""
-    if READY in os.environ:
-        os.write(int(os.environ[READY]), b"1")
+    if own.ready is not None:
+        os.write(own.ready, b"1")
 
 
 def tell_left() -> None:
     """Tell the supervisor that this station takes nobody new; so does its death."""
-    if (pipe := os.environ.pop(READY, None)) is not None:
-        os.close(int(pipe))
+    if own.ready is not None:
+        os.close(own.ready)
+        own.ready = None
 
 
 def obey() -> threading.Event:
@@ -53,6 +84,8 @@ def obey() -> threading.Event:
     for told in (signal.SIGTERM, signal.SIGINT):
         set_at(told, stop)
     set_at(LEAVE, leaving)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the supervisor
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
     return stop
 
 
@@ -63,15 +96,5 @@ def set_at(told: signal.Signals, event: threading.Event) -> None:
 
 def obey_no_more() -> None:
     """The end is here: told something once more, a process that has stopped in order would die of the signal."""
-    for told in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, LEAVE):
+    for told in TOLD:
         signal.signal(told, signal.SIG_IGN)
-
-
-def start(command: Sequence[str], number: int, handed: socket.socket | None, ready: int) -> subprocess.Popen[bytes]:
-    """Start the process of a station with what it gets; ``ready`` is the end of a pipe that it writes to."""
-    words = {SUPERVISOR: str(os.getpid()), NUMBER: str(number), LAUNCHED: repr(time.time()), READY: str(ready)}
-    descriptors = [ready]
-    if handed is not None:
-        words[LISTENING] = str(handed.fileno())
-        descriptors.append(handed.fileno())
-    return subprocess.Popen(command, env=os.environ | words, pass_fds=descriptors)  # noqa: S603  our own program

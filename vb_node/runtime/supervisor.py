@@ -1,4 +1,4 @@
-"""The node: one process a station, started, watched, started again, and given another configuration while it runs.
+"""The node: one process a station, forked, watched, forked again, and given another configuration while it runs.
 
 Whatever is killed, nothing that was answered Success is lost: the stations meet only on disk. A station dies with
 its supervisor. SIGHUP asks for the configuration file to be read again: only the stations that it concerns change,
@@ -8,19 +8,17 @@ associations that are open go on to their end, and what does not work is taken b
 import fcntl
 import getpass
 import hashlib
-import json
 import logging
 import os
 import select
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,17 +31,16 @@ from vb_node.config import Settings
 from vb_node.dimse.listener import bind
 from vb_node.errors import ConfigError
 from vb_node.pipeline.application import installed
-from vb_node.runtime import line, retain, supervised
-from vb_node.runtime.node import TAKING, WEB, check_ledger
+from vb_node.runtime import line, supervised
+from vb_node.runtime.node import TAKING, WEB, WRONG_CONFIGURATION, check_ledger, run_station
 
 log = logging.getLogger(__name__)
 
 RESTART_S, STOP_S, START_S = 1.0, 15.0, 60.0
-ALONE_S, LOOK_S = 5.0, 0.05
 BIND_S = 5.0  # for stations of a supervisor that was killed a moment ago
-WRONG_CONFIGURATION = 2  # with this status a station ends that another start would not help
 
 Address = tuple[str, int]
+Find = Callable[[str], line.Station]  # gives a station by its name, imported
 
 # What of a configuration a station reads; one that is not named here reads all.
 CONCERNS: Mapping[str, Callable[[Settings], Any]] = {
@@ -58,6 +55,7 @@ CONCERNS: Mapping[str, Callable[[Settings], Any]] = {
         read.destinations,
     ),
     "deliver": lambda read: (read.node, read.destinations),
+    "retain": lambda read: (read.node, read.retention, read.destinations),
 }
 
 
@@ -72,7 +70,7 @@ class Child:
     name: str
     number: int
     settings: Settings
-    process: "subprocess.Popen[bytes]"
+    process: ForkProcess
     pipe: IO[bytes]
 
     def wait_ready(self) -> None:
@@ -80,10 +78,10 @@ class Child:
         if not self._hear():
             raise NotReady(f"station {self.name} does not start with it, the log says why")
 
-    @property
-    def has_spoken(self) -> bool:
-        """Whether it works, or has ended."""
-        return bool(select.select([self.pipe], [], [], 0)[0])
+    def send(self, told: signal.Signals) -> None:
+        """Send it a signal, if it lives."""
+        if self.process.pid is not None and self.process.is_alive():
+            os.kill(self.process.pid, told)
 
     def wait_left(self) -> None:
         """Wait until it takes nobody new."""
@@ -95,27 +93,31 @@ class Child:
         return self.pipe.read(1) if heard else b""
 
 
-def supervise(file: Path) -> int:
-    """Run a node until SIGTERM or SIGINT; give the exit status, or raise ``ConfigError``."""
-    values = config.read(file)
-    settings = config.build(values, str(file))
+def supervise(file: Path, find: Find) -> int:
+    """Run a node of the stations that ``find`` gives until SIGTERM or SIGINT; give the exit status.
+
+    Raises
+    ------
+    ConfigError
+        It cannot start with this configuration, or another runs with it.
+    """
+    settings = config.load(file)
     installed()
-    with _alone(settings):
+    with _alone(settings) as lock:
         check_ledger(settings)
-        return Supervisor(file, values, settings).run()
+        return Supervisor(file, settings, find, lock).run()
 
 
 class Supervisor:
     """Keeps the stations of a node running."""
 
-    def __init__(self, file: Path, values: dict[str, Any], settings: Settings) -> None:
-        self._file = file
+    def __init__(self, file: Path, settings: Settings, find: Find, lock: IO[str]) -> None:
+        self._file, self._find, self._lock = file, find, lock
         self._stop, self._is_asked = threading.Event(), threading.Event()
         self._children: list[Child] = []
         self._leaving: list[Child] = []
         self._sockets: dict[Address, socket.socket] = {}
-        self._janitor = threading.Event()
-        self._adopt(values, settings, BIND_S)
+        self._adopt(settings, BIND_S)
 
     def run(self) -> int:
         """Run every station in a process of its own until SIGTERM or SIGINT; give the exit status."""
@@ -136,73 +138,75 @@ class Supervisor:
                 self._is_asked.clear()
                 self._change()
             status = self._look()
-        self._janitor.set()
         _end([*self._children, *self._leaving])
         self._tell("node stopped", **said, exit_status=status or 0)
         log.info("node stopped")
         return status or 0
 
     def _start_all(self) -> None:
-        """Start every station, the one that receives first; for some seconds it has the processor for itself."""
+        """Start every station, the one that receives first."""
         for name, count in _counts(self._settings).items():
-            self._children += [self._start(name, number + 1) for number in range(count)]
-            until = time.monotonic() + ALONE_S
-            while name == line.RECEIVE and time.monotonic() < until and not self._stop.is_set():
-                if all(child.has_spoken for child in self._children):
-                    break
-                time.sleep(LOOK_S)
+            for number in range(count):
+                self._children.append(self._start(name, number + 1))
 
     def _look(self) -> int | None:
         """Start again what died; give the exit status where that would not help."""
         for place, child in enumerate(self._children):
-            if child.process.poll() is not None:
-                log.error("station died", extra={"station": child.name, "exit_status": child.process.returncode})
-                if child.process.returncode == WRONG_CONFIGURATION:
+            if (status := child.process.exitcode) is not None:
+                log.error("station died", extra={"station": child.name, "exit_status": status})
+                if status == WRONG_CONFIGURATION:
                     return WRONG_CONFIGURATION
                 self._children[place] = self._start(child.name, child.number)
-        for child in [one for one in self._leaving if one.process.poll() is not None]:
+        for child in [one for one in self._leaving if one.process.exitcode is not None]:
             if self._forget(child):
                 self._leaving.remove(child)
         return None
 
     def _start(self, name: str, number: int) -> Child:
-        running = self._settings.data / "running.json"
-        command = [sys.executable, "-m", "vb_node", "serve", "--config", str(running), "--only", name]
+        station, settings, address = self._find(name), self._settings, _address(name, self._settings)
+        listening = None if address is None else self._sockets[address]
         read, write = os.pipe()
+
+        def run() -> int:
+            self._let_go(but=listening)
+            os.close(read)
+            return run_station(name, settings, station)
+
         try:
-            address = _address(name, self._settings)
-            process = supervised.start(command, number, address and self._sockets[address], write)
+            errand = supervised.Errand(number, time.time(), listening, write)
+            process = supervised.start(f"vb-node serve --config {self._file} --only {name}", errand, run)
         finally:
             os.close(write)
-        return Child(name, number, self._settings, process, os.fdopen(read, "rb"))
+        return Child(name, number, settings, process, os.fdopen(read, "rb"))
 
-    def _adopt(self, values: dict[str, Any], settings: Settings, within_s: float = 0.0) -> None:
-        """Make a configuration the one in force: its sockets, the file that stations start with, the janitor."""
+    def _let_go(self, but: socket.socket | None) -> None:
+        """Close what a station just forked has of its supervisor and is not to hold."""
+        self._lock.close()
+        for listening in self._sockets.values():
+            if listening is not but:
+                listening.close()
+        for child in (*self._children, *self._leaving):
+            child.pipe.close()
+
+    def _adopt(self, settings: Settings, within_s: float = 0.0) -> None:
+        """Make a configuration the one in force, with its sockets."""
         for name in _counts(settings):
             address = _address(name, settings)
             if address is not None and address not in self._sockets:
                 self._sockets[address] = bind(address, within_s)
-        self._values, self._settings = values, settings
-        running = settings.data / "running.json"
-        running.unlink(missing_ok=True)
-        with os.fdopen(os.open(running, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as stream:
-            json.dump(values, stream)
-        self._janitor.set()
-        self._janitor = threading.Event()
-        threading.Thread(target=retain.retain_files, args=(settings, self._janitor), daemon=True).start()
+        self._settings = settings
 
     def _change(self) -> None:
         """Read the file again and bring every station to it; what does not work changes nothing."""
-        former = self._values, self._settings
+        former = self._settings
         said: dict[str, Any] = {}
         try:
             said["file_sha256"] = hashlib.sha256(self._file.read_bytes()).hexdigest()
-            values = config.read(self._file)
-            settings = config.build(values, str(self._file))
+            settings = config.load(self._file)
             said["configuration_sha256"] = changes.digest(settings)
             differing = changes.between(self._settings, settings)
             changes.check(differing)
-            self._adopt(values, settings)
+            self._adopt(settings)
         except (ConfigError, OSError) as error:
             log.error("configuration refused, the former goes on", extra={"why": str(error)})
             self._tell("configuration refused", "refused", **said, why=str(error))
@@ -211,7 +215,7 @@ class Supervisor:
             self._fit()
         except NotReady as error:
             log.error("configuration taken back, the former goes on", extra={"why": str(error)})
-            self._adopt(*former)
+            self._adopt(former)
             self._fit()
             self._tell("configuration taken back", "failure", **said, why=str(error))
         else:
@@ -246,7 +250,7 @@ class Supervisor:
         self._children = [*others, *new]
         if name in TAKING:
             for child in former:
-                child.process.send_signal(supervised.LEAVE)
+                child.send(supervised.LEAVE)
             for child in former:
                 child.wait_left()
             self._leaving += former
@@ -300,16 +304,14 @@ def _end(children: list[Child]) -> None:
         child.process.terminate()
     deadline = time.monotonic() + STOP_S
     for child in children:
-        try:
-            child.process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            child.process.kill()
-            child.process.wait()
+        child.process.join(max(0.1, deadline - time.monotonic()))
+        child.process.kill()
+        child.process.join()
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """Be the only node of a data folder; raise ``ConfigError``."""
+def _alone(settings: Settings) -> Iterator[IO[str]]:
+    """Be the only node of a data folder, by a lock on a file; raise ``ConfigError``."""
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -325,7 +327,7 @@ def _alone(settings: Settings) -> Iterator[None]:
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()
-        yield
+        yield stream
 
 
 def pid_of(settings: Settings) -> int | None:

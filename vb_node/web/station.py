@@ -71,7 +71,7 @@ def serve(database: Database, settings: Settings, stop: threading.Event, _number
         by_openid = () if provider is None else (OpenIdLogins(provider, logins, paper),)
         answering = health, Metrics(database, settings, disk), studies, logins, *by_openid, *pages
         app = build(database, settings, paper, [route for one in answering for route in one.routes()])
-        listening = supervised.listening() or bind((web.host, web.port))
+        listening = supervised.own.listening or bind((web.host, web.port))
         return Server(Gate(app, web.hosts), listening, limits, stop, tls, partial(receiver.tell_rejection, ""))
 
     listen.take(database, settings, stop, NAME, start)

@@ -1,0 +1,37 @@
+"""Processes of the listener and nothing else, forked as the supervisor forks them: ``listeners.py CONFIG``.
+
+A line on standard output says that all of them are ready; they end with this process.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from vb_node import config, log
+from vb_node.dimse.listener import bind
+from vb_node.runtime import supervised
+from vb_node.runtime.line import RECEIVE
+from vb_node.runtime.listen import listen_for_associations
+from vb_node.runtime.node import run_station
+
+
+def main() -> None:
+    settings = config.load(Path(sys.argv[1]))
+    log.start()
+    listening = bind((settings.receive.host, settings.receive.port))
+    told, tell = os.pipe()
+
+    def run() -> int:
+        return run_station(RECEIVE, settings, listen_for_associations)
+
+    for number in range(settings.receive.process_count):
+        supervised.start(f"listener {number + 1}", supervised.Errand(number + 1, listening=listening, ready=tell), run)
+    for _ in range(settings.receive.process_count):
+        os.read(told, 1)
+    print("ready", flush=True)
+    signal.pause()
+
+
+if __name__ == "__main__":
+    main()
