@@ -21,16 +21,20 @@ PEER = f"""
 ae_title = "LIMITED"
 max_associations = {MOST}
 """
+WEB = """
+[web]
+port = {port}
+"""
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     port = free_port()
     text = TOML.format(port=port, pacs_port=free_port(), quiet_s=3600)
-    text = text.replace("[receive]\n", "[receive]\nprocesses = 2\n") + PEER
+    text = text.replace("[receive]\n", "[receive]\nprocesses = 2\n") + PEER + WEB.format(port=free_port())
     made = Node(tmp_path_factory.mktemp("node"), text, port)
     made.start()
-    wait_until(lambda: _heard(made) == 2, 20, "both processes listen")
+    wait_until(lambda: _heard(made) == 3, 20, "both processes listen, and the pages'")
     yield made
     made.stop()
 

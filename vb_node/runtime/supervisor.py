@@ -145,9 +145,10 @@ class Supervisor:
 
     def _start_all(self) -> None:
         """Start every station, the one that receives first."""
+        launched = time.time()  # all together: what comes to the first of them is interrupted by no other
         for name, count in _counts(self._settings).items():
             for number in range(count):
-                self._children.append(self._start(name, number + 1))
+                self._children.append(self._start(name, number + 1, launched))
 
     def _look(self) -> int | None:
         """Start again what died; give the exit status where that would not help."""
@@ -156,13 +157,13 @@ class Supervisor:
                 log.error("station died", extra={"station": child.name, "exit_status": status})
                 if status == WRONG_CONFIGURATION:
                     return WRONG_CONFIGURATION
-                self._children[place] = self._start(child.name, child.number)
+                self._children[place] = self._start(child.name, child.number, time.time())
         for child in [one for one in self._leaving if one.process.exitcode is not None]:
             if self._forget(child):
                 self._leaving.remove(child)
         return None
 
-    def _start(self, name: str, number: int) -> Child:
+    def _start(self, name: str, number: int, launched: float) -> Child:
         station, settings, address = self._find(name), self._settings, _address(name, self._settings)
         listening = None if address is None else self._sockets[address]
         read, write = os.pipe()
@@ -173,7 +174,7 @@ class Supervisor:
             return run_station(name, settings, station)
 
         try:
-            errand = supervised.Errand(number, time.time(), listening, write)
+            errand = supervised.Errand(number, launched, listening, write)
             process = supervised.start(f"vb-node serve --config {self._file} --only {name}", errand, run)
         finally:
             os.close(write)
@@ -240,7 +241,8 @@ class Supervisor:
             self._children = others
             _end(former)
         first = 1 + (max((child.number for child in former), default=0) if name in TAKING else 0)
-        new = [self._start(name, first + number) for number in range(count)]
+        launched = time.time()
+        new = [self._start(name, first + number, launched) for number in range(count)]
         try:
             for child in new:
                 child.wait_ready()
