@@ -1,9 +1,10 @@
 """How fast instances are taken: this node, DCMTK, Orthanc and pynetdicom side by side in one run.
 
 ``python tests/benchmarks/ingest.py`` prints a table of instances per second: MR instances of 256 x 256 x 16 bit, sent
-over 1, 4 and 8 associations as PDUs that were encoded before the clock started, and by DCMTK's ``storescu`` as it is
-shipped; what an instance costs the receiver of the processor; and its memory (PSS: what processes share is divided
-among them). "nd" is TCP_NODELAY. Each receiver starts with an empty folder; each figure is the median of the rounds.
+over 1, 4 and 8 associations as PDUs that were encoded before the clock started, by DCMTK's ``storescu`` as it is
+shipped, and by pynetdicom; what an instance costs the receiver of the processor; and its memory (PSS: what processes
+share is divided among them). "nd" is TCP_NODELAY. Each receiver starts with an empty folder; each figure is the median
+of the rounds.
 """
 
 import argparse
@@ -28,7 +29,8 @@ from listener_process import ListenerProcess
 from pdu import Raw, encoded, store_rq
 from processes import HOST, free_port, tool, wait_until
 from pydicom import Dataset
-from pydicom.uid import generate_uid
+from pydicom.uid import MRImageStorage, generate_uid
+from pynetdicom import AE
 
 INSTANCES, STOCK_INSTANCES = 400, 60
 ASSOCIATIONS = (1, 4, 8)
@@ -89,10 +91,10 @@ def _listener(folder: Path, processes: int) -> ListenerProcess:
 
 
 @contextmanager
-def node_of_two(folder: Path) -> Iterator[int]:
+def node_of_two(folder: Path, *words: str) -> Iterator[int]:
     """Run two processes of this node's listener on one port, as ``[receive] processes = 2`` does."""
     listener = _listener(folder, processes=2)
-    command = [sys.executable, str(Path(__file__).with_name("listeners.py")), str(listener.config)]
+    command = [sys.executable, str(Path(__file__).with_name("listeners.py")), str(listener.config), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as both:
         assert both.stdout is not None
         assert both.stdout.readline() == "ready\n"
@@ -143,6 +145,7 @@ def pynetdicom(folder: Path) -> Iterator[int]:
 RECEIVERS: dict[str, Callable[[Path], AbstractContextManager[int]]] = {
     "vb-node (durable)": node,
     "vb-node, two processes (durable)": node_of_two,
+    "vb-node, two processes, nothing synced": lambda folder: node_of_two(folder, "--unsynced"),
     "Orthanc nd, fsync": lambda folder: orthanc(folder, TCP_NODELAY="1"),
     "Orthanc as shipped": orthanc,
     "DCMTK storescp nd, no fsync": lambda folder: dcmtk(folder, TCP_NODELAY="1"),
@@ -184,6 +187,18 @@ def by_storescu(port: int, paths: list[Path]) -> float:
     return len(paths) / (time.monotonic() - begun)
 
 
+def by_pynetdicom(port: int, sent: list[Dataset]) -> float:
+    """Send data sets as pynetdicom encodes them; give instances per second."""
+    entity = AE("SENDER")
+    entity.add_requested_context(MRImageStorage)
+    association = entity.associate(HOST, port, ae_title="VBNODE")
+    begun = time.monotonic()
+    assert all(association.send_c_store(one).Status == 0 for one in sent)
+    took_s = time.monotonic() - begun
+    association.release()
+    return len(sent) / took_s
+
+
 def figures(port: int, stock: list[Path]) -> dict[str, float]:
     """Measure one receiver, whose processes are the only children of this one."""
     found: dict[str, float] = {}
@@ -192,7 +207,8 @@ def figures(port: int, stock: list[Path]) -> dict[str, float]:
         sent, took_s = by_generator(port, associations)
         found[f"{associations} associations"] = sent / took_s
     found["`storescu` as shipped"] = by_storescu(port, stock)
-    found["processor, ms"] = 1000 * (_processor_s() - before) / (sent + len(stock))
+    found["pynetdicom"] = by_pynetdicom(port, datasets(STOCK_INSTANCES))
+    found["processor, ms"] = 1000 * (_processor_s() - before) / (sent + 2 * STOCK_INSTANCES)
     found["memory, MB"] = _of_receiver(lambda one: one.memory_full_info().pss) / 1e6
     return found
 

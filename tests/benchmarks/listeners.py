@@ -1,6 +1,7 @@
 """Processes of the listener and nothing else, forked as the supervisor forks them: ``listeners.py CONFIG``.
 
-A line on standard output says that all of them are ready; they end with this process.
+A line on standard output says that all of them are ready; they end with this process. With ``--unsynced`` they leave
+everything to the kernel's cache, as DCMTK does, and a power cut would take what they answered.
 """
 
 import os
@@ -8,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+from storage import blocks, database
 from vb_node import config, log
 from vb_node.dimse.listener import bind
 from vb_node.runtime import supervised
@@ -16,7 +18,16 @@ from vb_node.runtime.listen import listen_for_associations
 from vb_node.runtime.node import run_station
 
 
+def _leave_all_to_the_kernel() -> None:
+    os.fsync = lambda _descriptor: None
+    blocks._goes_past_the_cache = lambda _descriptor: False
+    assert "synchronous=FULL" in database._PRAGMAS
+    database._PRAGMAS = (*database._PRAGMAS, "synchronous=OFF")
+
+
 def main() -> None:
+    if "--unsynced" in sys.argv:
+        _leave_all_to_the_kernel()
     settings = config.load(Path(sys.argv[1]))
     log.start()
     listening = bind((settings.receive.host, settings.receive.port))
