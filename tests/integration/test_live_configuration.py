@@ -9,7 +9,7 @@ import psutil
 import pytest
 from listener_process import instance
 from pdu import ASSOCIATE_AC, ASSOCIATE_RJ, Raw, store_rq
-from processes import TOML, Node, free_port, wait_until, words_of
+from processes import TOML, Node, free_port, wait_until
 
 from storage import stations
 from vb_node.reconfigure import APPLIED, REFUSED, TAKEN_BACK
@@ -77,19 +77,15 @@ def test_a_new_peer_is_let_in_while_an_open_association_goes_on(node: Node) -> N
 
 
 def test_a_station_holds_no_lock_and_no_listening_socket_but_its_own(node: Node) -> None:
-    listening: dict[str, set[int]] = {}
-    locks: list[str] = []
+    listening, files = {}, []
+    for name in ("receive", "assemble", "work", "deliver", "retain"):
+        station = node.stations(name)[0]
+        found = station.net_connections("tcp")
+        listening[name] = {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
+        files += [file.path for file in station.open_files()]
 
-    for station in psutil.Process(node.supervisor).children():
-        name = words_of(station)[-1]
-        found = {one.laddr.port for one in station.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
-        listening[name] = listening.get(name, set()) | found
-        locks += [file.path for file in station.open_files() if file.path.endswith("node.pid")]
-
-    assert listening.pop("receive") == {node.port}
-    assert set(listening) == {"assemble", "work", "deliver", "retain"}
-    assert not any(listening.values())
-    assert not locks
+    assert listening == {"receive": {node.port}, "assemble": set(), "work": set(), "deliver": set(), "retain": set()}
+    assert not [path for path in files if path.endswith("node.pid")]
 
 
 def test_a_peer_that_is_taken_out_is_refused_once_the_change_is_said_to_be_applied(node: Node) -> None:
