@@ -88,7 +88,7 @@ def _cut(victim: Victim, image: Path, copy: Path, sender: Sender, pacs: Pacs, ch
 def judge(cut: Cut, scratch: Path, *, goes_on: bool) -> list[Finding]:
     """Look at what a cut has left; if ``goes_on``, start a node on it and look again when it has nothing left to do."""
     with mounted(cut.image, scratch / "after") as home:
-        _rebuild(home)
+        rebuild(home)
         findings = _findings(home, cut, cut.stored)
         if goes_on:
             findings += _after_restart(home, cut, scratch)
@@ -96,7 +96,7 @@ def judge(cut: Cut, scratch: Path, *, goes_on: bool) -> list[Finding]:
     return findings
 
 
-def _rebuild(home: Path) -> None:
+def rebuild(home: Path) -> None:
     """Do what the listener does first at its start: rows that had not followed their answer come from the spool."""
     database = Database(f"sqlite:///{home / 'data' / 'ledger.db'}")
     receiver = Receiver(database, Spool(home / "data" / "spool"))

@@ -69,6 +69,7 @@ class Victim:
         points: Collection[str] = (),
         url: str = "",
         lease_s: float = LEASE_S,
+        notes: Path | None = None,
     ) -> None:
         self._station = ["--only", only] if only else []
         self._url = url
@@ -85,6 +86,7 @@ class Victim:
             "VB_CHAOS_CONTROL": control or "",
             "VB_CHAOS_POINTS": ",".join(points),
             "VB_CHAOS_KILLED": str(home / "killed"),
+            "VB_CHAOS_SYNCED": str(notes or ""),
         }
         self._log = (home / "node.log").open("ab")
         self.database = Database(url or f"sqlite:///{home / 'data' / 'ledger.db'}")

@@ -21,6 +21,17 @@ def test_whatever_is_killed_nothing_answered_is_lost_but_an_answer_before_the_fi
     assert "I1 answered is kept FAILS" in control_told
 
 
+def test_r_11_what_was_answered_lies_on_the_disk_at_a_power_cut_but_not_where_nothing_is_synced() -> None:
+    cuts = Rig("unsynced.py", "--cuts", "4")
+    control = Rig("unsynced.py", "--cuts", "4", "--control", "write-without-fsync")
+
+    (status, told), (control_status, control_told) = cuts.end(), control.end()
+
+    assert status == 0, told
+    assert control_status == 1, control_told
+    assert "I1 answered is kept FAILS" in control_told
+
+
 def test_a_busy_node_does_not_grow_and_one_that_leaks_is_found() -> None:
     soak, control = Rig("soak.py", "--minutes", SOAK), Rig("soak.py", "--minutes", SOAK, "--control", "leak")
 

@@ -17,7 +17,7 @@ from storage import database, deliveries, jobs
 from storage.schema import Job
 from vb_node.dicom import uid
 
-CONTROL = "VB_CHAOS_CONTROL"
+CONTROL, SYNCED = "VB_CHAOS_CONTROL", "VB_CHAOS_SYNCED"
 RETRY_S, LEASE_S, BEAT_S, LATE_S = 1.0, 8.0, 2.0, 0.5
 LEAK_BYTES = 1 << 19
 
@@ -36,6 +36,17 @@ def _change(module: Any, name: str, value: object) -> None:
     if not hasattr(module, name):
         raise SystemExit(f"{module.__name__}.{name} expected: the rig has nothing to change")
     setattr(module, name, value)
+
+
+def _note_what_is_synced(notes: str) -> None:
+    """Note the inode of each file that an fsync has taken to the disk."""
+    sync, stream = os.fsync, os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def fsync(descriptor: int) -> None:
+        sync(descriptor)
+        os.write(stream, b"%d\n" % os.fstat(descriptor).st_ino)
+
+    os.fsync = fsync
 
 
 def _answer_before_file() -> None:
@@ -133,6 +144,8 @@ if "serve" in sys.orig_argv:
 
     fail_points.set_all()
     _compress_time()
+    if notes := os.environ.get(SYNCED):
+        _note_what_is_synced(notes)
     if wanted := CONTROLS.get(control):
         wanted()
 elif control in IN_CELLS and "vb_node.runtime.inside" in sys.orig_argv:
