@@ -12,7 +12,7 @@ from pathlib import Path
 from storage import blocks, database
 from vb_node import config, log
 from vb_node.dimse.listener import bind
-from vb_node.runtime import supervised
+from vb_node.runtime import collector, supervised
 from vb_node.runtime.line import RECEIVE
 from vb_node.runtime.listen import listen_for_associations
 from vb_node.runtime.node import run_station
@@ -30,6 +30,7 @@ def main() -> None:
         _leave_all_to_the_kernel()
     settings = config.load(Path(sys.argv[1]))
     log.start()
+    collector.settle()
     listening = bind((settings.receive.host, settings.receive.port))
     told, tell = os.pipe()
 

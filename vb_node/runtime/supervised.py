@@ -17,7 +17,6 @@ from multiprocessing.context import ForkProcess
 
 from setproctitle import setproctitle
 
-from vb_node.runtime import collector
 from vb_node.runtime.fate import die_with
 
 FORK = multiprocessing.get_context("fork")
@@ -55,7 +54,6 @@ def start(title: str, errand: Errand, run: Callable[[], int]) -> ForkProcess:
         obey_no_more()
         raise SystemExit(status)
 
-    collector.settle()
     process = FORK.Process(target=be_station, name=title, daemon=True)
     former = signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)  # until it obeys, a signal to it would be heard by nobody
     try:

@@ -31,7 +31,7 @@ from vb_node.config import Settings
 from vb_node.dimse.listener import bind
 from vb_node.errors import ConfigError
 from vb_node.pipeline.application import installed
-from vb_node.runtime import line, supervised
+from vb_node.runtime import collector, line, supervised
 from vb_node.runtime.node import TAKING, WEB, WRONG_CONFIGURATION, check_ledger, run_station
 
 log = logging.getLogger(__name__)
@@ -145,6 +145,8 @@ class Supervisor:
 
     def _start_all(self) -> None:
         """Start every station, the one that receives first."""
+        self._find(line.RECEIVE)  # brings what all need but the pages
+        collector.settle()
         launched = time.time()  # all together: what comes to the first of them is interrupted by no other
         for name, count in _counts(self._settings).items():
             for number in range(count):
