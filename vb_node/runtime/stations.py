@@ -9,7 +9,6 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from storage import audit
 from storage.database import Database
@@ -23,13 +22,10 @@ from vb_node.runtime.drift import DriftWatch
 from vb_node.runtime.line import BEAT_S, RECEIVE, Station, Step, results_of, spool_of, turn, turn_beside
 from vb_node.runtime.listen import listen_for_associations
 from vb_node.runtime.routing import Router
-from vb_node.tell.alerts import Lookout, Messenger
+from vb_node.tell.alerts import Channel, Lookout, Messenger
 from vb_node.tell.export import AuditExport
 from vb_node.tell.mail import Mail
 from vb_node.tell.webhook import Webhook
-
-if TYPE_CHECKING:
-    from vb_node.tell.alerts import Channel
 
 log = logging.getLogger(__name__)
 
