@@ -17,5 +17,5 @@ tests/viewer/install.sh
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-# three at a time on two cores, for many wait; a file to a process, which keeps volumes and models; the long ones first
-OMP_NUM_THREADS=1 .venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"
+# four at a time on two cores, for many wait; a file to a process, which keeps volumes and models; the long ones first
+OMP_NUM_THREADS=1 .venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder "$@"
