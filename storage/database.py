@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -161,6 +161,19 @@ class Database:
         except FileNotFoundError:
             return 0
         return written.st_mtime_ns + written.st_size  # of two commits in one tick of the clock, the second is longer
+
+    def log_backlog(self) -> int:
+        """Give the bytes of commits that cannot go on from the log into an SQLite ledger's file, as somebody reads.
+
+        What can is taken there first (PRAGMA wal_checkpoint(PASSIVE)). 0: this ledger has no such log.
+        """
+        if self._lock_path is None:
+            return 0
+        with self._queue(), closing(self._asker.raw_connection()) as connection:
+            cursor = connection.cursor()
+            _is_busy, frames, taken = cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            (page,) = cursor.execute("PRAGMA page_size").fetchone()
+        return int((frames - taken) * page)
 
     def upgrade(self) -> None:
         """Bring the tables to this version; raise ``SchemaMismatch`` for a ledger of a newer one."""

@@ -47,7 +47,7 @@ class Lookout:
         self._pause.begin(now, LOOK_S)
         with self.database.read() as session:
             known = {(alert.kind, alert.subject) for alert in alerts.raised(session)}
-            found = conditions(session, self.settings, self.own, self.disk, known, now)
+        found = conditions(self.database, self.settings, self.own, self.disk, known, now)
         if known != {one.key for one in found}:
             with self.database.write() as session:
                 alerts.settle(session, found, self.channels, now=now)

@@ -4,10 +4,12 @@ from collections.abc import Collection, Iterator
 
 from sqlalchemy.orm import Session
 
-from storage import associations, drift, exports, jobs, overview
+from storage import associations, audit, drift, exports, jobs, overview
 from storage.alerts import Condition, Key
+from storage.database import Database
 from storage.disk import Disk
 from vb_node.config import AlertsSettings, Settings
+from vb_node.dimse.status import OUT_OF_RESOURCES
 from vb_node.tell.descriptions import changes
 from vb_node.tell.export import CURSOR
 
@@ -18,6 +20,9 @@ DISK_MARGIN = 0.02
 """Share of the disk that must be free again below the watermark: it moves all the time."""
 MOST = 10_000
 DISK = "data folder"
+REFUSED_S = 900.0
+LONGEST_LOG = 64 << 20
+"""Bytes of commits that wait for a reader of the ledger to end: SQLite slows down with their number."""
 KINDS = (
     "job stuck",
     "job quarantined",
@@ -31,21 +36,25 @@ KINDS = (
     "descriptions new",
     "descriptions vanished",
     "audit repository away",
+    "instances refused",
+    "ledger log long",
 )
 
 
 def conditions(
-    session: Session, settings: Settings, alerts: AlertsSettings, disk: Disk, raised: Collection[Key], now: float
+    database: Database, settings: Settings, alerts: AlertsSettings, disk: Disk, raised: Collection[Key], now: float
 ) -> list[Condition]:
     """List what is so now; ``raised`` is what was so when one looked last."""
     late = now - 60 * alerts.objective_min
-    found = [*_stuck(session, late), *_quarantined(session), *_ways(session, settings, alerts, late, now)]
-    found += _silent(session, settings, now - HOUR_S * alerts.silent_h)
-    found += _disk(disk, raised)
-    found += [*_scores(session), *_descriptions(session, settings, now)]
-    if settings.audit is not None:
-        found += _audit(session, late)
-    return found
+    with database.read() as session:
+        found = [*_stuck(session, late), *_quarantined(session), *_ways(session, settings, alerts, late, now)]
+        found += _silent(session, settings, now - HOUR_S * alerts.silent_h)
+        found += [*_scores(session), *_descriptions(session, settings, now)]
+        if settings.audit is not None:
+            found += _audit(session, late)
+        if not disk.is_full():
+            found += _refused(session, now - REFUSED_S)
+    return [*found, *_disk(disk, raised), *_log(database)]
 
 
 def _stuck(session: Session, late: float) -> Iterator[Condition]:
@@ -99,6 +108,19 @@ def _disk(disk: Disk, raised: Collection[Key]) -> Iterator[Condition]:
         yield Condition(
             "disk full", DISK, "instances are refused for want of space: free some, or set [retention] days"
         )
+
+
+def _refused(session: Session, since: float) -> Iterator[Condition]:
+    told = audit.search(session, since=since, until=None, limit=MOST, event="instance refused")
+    if those := [one.details["why"] for one in told if one.details.get("status") == f"{OUT_OF_RESOURCES:04X}"]:
+        detail = f"in {REFUSED_S / 60:g} minutes {len(those)}, the last one {those[-1]!r}: look at disk, ledger and log"
+        yield Condition("instances refused", "receive", detail)
+
+
+def _log(database: Database) -> Iterator[Condition]:
+    if (backlog := database.log_backlog()) > LONGEST_LOG:
+        detail = f"{backlog >> 20} MB cannot go from its log into its file: which program has been reading it for long?"
+        yield Condition("ledger log long", "ledger", detail)
 
 
 def _scores(session: Session) -> Iterator[Condition]:

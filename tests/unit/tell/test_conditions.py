@@ -14,8 +14,11 @@ from storage.alerts import Condition, Key
 from storage.database import Database
 from storage.disk import Disk
 from storage.schema import Drift
+from storage.spool import Spool
 from vb_node.config import Settings, build
-from vb_node.tell.conditions import DAY_S, DISK, DISK_MARGIN, HOUR_S, KINDS, conditions
+from vb_node.errors import Refused
+from vb_node.runtime.receive import Receiver
+from vb_node.tell.conditions import DAY_S, DISK, DISK_MARGIN, HOUR_S, KINDS, REFUSED_S, conditions
 
 ALERTS = {"webhook": {"url": "https://duty/x", "secret_file": "secret"}}
 
@@ -35,8 +38,7 @@ class House:
         to = [{"name": "pacs", "ae_title": "PACS"}]
         settings: Settings = build({"alerts": ALERTS, "receive": peers, "destinations": to} | more)
         assert settings.alerts is not None
-        with self.database.read() as session:
-            return conditions(session, settings, settings.alerts, self.disk, self.raised, now)
+        return conditions(self.database, settings, settings.alerts, self.disk, self.raised, now)
 
     def kinds(self, now: float, **more: object) -> list[Key]:
         return [one.key for one in self.told(now, **more)]
@@ -199,6 +201,41 @@ def test_a_disk_that_takes_nothing_more_is_told(house: House) -> None:
     house.disk = Disk(house.disk.folder, warn_at=1.0, stop_at=1.0, stop_free_bytes=1 << 60)
 
     assert house.kinds(BEGIN) == [("disk full", DISK)]
+
+
+def test_r_13_instances_that_a_failing_disk_refuses_are_told_for_a_while(house: House, tmp_path: Path) -> None:
+    receiver = Receiver(house.database, Spool(tmp_path / "spool"), house.disk)
+    now = time.time()
+    for code, why in (("C000", "not readable"), ("A700", "out of resources: OSError")):
+        receiver.tell_refusal("MR1", "10.0.0.7", "1.2.3", Refused(why, int(code, 16)))
+    receiver.close()
+
+    (told,) = house.told(now + REFUSED_S - 60)
+    house.disk = Disk(house.disk.folder, warn_at=1.0, stop_at=1.0, stop_free_bytes=1 << 60)
+    full = house.kinds(now)
+
+    assert told.key == ("instances refused", "receive")
+    assert told.detail.startswith("in 15 minutes 1, the last one 'out of resources: OSError':")
+    assert full == [("disk full", DISK)]  # that is the reason then
+    house.disk = Disk(house.disk.folder, warn_at=1.0, stop_at=1.0, stop_free_bytes=0)
+    assert house.kinds(now + REFUSED_S + 60) == []
+
+
+def test_l_10_a_log_that_grows_because_somebody_reads_is_told_until_he_ends(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vb_node.tell.conditions.LONGEST_LOG", 1 << 20)
+
+    with house.database.read() as reader:
+        audit.verify(reader)
+        for turn in range(20):
+            with house.database.write() as session:
+                audit.record(session, "written meanwhile", now=BEGIN, actor="w" * 99_999, details={"turn": turn})
+        (told,) = house.told(BEGIN)
+
+    assert told.key == ("ledger log long", "ledger")
+    assert told.detail.startswith("2 MB cannot go")
+    assert house.told(BEGIN) == []
 
 
 def test_a_trail_that_its_repository_does_not_take_is_told(house: House) -> None:
