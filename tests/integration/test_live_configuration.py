@@ -88,6 +88,21 @@ def test_a_station_holds_no_lock_and_no_listening_socket_but_its_own(node: Node)
     assert not [path for path in files if path.endswith("node.pid")]
 
 
+def test_r_14_a_supervisor_that_can_start_no_process_goes_on_and_starts_it_when_it_can(node: Node) -> None:
+    supervisor = psutil.Process(node.supervisor)
+    soft, hard = supervisor.rlimit(psutil.RLIMIT_NOFILE)
+    (former,) = node.stations("deliver")
+
+    supervisor.rlimit(psutil.RLIMIT_NOFILE, (supervisor.num_fds(), hard))
+    former.kill()
+    wait_until(lambda: "station not started, tried again" in (node.home / "node.log").read_text(), WITHIN_S, "told")
+    others = node.answers(), len(node.stations("work")), node.stations("deliver")
+    supervisor.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+
+    assert others == (True, 1, [])
+    wait_until(lambda: node.stations("deliver"), WITHIN_S, "the station is started again")
+
+
 def test_a_peer_that_is_taken_out_is_refused_once_the_change_is_said_to_be_applied(node: Node) -> None:
     text = node.config.read_text()
     _apply(node, text.removesuffix(NEW_PEER) + NEW_PEER)

@@ -159,13 +159,23 @@ class Supervisor:
                 log.error("station died", extra={"station": child.name, "exit_status": status})
                 if status == WRONG_CONFIGURATION:
                     return WRONG_CONFIGURATION
-                self._children[place] = self._start(child.name, child.number, time.time())
+                try:
+                    self._children[place] = self._start(child.name, child.number, time.time())
+                except NotReady as error:  # the others go on
+                    log.error("station not started, tried again", extra={"station": child.name, "why": str(error)})
         for child in [one for one in self._leaving if one.process.exitcode is not None]:
             if self._forget(child):
                 self._leaving.remove(child)
         return None
 
     def _start(self, name: str, number: int, launched: float) -> Child:
+        """Start a process of a station; raise ``NotReady`` where the system has none to give."""
+        try:
+            return self._fork(name, number, launched)
+        except OSError as error:
+            raise NotReady(f"station {name} cannot be started now ({error.strerror})") from error
+
+    def _fork(self, name: str, number: int, launched: float) -> Child:
         station, settings, address = self._find(name), self._settings, _address(name, self._settings)
         listening = None if address is None else self._sockets[address]
         read, write = os.pipe()
@@ -178,6 +188,9 @@ class Supervisor:
         try:
             errand = supervised.Errand(number, launched, listening, write)
             process = supervised.start(f"vb-node serve --config {self._file} --only {name}", errand, run)
+        except OSError:
+            os.close(read)
+            raise
         finally:
             os.close(write)
         return Child(name, number, settings, process, os.fdopen(read, "rb"))
@@ -243,9 +256,10 @@ class Supervisor:
             self._children = others
             _end(former)
         first = 1 + (max((child.number for child in former), default=0) if name in TAKING else 0)
-        launched = time.time()
-        new = [self._start(name, first + number, launched) for number in range(count)]
+        launched, new = time.time(), list[Child]()
         try:
+            for number in range(count):
+                new.append(self._start(name, first + number, launched))
             for child in new:
                 child.wait_ready()
         except NotReady:
