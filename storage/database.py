@@ -145,7 +145,11 @@ class Database:
         if self._lock_path is None:
             yield
             return
-        with self._lock_path.open("w") as lock:
+        try:
+            lock = self._lock_path.open("w")
+        except OSError as error:  # a process that has no descriptor left, a disk that has become read-only
+            raise OperationalError("open the ledger's lock", None, error) from error
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

@@ -4,7 +4,6 @@ The supervisor does the change itself when it gets SIGHUP (runtime/supervisor.py
 and who it was.
 """
 
-import getpass
 import hashlib
 import os
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from storage import audit
+from storage.account import account
 from storage.database import Database
 from vb_node import changes, config, doctor
 from vb_node.changes import Change
@@ -96,7 +96,7 @@ def _write_down(database: Database, content: bytes, differing: Sequence[Change])
             "configuration change asked",
             now=time.time(),
             actor="config",
-            user=getpass.getuser(),
+            user=account(),
             details=details,
         )
     return digest

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from certificates import Authority
 from listener_process import instance
 from pdu import ASSOCIATE_AC, ASSOCIATE_RJ, Raw, store_rq
 from processes import TOML, Node, free_port, wait_until
@@ -16,6 +17,8 @@ from vb_node.reconfigure import APPLIED, REFUSED, TAKEN_BACK
 
 WITHIN_S = 60.0
 WEB = "\n[web]\nport = {port}\n"
+NOT_STARTED = "station not started, tried again"
+STANDARD_STREAMS = (0, 1, 2)
 NEW_PEER = '\n[[receive.peers]]\nae_title = "NEW"\n'
 
 
@@ -39,6 +42,12 @@ def _apply(node: Node, text: str, *words: str) -> subprocess.CompletedProcess[st
 def _store(peer: Raw) -> int:
     dataset = instance()
     return peer.send(*store_rq(dataset, dataset.SOPClassUID, dataset.SOPInstanceUID)).status()
+
+
+def _heard(node: Node) -> set[str]:
+    """Name the processes of which the ledger says that they live."""
+    with node.database.read() as session:
+        return {one.name for one in stations.listing(session)}
 
 
 def _pids(node: Node, name: str) -> set[int]:
@@ -90,17 +99,48 @@ def test_a_station_holds_no_lock_and_no_listening_socket_but_its_own(node: Node)
 
 def test_r_14_a_supervisor_that_can_start_no_process_goes_on_and_starts_it_when_it_can(node: Node) -> None:
     supervisor = psutil.Process(node.supervisor)
-    soft, hard = supervisor.rlimit(psutil.RLIMIT_NOFILE)
-    (former,) = node.stations("deliver")
+    former_limits = supervisor.rlimit(psutil.RLIMIT_NOFILE)
 
-    supervisor.rlimit(psutil.RLIMIT_NOFILE, (supervisor.num_fds(), hard))
-    former.kill()
-    wait_until(lambda: "station not started, tried again" in (node.home / "node.log").read_text(), WITHIN_S, "told")
-    others = node.answers(), len(node.stations("work")), node.stations("deliver")
-    supervisor.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+    supervisor.rlimit(psutil.RLIMIT_NOFILE, (len(STANDARD_STREAMS), former_limits[1]))
+    try:
+        node.station("deliver").kill()
+        wait_until(lambda: NOT_STARTED in (node.home / "node.log").read_text(), WITHIN_S, "told")
+        others = node.answers(), len(node.stations("work")), node.stations("deliver")
+    finally:
+        supervisor.rlimit(psutil.RLIMIT_NOFILE, former_limits)
 
     assert others == (True, 1, [])
     wait_until(lambda: node.stations("deliver"), WITHIN_S, "the station is started again")
+
+
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[tuple[Node, Path]]:
+    """Give a node that sends over TLS, and the certificate that its destination's must be signed by."""
+    ca = Authority(tmp_path / "ca").pem
+    port = free_port()
+    text = TOML.format(port=port, pacs_port=free_port(), quiet_s=3600)
+    made = Node(tmp_path, text + f'\n[destinations.tls]\nca = "{ca}"\n', port)
+    made.start()
+    yield made, ca
+    made.stop()
+
+
+def test_a_certificate_that_somebody_breaks_stops_no_station_but_its_own(secured: tuple[Node, Path]) -> None:
+    node, ca = secured
+    pem, text = ca.read_text(), node.config.read_text()
+    ca.write_text("no certificate")
+
+    node.station("deliver").kill()
+    wait_until(lambda: (node.home / "node.log").read_text().count("station died") > 2, WITHIN_S, "tried again")
+    after_its_death = node.answers(), len(node.stations("work"))
+    changed = _apply(node, text.replace('name = "pacs"\n', 'name = "pacs"\nretry_for_h = 71\n'), "--anyway")
+    after_a_change = node.answers(), len(node.stations("work"))
+    ca.write_text(pem)
+    wait_until(lambda: "deliver 1" in _heard(node), WITHIN_S, "its station works again")
+
+    assert after_its_death == after_a_change == (True, 1)
+    assert TAKEN_BACK in changed.stdout
+    assert NOT_STARTED in (node.home / "node.log").read_text()
 
 
 def test_a_peer_that_is_taken_out_is_refused_once_the_change_is_said_to_be_applied(node: Node) -> None:

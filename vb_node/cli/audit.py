@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from storage.account import account
 from vb_node.cli.options import DEFAULT_CONFIG, AsJson, Config, ledger
 from vb_node.exit_status import DONE, FAILED
 
@@ -98,7 +99,6 @@ def audit_ask(  # noqa: PLR0913, PLR0917  one parameter an option
 
     Example: vb-node audit ask 6 --accession A123 --format csv
     """
-    import getpass
 
     from vb_node import ask, show
 
@@ -121,7 +121,7 @@ def audit_ask(  # noqa: PLR0913, PLR0917  one parameter an option
         "until": _seconds(until),
     }
     settings, database = ledger(config)
-    given = ask.answer(database, settings, number, about, user=getpass.getuser(), actor="operator", limit=limit)
+    given = ask.answer(database, settings, number, about, user=account(), actor="operator", limit=limit)
     show.listing(given.question.words, given.rows, form, given.columns)
     if given.is_cut:
         show.console_for_people.print(f"only the first {limit} rows are shown: narrow the question, or give --limit")
@@ -144,12 +144,11 @@ def audit_rerun(
 
     Example: vb-node audit rerun 7
     """
-    import getpass
 
     from vb_node import rerun, show
 
     settings, database = ledger(config)
-    found = rerun.run(database, settings, job_id, user=getpass.getuser())
+    found = rerun.run(database, settings, job_id, user=account())
     show.rows(f"Job {job_id}, run again", found, as_json=as_json)
     raise typer.Exit(DONE if all(row["is_same"] for row in found) else FAILED)
 
@@ -165,7 +164,6 @@ def audit_evidence(
 
     Example: vb-node audit evidence --accession A123 --out A123.zip
     """
-    import getpass
 
     from vb_node import dossier
     from vb_node.errors import ConfigError
@@ -174,5 +172,5 @@ def audit_evidence(
         raise ConfigError("either --accession A or --job ID expected")
     about = {"accession_number": accession} if job is None else {"job_id": job}
     settings, database = ledger(config)
-    members = dossier.write(database, settings, out, user=getpass.getuser(), **about)
+    members = dossier.write(database, settings, out, user=account(), **about)
     typer.echo(f"{len(members)} files in {out}")

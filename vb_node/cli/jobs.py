@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from storage.account import account
 from vb_node.cli.options import DEFAULT_CONFIG, AsJson, Config, found, ledger
 
 State = Literal["SCHEDULED", "IN PROGRESS", "COMPLETED", "FAILED", "CANCELED"]
@@ -100,7 +101,6 @@ def jobs_resume(
 
     Example: vb-node jobs resume pacs --yes
     """
-    import getpass
     import time
 
     from storage import deliveries
@@ -114,7 +114,7 @@ def jobs_resume(
         typer.confirm(f"Send {count} parked results to {destination} again?", abort=True)
     try:
         with database.write() as session:
-            count = deliveries.send_all_again(session, destination, now=time.time(), user=getpass.getuser())
+            count = deliveries.send_all_again(session, destination, now=time.time(), user=account())
     except deliveries.NotParked as error:
         raise NodeError(str(error)) from error
     typer.echo(f"{count} results are on their way to {destination}")
@@ -134,14 +134,13 @@ def jobs_cancel(
 
 
 def _change(change: Any, job_id: int, config: Path, as_json: bool) -> None:
-    import getpass
     import time
 
     from vb_node import show
 
     _, database = ledger(config)
     with database.write() as session:
-        job = found(change, session, job_id, now=time.time(), user=getpass.getuser())
+        job = found(change, session, job_id, now=time.time(), user=account())
         if as_json:
             show.document(show.job_row(job))
         else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from storage.account import account
 from vb_node.cli.options import DEFAULT_CONFIG, AsJson, Config
 from vb_node.exit_status import DONE, FAILED
 
@@ -121,13 +122,12 @@ def backup(
 
     Example: vb-node backup --out /mnt/backup/2026-11-21
     """
-    import getpass
 
     from vb_node.backup import back_up
     from vb_node.cli.options import ledger
 
     settings, database = ledger(config)
-    made = back_up(database, settings, out, user=getpass.getuser())
+    made = back_up(database, settings, out, user=account())
     typer.echo(f"{made.instances} instances, {made.results} results and the ledger are in {out}")
     typer.echo(f"{made.lines} lines of the audit trail are whole; the last is {made.last}, with digest {made.digest}")
     for uid in made.missing:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from storage.account import account
 from vb_node.cli.options import DEFAULT_CONFIG, AsJson, Config, ledger
 
 app = typer.Typer(help="Users of pages and API. Example: vb-node users add anna --role operator", no_args_is_help=True)
@@ -154,7 +155,6 @@ def _set(config: Any, name: str, key: str, value: object) -> None:
 
 
 def _change(config: Any, change: Any, *words: Any, **named: Any) -> None:
-    import getpass
 
     from storage.users import NotSo
     from vb_node.errors import NodeError
@@ -162,7 +162,7 @@ def _change(config: Any, change: Any, *words: Any, **named: Any) -> None:
     _, database = ledger(config)
     try:
         with database.write() as session:
-            change(session, *words, by=getpass.getuser(), **named)
+            change(session, *words, by=account(), **named)
     except NotSo as error:
         raise NodeError(str(error)) from error
 

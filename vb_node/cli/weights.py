@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from storage.account import account
 from vb_node.cli.options import DEFAULT_CONFIG, AsJson, Config, ledger
 from vb_node.exit_status import DONE, FAILED
 
@@ -69,13 +70,12 @@ def weights_import(
 
     Example: vb-node weights import weights/bundle --as our-cases-1
     """
-    import getpass
 
     from vb_node import site_weights
 
     settings, database = ledger(config)
     name = name or bundle.resolve().name.removesuffix(".zip")
-    pin = site_weights.add(database, settings, bundle, name, user=getpass.getuser())
+    pin = site_weights.add(database, settings, bundle, name, user=account())
     setting = "diagnoser" if pin.network == "diagnoser" else "localizer_weights"
     typer.echo(f'weights {name}, sha256 {pin.sha256}; to use them: [virtual_biopsy] {setting} = "{name}"')
 
@@ -86,12 +86,11 @@ def weights_remove(name: Name, config: Config = DEFAULT_CONFIG) -> None:
 
     Example: vb-node weights remove our-cases-1
     """
-    import getpass
 
     from vb_node import site_weights
 
     settings, database = ledger(config)
-    site_weights.remove(database, settings, name, user=getpass.getuser())
+    site_weights.remove(database, settings, name, user=account())
     typer.echo(f"weights {name} are removed")
 
 

@@ -6,7 +6,6 @@ associations that are open go on to their end, and what does not work is taken b
 """
 
 import fcntl
-import getpass
 import hashlib
 import logging
 import os
@@ -17,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +24,7 @@ from typing import IO, Any
 from sqlalchemy.exc import OperationalError
 
 from storage import audit, stations
+from storage.account import account
 from storage.database import Database
 from vb_node import __version__, changes, config
 from vb_node.config import Settings
@@ -72,6 +72,7 @@ class Child:
     settings: Settings
     process: ForkProcess
     pipe: IO[bytes]
+    is_first: bool = False  # of a node that has just been started
 
     def wait_ready(self) -> None:
         """Wait until it works; raise ``NotReady``."""
@@ -150,19 +151,18 @@ class Supervisor:
         launched = time.time()  # all together: what comes to the first of them is interrupted by no other
         for name, count in _counts(self._settings).items():
             for number in range(count):
-                self._children.append(self._start(name, number + 1, launched))
+                self._children.append(replace(self._start(name, number + 1, launched), is_first=True))
 
     def _look(self) -> int | None:
-        """Start again what died; give the exit status where that would not help."""
+        """Start again what died or is missing; give the exit status where the configuration never worked."""
         for place, child in enumerate(self._children):
             if (status := child.process.exitcode) is not None:
                 log.error("station died", extra={"station": child.name, "exit_status": status})
-                if status == WRONG_CONFIGURATION:
+                if status == WRONG_CONFIGURATION and child.is_first:
                     return WRONG_CONFIGURATION
-                try:
+                with _or_later(child.name):
                     self._children[place] = self._start(child.name, child.number, time.time())
-                except NotReady as error:  # the others go on
-                    log.error("station not started, tried again", extra={"station": child.name, "why": str(error)})
+        self._fit_each()
         for child in [one for one in self._leaving if one.process.exitcode is not None]:
             if self._forget(child):
                 self._leaving.remove(child)
@@ -232,7 +232,7 @@ class Supervisor:
         except NotReady as error:
             log.error("configuration taken back, the former goes on", extra={"why": str(error)})
             self._adopt(former)
-            self._fit()
+            self._fit_each()
             self._tell("configuration taken back", "failure", **said, why=str(error))
         else:
             log.info("configuration applied", extra={"keys": [one.key for one in differing]})
@@ -240,17 +240,31 @@ class Supervisor:
         self._close_others()
 
     def _fit(self) -> None:
-        """Bring each station to the configuration in force; raise ``NotReady``."""
-        counts = _counts(self._settings)
+        """Bring each station to the configuration in force; raise ``NotReady`` at the first that does not start."""
+        for name in self._unfit():
+            self._replace(name)
+
+    def _fit_each(self) -> None:
+        """Bring each station to the configuration in force; what does not start now is tried again."""
+        for name in self._unfit():
+            with _or_later(name):
+                self._replace(name)
+
+    def _unfit(self) -> list[str]:
+        """Name the stations whose processes are not as many as the configuration in force wants, or run by another."""
+        counts, found = _counts(self._settings), []
         for name in {child.name for child in self._children} | counts.keys():
             mine = [child for child in self._children if child.name == name]
             concern = CONCERNS.get(name, _all)
             is_same = all(concern(child.settings) == concern(self._settings) for child in mine)
             if not is_same or len(mine) != counts.get(name, 0):
-                self._replace(name, mine, counts.get(name, 0))
+                found.append(name)
+        return found
 
-    def _replace(self, name: str, former: list[Child], count: int) -> None:
+    def _replace(self, name: str) -> None:
         """Start a station anew: where it listens beside the former, who go when their peers have left."""
+        count = _counts(self._settings).get(name, 0)
+        former = [child for child in self._children if child.name == name]
         others = [child for child in self._children if child.name != name]
         if name not in TAKING:
             self._children = others
@@ -292,12 +306,21 @@ class Supervisor:
 
     def _tell(self, event: str, outcome: audit.Outcome = "success", **details: Any) -> None:
         """Write an event down; a ledger that cannot be written now stops nothing."""
-        user, now = getpass.getuser(), time.time()
+        user, now = account(), time.time()
         try:
             with closing(Database(self._settings.database_url)) as database, database.write() as session:
                 audit.record(session, event, now=now, actor="node", user=user, outcome=outcome, details=details)
         except OperationalError:
             log.exception("not in the audit trail", extra={"of": event})
+
+
+@contextmanager
+def _or_later(name: str) -> Iterator[None]:
+    """Let a station that does not start now be tried again, while the others go on."""
+    try:
+        yield
+    except NotReady as error:
+        log.error("station not started, tried again", extra={"station": name, "why": str(error)})
 
 
 def _all(settings: Settings) -> Settings:
