@@ -107,6 +107,11 @@ class ListenerProcess:
             list(pool.map(lambda _: self.serves_a_good_peer(), range(12)))
         wait_until(lambda: self.vitals().threads <= len(OWN_THREADS), ALIVE_S, "the peers of the warm-up are gone")
 
+    def turned_away(self, host: str) -> int:
+        """Count the connections of a host that were too many, by the log."""
+        lines = self.log.read_text().splitlines()
+        return sum("too many connections" in line and f'"host": "{host}"' in line for line in lines)
+
     def serves_a_good_peer(self) -> bool:
         """Say whether a C-ECHO and a C-STORE of a new instance are answered Success."""
         dataset = instance()

@@ -94,9 +94,12 @@ class Node:
         self._database: Database | None = None
 
     def start(self) -> None:
-        """Start it, and wait until its last station is started."""
+        """Start it, and wait until each process of each station is there by its name."""
         self.begin()
-        wait_until(lambda: self.stations("deliver"), START_S, "the last station is started")
+        wait_until(lambda: self.stations("deliver") and self._are_named(), START_S, "the last station is started")
+
+    def _are_named(self) -> bool:
+        return all("--only" in words_of(child) for child in psutil.Process(self.supervisor).children())
 
     def begin(self) -> None:
         """Start it, and wait until it answers: that is the first station."""

@@ -19,7 +19,7 @@ from vb_node.training.phantom import PhantomCase, class_of, generate, make_case
 WEB = "\n[web]\nport = {port}\n"
 SHOWN = "Drag to move the cross"
 NEAR_PX = 16
-QUIET_S = 20  # a visit of the pages lies between the two halves of the case
+QUIET_S = 45  # a visit of the pages lies between the two halves of the case
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from peers import HOST, Pacs, Sender
 from processes import free_port
 from victim import Victim
 
+TIMED = "I10 drained"  # told and not judged: how long it takes is of the machine, which other rigs may share
 BETWEEN_S, KILLS_A_STORM, CALM_S = (0.1, 0.8), 12, 7.0
 DRAIN_S, SWEEP_S = 240.0, 20.0
 CONTROLS = ("answer-before-file", "no-fencing", "random-uids")
@@ -77,7 +78,12 @@ def run(home: Path, kills: int, seed: int, control: str | None) -> int:
     print(f"seed {seed}, control {control or 'none'}, {time.monotonic() - begun:.0f} s, node {HOST}:{victim.port}")
     print(*findings, sep="\n")
     print(f"chance of a loss a kill: at most {3 / max(1, killed.total()):.2%} (95 %), where I1 holds")
-    return int(any(finding.wrong for finding in findings))
+    return int(failed(findings))
+
+
+def failed(findings: list[Finding]) -> bool:
+    """Say whether an invariant does not hold."""
+    return any(finding.wrong for finding in findings if finding.name != TIMED)
 
 
 def judge(victim: Victim, senders: list[Sender], pacs: Pacs, drain_s: float) -> list[Finding]:

@@ -23,8 +23,8 @@ import invariants
 from invariants import Ledger
 from peers import Pacs, Sender
 from power_cut import BETWEEN_S, CONTROLS, PAUSE_S, REST_S, rebuild
-from processes import free_port
-from victim import Victim
+from processes import free_port, wait_until
+from victim import START_S, Victim
 
 
 def synced_copy(home: Path, copy: Path, noted: set[int]) -> None:
@@ -46,6 +46,7 @@ def run(scratch: Path, cuts: int, seed: int, control: str | None) -> int:
         sender = Sender(victim.port, PAUSE_S)
         victim.wait_until_up()
         sender.start()
+        wait_until(lambda: sender.answered, START_S, "a first answer")
         for number in range(1, cuts + 1):
             time.sleep(chance.uniform(*BETWEEN_S))
             known, copy = dict(sender.answered), scratch / f"cut-{number}"

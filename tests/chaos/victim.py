@@ -69,13 +69,14 @@ class Victim:
         points: Collection[str] = (),
         url: str = "",
         lease_s: float = LEASE_S,
+        quiet_s: float = QUIET_S,
         notes: Path | None = None,
     ) -> None:
         self._station = ["--only", only] if only else []
         self._url = url
         self.home, self.port = home, free_port()
         gate = "gate_s = 0" if control == "no-gate" else ""
-        words = {"port": self.port, "pacs_port": pacs_port, "quiet_s": QUIET_S, "lease_s": lease_s, "gate": gate}
+        words = {"port": self.port, "pacs_port": pacs_port, "quiet_s": quiet_s, "lease_s": lease_s, "gate": gate}
         ledger = f'[node]\ndatabase = "{url}"\n' if url else ""
         (home / "node.toml").write_text(ledger + TOML.format(**words))
         path = os.pathsep.join([str(ROOT), str(PLUGIN)])

@@ -135,7 +135,7 @@ def test_a_q9_which_series_got_no_result_and_why(house: Audited) -> None:
 def test_a_q10_how_long_it_took_by_day(house: Audited) -> None:
     (row,) = house.ask(10).rows
 
-    assert row["day"] == time.strftime("%Y-%m-%d", time.gmtime())
+    assert row["day"] in {time.strftime("%Y-%m-%d", time.gmtime(at)) for at in (time.time() - DAY_S / 24, time.time())}
     assert row["jobs"] == 2
     assert 0 < row["done_p50_s"] <= row["done_p95_s"] <= row["done_p100_s"] <= row["sent_p100_s"]
 

@@ -64,7 +64,10 @@ def test_p_07_one_transaction_asks_for_all_of_a_job(outbox: Outbox) -> None:
     assert {delivery.transaction_uid for delivery in outbox.deliveries()} == {asked.TransactionUID}
 
 
-def test_p_07_a_report_on_the_association_of_the_request_is_taken(outbox: Outbox) -> None:
+def test_p_07_a_report_on_the_association_of_the_request_is_taken(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commitment, "LINGER_S", 10.0)  # what a busy machine may need
     outbox.finish_job("pacs")
     with pacs() as peer:
         peer.reports_at_once = True

@@ -216,14 +216,14 @@ def test_nobody_is_let_in_before_there_is_a_user_and_the_answer_says_how_to_add_
 
 
 def test_a_session_ends_by_itself(tmp_path: Path) -> None:
-    process = WebProcess(tmp_path / "web", "session_h = 0.0005").start()
+    process = WebProcess(tmp_path / "web", "session_h = 0.002").start()
     add_users(process.database)
 
     with Browser(process.url) as browser:
         browser.log_in("viewer")
         secret = {"vb_node": browser.cookies["vb_node"]}
         at_once = httpx2.get(f"{process.url}/api/v1/jobs", cookies=secret).status_code
-        time.sleep(2)
+        time.sleep(8)
         later = httpx2.get(f"{process.url}/api/v1/jobs", cookies=secret).status_code
     process.stop()
 

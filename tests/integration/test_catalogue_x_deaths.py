@@ -24,7 +24,7 @@ from vb_node.config import WorkSettings
 from vb_node.runtime.cell import Cell, in_cell
 from vb_node.runtime.work import Worker
 
-SOON_S, HOUR = 5.0, 3600.0
+SOON_S, HOUR = 60.0, 3600.0
 
 
 class Workshop(House):

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from factories import head, mr_series, write
 from pdu import ASSOCIATE_AC, Raw, reject
-from processes import TOML, Node, free_port, wait_until
+from processes import START_S, TOML, Node, free_port, wait_until
 
 from storage import arrivals, stations
 from storage.schema import Station
@@ -34,7 +34,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     text = text.replace("[receive]\n", "[receive]\nprocesses = 2\n") + PEER + WEB.format(port=free_port())
     made = Node(tmp_path_factory.mktemp("node"), text, port)
     made.start()
-    wait_until(lambda: _heard(made) == 3, 20, "both processes listen, and the pages'")
+    wait_until(lambda: _heard(made) == 3, START_S, "both processes listen, and the pages'")
     yield made
     made.stop()
 
@@ -96,7 +96,7 @@ def _comes_in(node: Node) -> bool:
 def test_each_process_takes_its_share_of_what_comes_at_once(node: Node) -> None:
     before = _connections(node)
     with ExitStack() as stack:
-        for _ in range(8):
+        for _ in range(16):
             stack.enter_context(Raw(node.port)).associate()
         taken = [now - then for now, then in zip(_connections(node), before, strict=True)]
 
@@ -143,11 +143,13 @@ def test_a_process_that_hangs_makes_the_listener_deaf(node: Node) -> None:
     with node.database.read() as session:
         beats = {row.name: row.beat_at for row in session.query(Station).filter(Station.name.like("receive %"))}
 
+    wait_until(lambda: _newest_beat(node) > max(beats.values()), 30, "a beat is written, so none is being written")
     hung.send_signal(signal.SIGSTOP)
-    wait_until(lambda: _newest_beat(node) > max(beats.values()) + 5, 30, "the other one beats on")
-
-    heard_at = _station(node).beat_at
-    hung.send_signal(signal.SIGCONT)
+    try:
+        wait_until(lambda: _newest_beat(node) > max(beats.values()) + 5, 30, "the other one beats on")
+        heard_at = _station(node).beat_at
+    finally:
+        hung.send_signal(signal.SIGCONT)
     assert heard_at < _newest_beat(node) - 2
 
 

@@ -17,6 +17,7 @@ from vb_node.reconfigure import APPLIED, REFUSED, TAKEN_BACK
 
 WITHIN_S = 60.0
 WEB = "\n[web]\nport = {port}\n"
+DELIVER_READY = '"event": "station ready", "station": "deliver"'
 NOT_STARTED = "station not started, tried again"
 STANDARD_STREAMS = (0, 1, 2)
 NEW_PEER = '\n[[receive.peers]]\nae_title = "NEW"\n'
@@ -44,10 +45,15 @@ def _store(peer: Raw) -> int:
     return peer.send(*store_rq(dataset, dataset.SOPClassUID, dataset.SOPInstanceUID)).status()
 
 
-def _heard(node: Node) -> set[str]:
-    """Name the processes of which the ledger says that they live."""
+def _said(node: Node, words: str) -> int:
+    """Count in the node's log."""
+    return (node.home / "node.log").read_text().count(words)
+
+
+def _heard(node: Node, name: str) -> set[str]:
+    """Name the processes of a station of which the ledger says that they live."""
     with node.database.read() as session:
-        return {one.name for one in stations.listing(session)}
+        return {one.name for one in stations.listing(session) if one.name.partition(" ")[0] == name}
 
 
 def _pids(node: Node, name: str) -> set[int]:
@@ -104,7 +110,7 @@ def test_r_14_a_supervisor_that_can_start_no_process_goes_on_and_starts_it_when_
     supervisor.rlimit(psutil.RLIMIT_NOFILE, (len(STANDARD_STREAMS), former_limits[1]))
     try:
         node.station("deliver").kill()
-        wait_until(lambda: NOT_STARTED in (node.home / "node.log").read_text(), WITHIN_S, "told")
+        wait_until(lambda: _said(node, NOT_STARTED), WITHIN_S, "told")
         others = node.answers(), len(node.stations("work")), node.stations("deliver")
     finally:
         supervisor.rlimit(psutil.RLIMIT_NOFILE, former_limits)
@@ -128,19 +134,19 @@ def secured(tmp_path: Path) -> Iterator[tuple[Node, Path]]:
 def test_a_certificate_that_somebody_breaks_stops_no_station_but_its_own(secured: tuple[Node, Path]) -> None:
     node, ca = secured
     pem, text = ca.read_text(), node.config.read_text()
+    wait_until(lambda: _said(node, DELIVER_READY), WITHIN_S, "it works")
     ca.write_text("no certificate")
 
     node.station("deliver").kill()
-    wait_until(lambda: (node.home / "node.log").read_text().count("station died") > 2, WITHIN_S, "tried again")
+    wait_until(lambda: _said(node, "station died") > 2, WITHIN_S, "tried again")
     after_its_death = node.answers(), len(node.stations("work"))
     changed = _apply(node, text.replace('name = "pacs"\n', 'name = "pacs"\nretry_for_h = 71\n'), "--anyway")
-    after_a_change = node.answers(), len(node.stations("work"))
+    after_a_change, ready = (node.answers(), len(node.stations("work"))), _said(node, DELIVER_READY)
     ca.write_text(pem)
-    wait_until(lambda: "deliver 1" in _heard(node), WITHIN_S, "its station works again")
+    wait_until(lambda: _said(node, DELIVER_READY) > ready, WITHIN_S, "its station works again")
 
     assert after_its_death == after_a_change == (True, 1)
     assert TAKEN_BACK in changed.stdout
-    assert NOT_STARTED in (node.home / "node.log").read_text()
 
 
 def test_a_peer_that_is_taken_out_is_refused_once_the_change_is_said_to_be_applied(node: Node) -> None:
@@ -172,7 +178,7 @@ def test_what_a_station_cannot_start_with_is_taken_back(node: Node) -> None:
     text = node.config.read_text()
     (node.home / "no.pem").write_text("no certificate")
     tls = '\n[receive.tls]\ncertificate = "no.pem"\nkey = "no.pem"\nrequire_peer = false\n'
-    listeners = _pids(node, "receive")
+    listeners, heard = _pids(node, "receive"), _heard(node, "receive")
 
     doubted = _apply(node, text + tls)
     forced = _apply(node, text + tls, "--anyway")
@@ -184,7 +190,20 @@ def test_what_a_station_cannot_start_with_is_taken_back(node: Node) -> None:
     assert node.config.read_text() == text
     assert _pids(node, "receive") == listeners
     assert node.answers()
+    wait_until(lambda: _heard(node, "receive") == heard, WITHIN_S, "no study waits for who never listened")
     assert [line.outcome for line in node.events(event=TAKEN_BACK)] == ["failure"]
+
+
+def test_for_pages_that_are_taken_out_no_study_waits(node: Node) -> None:
+    text, heard = node.config.read_text(), _heard(node, "receive")
+
+    put_in = _apply(node, text + WEB.format(port=free_port()))
+    with_pages = _heard(node, "receive")
+    taken_out = _apply(node, text)
+
+    assert (put_in.returncode, taken_out.returncode) == (0, 0), put_in.stderr + taken_out.stderr
+    assert with_pages == heard | {"receive web"}
+    wait_until(lambda: _heard(node, "receive") == heard, WITHIN_S, "forgotten")
 
 
 def test_a_key_that_is_not_known_changes_nothing(node: Node) -> None:
@@ -200,11 +219,12 @@ def test_a_key_that_is_not_known_changes_nothing(node: Node) -> None:
 def test_a_file_that_somebody_breaks_does_not_reach_a_station_that_starts_again(node: Node) -> None:
     text = node.config.read_text()
     node.config.write_text("[node\n")
+    try:
+        node.kill_station("receive")
+        wait_until(node.answers, WITHIN_S, "the listener answers again")
+    finally:
+        node.config.write_text(text)
 
-    node.kill_station("receive")
-    wait_until(node.answers, WITHIN_S, "the listener answers again")
-
-    node.config.write_text(text)
     assert node.events(event=REFUSED) == []
 
 

@@ -107,13 +107,18 @@ def run_station(name: str, settings: Settings, station: line.Station) -> int:
     return 0
 
 
+def heard_as(name: str, number: int = 1) -> str:
+    """Name a process of a station as the ledger does: the pages take instances too, as a process that receives."""
+    return f"{line.RECEIVE} {name}" if name == WEB else f"{name} {number}"
+
+
 @contextmanager
 def _heard(database: Database, station: str, number: int) -> Iterator[None]:
     """Have the ledger say that this process lives, until it ends in order."""
     if station in TAKING:  # it says so itself
         yield
         return
-    name, since, is_over = f"{station} {number}", time.time(), threading.Event()
+    name, since, is_over = heard_as(station, number), time.time(), threading.Event()
 
     def beat() -> None:
         while not is_over.is_set():

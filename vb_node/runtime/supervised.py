@@ -5,7 +5,7 @@ not change of the memory is there once for all of them. The supervisor holds the
 started again loses no connection that waits in them.
 """
 
-import multiprocessing
+import logging
 import os
 import signal
 import socket
@@ -13,13 +13,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing.context import ForkProcess
+from typing import NoReturn
 
 from setproctitle import setproctitle
 
 from vb_node.runtime.fate import die_with
 
-FORK = multiprocessing.get_context("fork")
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.01
+UNKNOWN = 1
 LEAVE = signal.SIGUSR1
 TOLD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, LEAVE)
 
@@ -42,25 +45,76 @@ class Errand:
 own = Errand()  # of this process
 
 
-def start(title: str, errand: Errand, run: Callable[[], int]) -> ForkProcess:
-    """Fork the process of a station, which ends with the status that ``run`` gives, or with this process."""
-    parent = os.getpid()
+class Process:
+    """A process that was forked from this one.
 
-    def be_station() -> None:
+    ``multiprocessing`` leaves four descriptors open for each fork that the system refuses, and at its end waits for
+    ever for a process that does not end.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._status: int | None = None
+
+    @property
+    def exit_status(self) -> int | None:
+        """Give its status, below zero for the signal that ended it, None while it lives."""
+        if self._status is None:
+            try:
+                pid, waited = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # whoever started this process had it ignore SIGCHLD
+                self._status = UNKNOWN
+            else:
+                self._status = os.waitstatus_to_exitcode(waited) if pid else None
+        return self._status
+
+    def send(self, told: signal.Signals) -> None:
+        """Send it a signal, if it lives."""
+        if self.exit_status is None:
+            os.kill(self.pid, told)
+
+    def join(self, within_s: float) -> None:
+        """Wait until it has ended, so long at most."""
+        deadline = time.monotonic() + within_s
+        while self.exit_status is None and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+
+
+def start(title: str, errand: Errand, run: Callable[[], int]) -> Process:
+    """Fork the process of a station, which ends with the status that ``run`` gives, or with this process.
+
+    Raises
+    ------
+    OSError
+        The system has no process to give now.
+    """
+    parent = os.getpid()
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)  # until it obeys, a signal to it would be heard by nobody
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _be_station(parent, title, errand, run)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+    return Process(pid)
+
+
+def _be_station(parent: int, title: str, errand: Errand, run: Callable[[], int]) -> NoReturn:
+    """Run a station, and end this process without what its supervisor would do at its own end."""
+    status = UNKNOWN
+    try:
         die_with(parent)
         setproctitle(title)
         vars(own).update(vars(errand))
         status = run()
         obey_no_more()
-        raise SystemExit(status)
-
-    process = FORK.Process(target=be_station, name=title, daemon=True)
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)  # until it obeys, a signal to it would be heard by nobody
-    try:
-        process.start()
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join()
+    except BaseException:
+        log.exception("station failed", extra={"station": title})
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
-    return process
+        os._exit(status)
 
 
 def tell_ready() -> None:

@@ -12,16 +12,17 @@ import os
 import select
 import signal
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing.context import ForkProcess
+from itertools import count, islice
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import IO, Any
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from storage import audit, stations
 from storage.account import account
@@ -32,7 +33,7 @@ from vb_node.dimse.listener import bind
 from vb_node.errors import ConfigError
 from vb_node.pipeline.application import installed
 from vb_node.runtime import collector, line, supervised
-from vb_node.runtime.node import TAKING, WEB, WRONG_CONFIGURATION, check_ledger, run_station
+from vb_node.runtime.node import TAKING, WEB, WRONG_CONFIGURATION, check_ledger, heard_as, run_station
 
 log = logging.getLogger(__name__)
 
@@ -70,19 +71,19 @@ class Child:
     name: str
     number: int
     settings: Settings
-    process: ForkProcess
+    process: supervised.Process
     pipe: IO[bytes]
     is_first: bool = False  # of a node that has just been started
+
+    @property
+    def row(self) -> str:
+        """The name by which the ledger knows it."""
+        return heard_as(self.name, self.number)
 
     def wait_ready(self) -> None:
         """Wait until it works; raise ``NotReady``."""
         if not self._hear():
             raise NotReady(f"station {self.name} does not start with it, the log says why")
-
-    def send(self, told: signal.Signals) -> None:
-        """Send it a signal, if it lives."""
-        if self.process.pid is not None and self.process.is_alive():
-            os.kill(self.process.pid, told)
 
     def wait_left(self) -> None:
         """Wait until it takes nobody new."""
@@ -90,8 +91,9 @@ class Child:
             pass
 
     def _hear(self) -> bytes:
-        heard, _, _ = select.select([self.pipe], [], [], START_S)
-        return self.pipe.read(1) if heard else b""
+        heard = select.poll()
+        heard.register(self.pipe, select.POLLIN)
+        return self.pipe.read(1) if heard.poll(1000 * START_S) else b""
 
 
 def supervise(file: Path, find: Find) -> int:
@@ -114,7 +116,7 @@ class Supervisor:
 
     def __init__(self, file: Path, settings: Settings, find: Find, lock: IO[str]) -> None:
         self._file, self._find, self._lock = file, find, lock
-        self._stop, self._is_asked = threading.Event(), threading.Event()
+        self._told: SimpleQueue[int] = SimpleQueue()  # signals; their handler may put into it whatever this thread does
         self._children: list[Child] = []
         self._leaving: list[Child] = []
         self._sockets: dict[Address, socket.socket] = {}
@@ -122,58 +124,75 @@ class Supervisor:
 
     def run(self) -> int:
         """Run every station in a process of its own until SIGTERM or SIGINT; give the exit status."""
-        for told in (signal.SIGTERM, signal.SIGINT):
-            supervised.set_at(told, self._stop)
-        supervised.set_at(signal.SIGHUP, self._is_asked)
-        self._start_all()
-        asked = self._settings.receive
-        said: dict[str, Any] = {"version": __version__, "configuration_sha256": changes.digest(self._settings)}
-        self._tell("node started", **said)
-        log.info(
-            "node started",
-            extra={"ae_title": self._settings.node.ae_title, "host": asked.host, "port": asked.port},
-        )
+        for told in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(told, lambda number, _frame: self._told.put(number))
+        try:
+            self._start_all()
+            asked = self._settings.receive
+            said: dict[str, Any] = {"version": __version__, "configuration_sha256": changes.digest(self._settings)}
+            self._tell("node started", **said)
+            log.info(
+                "node started",
+                extra={"ae_title": self._settings.node.ae_title, "host": asked.host, "port": asked.port},
+            )
+            status = self._keep()
+        finally:
+            _end([*self._children, *self._leaving])
+        self._tell("node stopped", **said, exit_status=status)
+        log.info("node stopped")
+        return status
+
+    def _keep(self) -> int:
+        """Keep all stations running until told to stop; give the exit status."""
         status = None
-        while status is None and not self._stop.wait(RESTART_S):
-            if self._is_asked.is_set():
-                self._is_asked.clear()
+        while status is None:
+            told = self._hear()
+            if told in (signal.SIGTERM, signal.SIGINT):
+                return 0
+            if told == signal.SIGHUP:
                 self._change()
             status = self._look()
-        _end([*self._children, *self._leaving])
-        self._tell("node stopped", **said, exit_status=status or 0)
-        log.info("node stopped")
-        return status or 0
+        return status
+
+    def _hear(self) -> int | None:
+        """Give the signal that came, None where none comes for a moment."""
+        try:
+            return self._told.get(timeout=RESTART_S)
+        except Empty:
+            return None
 
     def _start_all(self) -> None:
         """Start every station, the one that receives first."""
         self._find(line.RECEIVE)  # brings what all need but the pages
         collector.settle()
         launched = time.time()  # all together: what comes to the first of them is interrupted by no other
-        for name, count in _counts(self._settings).items():
-            for number in range(count):
-                self._children.append(replace(self._start(name, number + 1, launched), is_first=True))
+        for name, wanted in _counts(self._settings).items():
+            for number in range(wanted):
+                with _or_later(name):
+                    self._children.append(replace(self._start(name, number + 1, launched), is_first=True))
 
     def _look(self) -> int | None:
         """Start again what died or is missing; give the exit status where the configuration never worked."""
         for place, child in enumerate(self._children):
-            if (status := child.process.exitcode) is not None:
+            if (status := child.process.exit_status) is not None:
                 log.error("station died", extra={"station": child.name, "exit_status": status})
                 if status == WRONG_CONFIGURATION and child.is_first:
                     return WRONG_CONFIGURATION
                 with _or_later(child.name):
                     self._children[place] = self._start(child.name, child.number, time.time())
-        self._fit_each()
-        for child in [one for one in self._leaving if one.process.exitcode is not None]:
-            if self._forget(child):
+        self._complete()
+        living = {child.row for child in self._children}
+        for child in [one for one in self._leaving if one.process.exit_status is not None]:
+            if child.row in living or self._forget(child):
                 self._leaving.remove(child)
         return None
 
     def _start(self, name: str, number: int, launched: float) -> Child:
-        """Start a process of a station; raise ``NotReady`` where the system has none to give."""
+        """Start a process of a station; raise ``NotReady`` where the system has none to give, or its code is gone."""
         try:
             return self._fork(name, number, launched)
-        except OSError as error:
-            raise NotReady(f"station {name} cannot be started now ({error.strerror})") from error
+        except (OSError, ImportError) as error:
+            raise NotReady(f"station {name} cannot be started now ({error})") from error
 
     def _fork(self, name: str, number: int, launched: float) -> Child:
         station, settings, address = self._find(name), self._settings, _address(name, self._settings)
@@ -226,13 +245,14 @@ class Supervisor:
         except (ConfigError, OSError) as error:
             log.error("configuration refused, the former goes on", extra={"why": str(error)})
             self._tell("configuration refused", "refused", **said, why=str(error))
+            self._close_others()
             return
         try:
             self._fit()
         except NotReady as error:
             log.error("configuration taken back, the former goes on", extra={"why": str(error)})
             self._adopt(former)
-            self._fit_each()
+            self._complete()
             self._tell("configuration taken back", "failure", **said, why=str(error))
         else:
             log.info("configuration applied", extra={"keys": [one.key for one in differing]})
@@ -244,27 +264,34 @@ class Supervisor:
         for name in self._unfit():
             self._replace(name)
 
-    def _fit_each(self) -> None:
-        """Bring each station to the configuration in force; what does not start now is tried again."""
+    def _complete(self) -> None:
+        """Start what is missing, or runs by another configuration after one that was taken back; the others go on."""
         for name in self._unfit():
+            mine, wanted = self._of(name), _counts(self._settings).get(name, 0)
             with _or_later(name):
-                self._replace(name)
+                if len(mine) < wanted and all(_is_same(child, self._settings) for child in mine):
+                    taken = {child.number for child in mine}
+                    for number in islice((one for one in count(1) if one not in taken), wanted - len(mine)):
+                        self._children.append(self._start(name, number, time.time()))
+                else:
+                    self._replace(name)
 
     def _unfit(self) -> list[str]:
         """Name the stations whose processes are not as many as the configuration in force wants, or run by another."""
         counts, found = _counts(self._settings), []
         for name in {child.name for child in self._children} | counts.keys():
-            mine = [child for child in self._children if child.name == name]
-            concern = CONCERNS.get(name, _all)
-            is_same = all(concern(child.settings) == concern(self._settings) for child in mine)
-            if not is_same or len(mine) != counts.get(name, 0):
+            mine = self._of(name)
+            if len(mine) != counts.get(name, 0) or not all(_is_same(child, self._settings) for child in mine):
                 found.append(name)
         return found
 
+    def _of(self, name: str) -> list[Child]:
+        return [child for child in self._children if child.name == name]
+
     def _replace(self, name: str) -> None:
         """Start a station anew: where it listens beside the former, who go when their peers have left."""
-        count = _counts(self._settings).get(name, 0)
-        former = [child for child in self._children if child.name == name]
+        wanted = _counts(self._settings).get(name, 0)
+        former = self._of(name)
         others = [child for child in self._children if child.name != name]
         if name not in TAKING:
             self._children = others
@@ -272,17 +299,18 @@ class Supervisor:
         first = 1 + (max((child.number for child in former), default=0) if name in TAKING else 0)
         launched, new = time.time(), list[Child]()
         try:
-            for number in range(count):
+            for number in range(wanted):
                 new.append(self._start(name, first + number, launched))
             for child in new:
                 child.wait_ready()
         except NotReady:
             _end(new)
+            self._leaving += new
             raise
         self._children = [*others, *new]
         if name in TAKING:
             for child in former:
-                child.send(supervised.LEAVE)
+                child.process.send(supervised.LEAVE)
             for child in former:
                 child.wait_left()
             self._leaving += former
@@ -296,22 +324,22 @@ class Supervisor:
 
     def _forget(self, child: Child) -> bool:
         """Take a process that has left out of the ledger; say whether that could be written."""
-        try:
-            with closing(Database(self._settings.database_url)) as database, database.write() as session:
-                stations.forget(session, f"{child.name} {child.number}")
-        except OperationalError:
-            log.exception("not in the ledger", extra={"of": "station left"})
-            return False
-        return True
+        return self._write("station left", lambda session: stations.forget(session, child.row))
 
     def _tell(self, event: str, outcome: audit.Outcome = "success", **details: Any) -> None:
-        """Write an event down; a ledger that cannot be written now stops nothing."""
-        user, now = account(), time.time()
+        """Write an event down."""
+        words: dict[str, Any] = {"actor": "node", "user": account(), "outcome": outcome, "details": details}
+        self._write(event, lambda session: audit.record(session, event, now=time.time(), **words))
+
+    def _write(self, of: str, say: Callable[[Session], None]) -> bool:
+        """Write to the ledger; say whether it could be: one that cannot be written now stops nothing."""
         try:
             with closing(Database(self._settings.database_url)) as database, database.write() as session:
-                audit.record(session, event, now=now, actor="node", user=user, outcome=outcome, details=details)
-        except OperationalError:
-            log.exception("not in the audit trail", extra={"of": event})
+                say(session)
+        except (OSError, SQLAlchemyError):
+            log.exception("not in the ledger", extra={"of": of})
+            return False
+        return True
 
 
 @contextmanager
@@ -321,6 +349,12 @@ def _or_later(name: str) -> Iterator[None]:
         yield
     except NotReady as error:
         log.error("station not started, tried again", extra={"station": name, "why": str(error)})
+
+
+def _is_same(child: Child, settings: Settings) -> bool:
+    """Say whether a configuration is to the station of a process what its own is."""
+    concern = CONCERNS.get(child.name, _all)
+    return bool(concern(child.settings) == concern(settings))
 
 
 def _all(settings: Settings) -> Settings:
@@ -340,14 +374,14 @@ def _address(name: str, settings: Settings) -> Address | None:
     return None if asked is None else (asked.host, asked.port)
 
 
-def _end(children: list[Child]) -> None:
+def _end(children: Iterable[Child]) -> None:
     for child in children:
-        child.process.terminate()
+        child.process.send(signal.SIGTERM)
     deadline = time.monotonic() + STOP_S
     for child in children:
         child.process.join(max(0.1, deadline - time.monotonic()))
-        child.process.kill()
-        child.process.join()
+        child.process.send(signal.SIGKILL)
+        child.process.join(STOP_S)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from vb_node.dimse.listener import bind
 from vb_node.dimse.tls import ServerTls, TlsFiles
 from vb_node.errors import ConfigError
 from vb_node.openid.provider import Provider
-from vb_node.runtime import line, listen, receive, supervised
+from vb_node.runtime import line, listen, supervised
+from vb_node.runtime.node import WEB, heard_as
 from vb_node.runtime.receive import Receiver
 from vb_node.web.account_page import AccountPage
 from vb_node.web.app import build
@@ -37,7 +38,7 @@ from vb_node.web.upload_page import UploadPage
 from vb_node.web.volume_page import VolumePage
 
 # A process of the station that receives: while it is dead, silence says nothing of a study.
-NAME = f"{receive.STATION} web"
+NAME = heard_as(WEB)
 
 
 def serve(database: Database, settings: Settings, stop: threading.Event, _number: int = 1) -> None:

@@ -104,7 +104,7 @@ def _open_ledger_with(synchronous: str) -> None:
 
 
 def _leak() -> None:
-    """Keep half a megabyte and a file descriptor of each association that ends."""
+    """Keep half a megabyte and ten file descriptors of each association that ends."""
     from vb_node.runtime.receive import Receiver
 
     kept: list[bytes] = []
@@ -112,7 +112,8 @@ def _leak() -> None:
 
     def leaking(*words: Any, **named: Any) -> None:
         kept.append(os.urandom(LEAK_BYTES))
-        os.dup(0)
+        for _ in range(10):
+            os.dup(0)
         end(*words, **named)
 
     _change(Receiver, "end", leaking)

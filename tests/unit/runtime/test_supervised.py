@@ -1,9 +1,12 @@
 """A station forked from its supervisor: it ends with a status, and hears what it is told from its birth on."""
 
+import errno
 import os
 import signal
+import threading
 import time
 
+import psutil
 import pytest
 
 from vb_node.runtime import supervised
@@ -21,10 +24,10 @@ def _obey_late() -> int:
 def test_a_station_that_is_told_to_stop_when_it_is_just_born_stops_in_order(told: signal.Signals) -> None:
     station = supervised.start("station", supervised.Errand(), _obey_late)
 
-    os.kill(station.pid or 0, told)
+    os.kill(station.pid, told)
     station.join(WITHIN_S)
 
-    assert station.exitcode == 7
+    assert station.exit_status == 7
 
 
 def test_who_starts_a_station_goes_on_to_hear_signals() -> None:
@@ -34,6 +37,55 @@ def test_who_starts_a_station_goes_on_to_hear_signals() -> None:
     station.join(WITHIN_S)
 
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+def test_r_14_who_gets_no_process_hears_signals_and_holds_nothing_of_the_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ()), psutil.Process().num_fds()
+    monkeypatch.setattr(os, "fork", refuse)
+
+    for _ in range(3):
+        with pytest.raises(BlockingIOError):
+            supervised.start("station", supervised.Errand(), lambda: 0)
+
+    assert (signal.pthread_sigmask(signal.SIG_BLOCK, ()), psutil.Process().num_fds()) == before
+
+
+def test_a_station_that_fails_ends_with_a_status_and_not_with_what_its_supervisor_would_do() -> None:
+    def fail() -> int:
+        raise ValueError("a bug")
+
+    station = supervised.start("station", supervised.Errand(), fail)
+    station.join(WITHIN_S)
+
+    assert station.exit_status == supervised.UNKNOWN
+
+
+def test_a_station_waits_for_its_threads() -> None:
+    read, write = os.pipe()
+
+    def run() -> int:
+        threading.Thread(target=lambda: (time.sleep(BUSY_S), os.write(write, b"1"))).start()
+        return 0
+
+    station = supervised.start("station", supervised.Errand(), run)
+    os.close(write)
+    station.join(WITHIN_S)
+
+    assert station.exit_status == 0
+    assert os.read(read, 1) == b"1"
+    os.close(read)
+
+
+def test_a_process_whose_end_was_not_kept_has_ended() -> None:
+    station = supervised.start("station", supervised.Errand(), lambda: 0)
+    os.waitpid(station.pid, 0)
+
+    assert station.exit_status == supervised.UNKNOWN
 
 
 def test_a_station_gets_its_errand_and_speaks_to_its_supervisor() -> None:
@@ -48,7 +100,7 @@ def test_a_station_gets_its_errand_and_speaks_to_its_supervisor() -> None:
     os.close(write)
     station.join(WITHIN_S)
 
-    assert station.exitcode == 3
+    assert station.exit_status == 3
     assert os.read(read, 2) == b"1"
     assert os.read(read, 1) == b""
     os.close(read)

@@ -1,6 +1,5 @@
 """Who runs a process, for the audit trail."""
 
-import getpass
 import os
 
 import pytest
@@ -10,8 +9,10 @@ from storage.account import account
 NOBODY = 3_999_999_999
 
 
-def test_an_account_that_has_a_name_is_told_by_it() -> None:
-    assert account() == getpass.getuser()
+def test_an_account_that_has_a_name_is_told_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "ann")
+
+    assert account() == "ann"
 
 
 def test_an_account_without_a_name_is_told_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def test_l_01_sixteen_processes_never_meet_a_busy_ledger(database: Database) -> 
 
     for writer in writers:
         writer.start()
-    came = [paced.get(timeout=SECONDS + 60) for _ in writers]
+    came = [paced.get(timeout=SECONDS + 300) for _ in writers]
     for writer in writers:
         writer.join()
 
