@@ -62,6 +62,15 @@ def others(session: Session, name: str, own: str, *, since: float) -> bool:
     return session.scalar(heard.limit(1)) is not None
 
 
+def up(session: Session, *, heard_since: float, began_until: float) -> set[str]:
+    """Name the stations of which a process has been heard since a time and began before another.
+
+    The pages are a station of their own here, ``web``, though their process receives too, as ``receive web``.
+    """
+    asked = select(Station.name).where(Station.beat_at >= heard_since, Station.started_at <= began_until)
+    return {"web" if name == "receive web" else name.partition(" ")[0] for name in session.scalars(asked)}
+
+
 def listing(session: Session) -> Sequence[Station]:
     """List each process of each station by name."""
     return session.scalars(select(Station).order_by(Station.name)).all()

@@ -19,8 +19,9 @@ from vb_node.runtime import assemble, deliver, destinations, leftovers, retain, 
 from vb_node.runtime.cell import Cell, in_cell
 from vb_node.runtime.compare import Comparer
 from vb_node.runtime.drift import DriftWatch
-from vb_node.runtime.line import BEAT_S, RECEIVE, Station, Step, results_of, spool_of, turn, turn_beside
+from vb_node.runtime.line import BEAT_S, RECEIVE, Station, Step, results_of, spool_of, turn, turn_beside, wanted
 from vb_node.runtime.listen import listen_for_associations
+from vb_node.runtime.node import WEB
 from vb_node.runtime.routing import Router
 from vb_node.tell.alerts import Channel, Lookout, Messenger
 from vb_node.tell.export import AuditExport
@@ -117,7 +118,8 @@ def _alerting(database: Database, settings: Settings, own: AlertsSettings) -> di
         channels["mail"] = Mail(own.mail, node)
     if own.webhook is not None:
         channels["webhook"] = Webhook(own.webhook, node)
-    lookout = Lookout(database, settings, own, retain.disk_of(settings), list(channels))
+    expected = [*wanted(settings), *([WEB] if settings.web is not None else [])]
+    lookout = Lookout(database, settings, own, retain.disk_of(settings), list(channels), expected)
     steps: dict[str, Step] = {"tell alerts": lookout.step}
     return steps | {f"tell {name}": Messenger(database, name, channel).step for name, channel in channels.items()}
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from storage import alerts
+from storage import alerts, stations
 from storage.database import Database
 from storage.disk import Disk
 from storage.schema import Notice
@@ -16,6 +16,7 @@ from vb_node.tell.pause import Pause
 log = logging.getLogger(__name__)
 
 START_S, LOOK_S, IDLE_S = 5.0, 15.0, 2.0
+YOUNG_S, SILENT_S = 10.0, 60.0  # of a station: so young at each look, it dies again and again
 SECOND_TRY_S, LONGEST_WAIT_S = 30.0, 600.0
 AT_ONCE = 100
 
@@ -29,12 +30,20 @@ class Channel(Protocol):
 
 
 class Lookout:
-    """Looks, now and then, at what is so, and puts what changed on the shelf NOTICES."""
+    """Looks, now and then, at what is so, and puts what changed on the shelf NOTICES; ``stations`` should be up."""
 
     def __init__(
-        self, database: Database, settings: Settings, own: AlertsSettings, disk: Disk, channels: Collection[str]
+        self,
+        database: Database,
+        settings: Settings,
+        own: AlertsSettings,
+        disk: Disk,
+        channels: Collection[str],
+        stations: Collection[str] = (),
     ) -> None:
         self.database, self.settings, self.own, self.disk, self.channels = database, settings, own, disk, channels
+        self.stations = stations
+        self._not_up: set[str] = set()
         self._pause: Pause | None = None
 
     def step(self, now: float) -> bool:
@@ -47,11 +56,18 @@ class Lookout:
         self._pause.begin(now, LOOK_S)
         with self.database.read() as session:
             known = {(alert.kind, alert.subject) for alert in alerts.raised(session)}
-        found = conditions(self.database, self.settings, self.own, self.disk, known, now)
+        found = conditions(self.database, self.settings, self.own, self.disk, known, now, self._down(now))
         if known != {one.key for one in found}:
             with self.database.write() as session:
                 alerts.settle(session, found, self.channels, now=now)
         return False
+
+    def _down(self, now: float) -> list[str]:
+        """Name the stations that were not up at two looks in a row: one that is started again is up at the second."""
+        with self.database.read() as session:
+            up = stations.up(session, heard_since=now - SILENT_S, began_until=now - YOUNG_S)
+        former, self._not_up = self._not_up, set(self.stations) - up
+        return sorted(former & self._not_up)
 
 
 class Messenger:

@@ -38,13 +38,20 @@ KINDS = (
     "audit repository away",
     "instances refused",
     "ledger log long",
+    "station down",
 )
 
 
 def conditions(
-    database: Database, settings: Settings, alerts: AlertsSettings, disk: Disk, raised: Collection[Key], now: float
+    database: Database,
+    settings: Settings,
+    alerts: AlertsSettings,
+    disk: Disk,
+    raised: Collection[Key],
+    now: float,
+    down: Collection[str] = (),
 ) -> list[Condition]:
-    """List what is so now; ``raised`` is what was so when one looked last."""
+    """List what is so now; ``raised`` is what was so when one looked last, ``down`` the stations that do not run."""
     late = now - 60 * alerts.objective_min
     with database.read() as session:
         found = [*_stuck(session, late), *_quarantined(session), *_ways(session, settings, alerts, late, now)]
@@ -54,6 +61,7 @@ def conditions(
             found += _audit(session, late)
         if not disk.is_full():
             found += _refused(session, now - REFUSED_S)
+    found += [Condition("station down", name, "it does not start, or is silent: its log says why") for name in down]
     return [*found, *_disk(disk, raised), *_log(database)]
 
 

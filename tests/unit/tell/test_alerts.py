@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from outbox import BEGIN, Outbox
 
-from storage import outages
+from storage import outages, stations
 from storage.disk import Disk
 from storage.schema import Notice
 from vb_node.config import build
@@ -35,13 +35,13 @@ def outbox(tmp_path: Path) -> Outbox:
     return Outbox(tmp_path)
 
 
-def _lookout(outbox: Outbox) -> Lookout:
+def _lookout(outbox: Outbox, *wanted: str) -> Lookout:
     hook = {"url": "https://duty/x", "secret_file": "secret"}
     settings = build({"alerts": {"down_min": 0, "webhook": hook}, "destinations": [{"name": "pacs", "ae_title": "P"}]})
     disk = Disk(outbox.results, warn_at=1.0, stop_at=1.0, stop_free_bytes=0)
     disk.mend()
     assert settings.alerts is not None
-    lookout = Lookout(outbox.database, settings, settings.alerts, disk, ["duty"])
+    lookout = Lookout(outbox.database, settings, settings.alerts, disk, ["duty"], wanted)
     lookout.step(BEGIN - 2 * LOOK_S)  # only begins
     return lookout
 
@@ -70,6 +70,27 @@ def test_a_condition_is_told_when_it_begins_and_when_it_ends(outbox: Outbox) -> 
         messenger.step(now)
 
     assert duty.heard == ["raised destination down pacs", "cleared destination down pacs"]
+
+
+def test_a_station_that_dies_again_and_again_is_told_and_one_that_was_started_again_is_not(outbox: Outbox) -> None:
+    lookout, duty = _lookout(outbox, "deliver", "web", "work"), Duty()
+    messenger = Messenger(outbox.database, "duty", duty)
+
+    for turn in range(10):
+        now = BEGIN + turn * LOOK_S
+        began = {"deliver 1": now - 1 if 2 <= turn < 5 else BEGIN - 60, "work 1": now - 1 if turn == 3 else BEGIN - 60}
+        with outbox.database.write() as session:
+            for name, since in began.items():
+                stations.hear(session, name, since=since, now=now)
+            stations.hear(session, "receive web", since=BEGIN - 60, now=min(now, BEGIN + 2 * LOOK_S))
+        lookout.step(now)
+        messenger.step(now)
+
+    assert duty.heard == [
+        "raised station down deliver",
+        "cleared station down deliver",
+        "raised station down web",
+    ]
 
 
 def test_what_nobody_heard_is_told_again_also_by_a_station_that_starts_anew(outbox: Outbox) -> None:
