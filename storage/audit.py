@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, func, insert, select, text
+from sqlalchemy import ColumnElement, func, insert, select
 from sqlalchemy.orm import Session, aliased
 
 from storage import chain, weights
@@ -66,9 +66,7 @@ def record_all(session: Session, lines: Sequence[dict[str, Any]]) -> None:
 
 
 def _take_head(session: Session) -> AuditHead:
-    """Give the end of the chain, which is this transaction's alone."""
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(4711)"))
+    """Give the end of the chain, which is this transaction's alone, as ``Database.write`` sees to."""
     head = session.get(AuditHead, 1)
     if head is None:
         head = AuditHead(id=1, digest=chain.ORIGIN)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Compiled, Connection, Engine, Select, create_engine, event, make_url, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InternalError, OperationalError, TimeoutError
 from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,14 @@ _PRAGMAS = (
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")  # settings of PostgreSQL
 SAFE_SQLITE = (3, 51, 3)
 AGAIN_S = (0.1, 0.5, 2.0, 5.0)
+_WRITER = text("SELECT pg_advisory_xact_lock(4711)")
+_FINDS_OUT = {  # that PostgreSQL's host has gone without a word
+    "connect_timeout": 10,
+    "tcp_user_timeout": 20_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
 
 Made = TypeVar("Made")
 
@@ -52,6 +60,13 @@ class Damaged(Exception):
 def has_wal_reset_fault() -> bool:
     """Say whether this SQLite may lose pages where a commit meets a checkpoint: the ``flock`` keeps them apart."""
     return sqlite3.sqlite_version_info < SAFE_SQLITE
+
+
+def is_of_the_ledger(error: Exception) -> bool:
+    """Say whether the ledger is at fault, as when it is full, read-only, damaged or away, and not what was written."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or type(error) in (OperationalError, InternalError, DatabaseError)
+    return isinstance(error, OSError | MemoryError | TimeoutError)
 
 
 class Database:
@@ -74,7 +89,9 @@ class Database:
     def _engine(self, begin: str | None, *pragmas: str) -> Engine:
         """Make an engine whose transactions start with ``begin``, or whose statements each stand alone."""
         is_sqlite = self._lock_path is not None
-        alone = {} if is_sqlite or begin else {"isolation_level": "AUTOCOMMIT"}
+        alone: dict[str, Any] = {} if is_sqlite or begin else {"isolation_level": "AUTOCOMMIT"}
+        if not is_sqlite:
+            alone["connect_args"] = {key: one for key, one in _FINDS_OUT.items() if key not in self.url.query}
         # parameters hold patient data, and an exception's text may reach a log
         engine = create_engine(self.url, pool_pre_ping=not is_sqlite, hide_parameters=True, **alone)
         if is_sqlite:
@@ -85,8 +102,13 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Open one writing transaction; it commits at the end of the block, or leaves nothing."""
+        """Open one writing transaction; it commits at the end of the block, or leaves nothing.
+
+        It is alone from its first look on: in between, nobody changes what it goes by.
+        """
         with self._queue(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+            if self._lock_path is None:
+                session.execute(_WRITER)
             yield session
 
     def persist(self, change: Callable[[Session], Made]) -> Made:
@@ -164,6 +186,8 @@ class Database:
             written = self._log.stat()
         except FileNotFoundError:
             return 0
+        except OSError:
+            return None
         return written.st_mtime_ns + written.st_size  # of two commits in one tick of the clock, the second is longer
 
     def log_backlog(self) -> int:

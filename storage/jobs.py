@@ -41,14 +41,22 @@ class Lease:
 
 
 def _next() -> Select[Job]:
-    before = aliased(Job)
+    before = aliased(Job)  # the predecessor, or its own, if that was cancelled while it waited
+    is_of_the_series = and_(
+        before.series_instance_uid == Job.series_instance_uid,
+        before.application == Job.application,
+        before.is_shadow == Job.is_shadow,
+        or_(Job.is_shadow.is_(False), before.route == Job.route),
+    )
+    is_before = select(before.id).where(
+        is_of_the_series, before.id < Job.id, before.state.in_(("SCHEDULED", "IN PROGRESS"))
+    )
     waiting = and_(Job.state == "SCHEDULED", Job.not_before <= bindparam("now"))
     orphaned = and_(Job.state == "IN PROGRESS", Job.lease_until < bindparam("now"))
     return (
         select(Job)
-        .outerjoin(before, Job.supersedes_id == before.id)
         .where(or_(waiting, orphaned))
-        .where(or_(before.id.is_(None), before.state.not_in(("SCHEDULED", "IN PROGRESS"))))
+        .where(~is_before.exists())
         .order_by(Job.is_shadow, Job.priority.desc(), Job.id)
         .limit(1)
         .options(selectinload(Job.inputs))
@@ -269,6 +277,14 @@ def counts(session: Session) -> dict[str, int]:
     """Count the jobs of each state."""
     found = session.execute(select(Job.state, func.count().label("lines")).group_by(Job.state))
     return dict.fromkeys(JOB_STATES, 0) | {row.state: row.lines for row in found}
+
+
+def failed_without_report(session: Session, since: float) -> dict[str, int]:
+    """Count, by reason, the live jobs that ended since a time without a result, and are not quarantined."""
+    given = select(Result.sop_instance_uid).where(Result.job_id == Job.id)
+    query = select(Job.reason, func.count()).where(Job.state == "FAILED", Job.is_shadow.is_(False), ~given.exists())
+    query = query.where(Job.finished_at >= since, Job.reason != "Quarantined").group_by(Job.reason)
+    return {str(reason): count for reason, count in session.execute(query)}
 
 
 def waiting_since(session: Session) -> float | None:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Sequence
 from itertools import islice, takewhile
 from typing import Generic, TypeVar
 
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from storage.database import Database
+from storage.database import Database, is_of_the_ledger
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +54,17 @@ class Pen(Generic[Entry]):
                 raise Dry("the ledger cannot be written: is its disk full?")
             self._add(entry, done)
 
-    def leave(self, entry: Entry) -> None:
-        """Hand in one entry that may wait as long as the ledger fails; raise ``Dry`` where too many wait already."""
+    def leave(self, entry: Entry, *, is_few: bool = False) -> None:
+        """Hand in one entry that may wait as long as the ledger fails.
+
+        Raises
+        ------
+        Dry
+            Too many wait already, unless it is of a kind of which there are few.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: len(self._waiting) < MOST_WAITING or self._is_failing)
-            if len(self._waiting) >= MOST_WAITING or self._is_closed:
+            self._changed.wait_for(lambda: is_few or len(self._waiting) < MOST_WAITING or self._is_failing)
+            if (len(self._waiting) >= MOST_WAITING and not is_few) or self._is_closed:
                 raise Dry("the ledger cannot be written, and too much waits for it")
             self._add(entry, lambda: None)
 
@@ -89,7 +94,8 @@ class Pen(Generic[Entry]):
         while not is_over:
             try:
                 is_over = self._write_some()
-            except MemoryError:  # what waits still does
+            except Exception:  # no memory, perhaps; what waits still does
+                log.exception("pen goes on")
                 time.sleep(RETRY_S)
 
     def _write_some(self) -> bool:
@@ -97,11 +103,11 @@ class Pen(Generic[Entry]):
         batch = self._next()
         written = self._commit([entry for entry, _ in batch])
         for _, done in batch[:written]:
-            done()
-        with self._changed:
-            for _ in range(written):
+            _tell(done)
+            with self._changed:
                 self._waiting.popleft()
-            self._dealt_with += written
+                self._dealt_with += 1
+        with self._changed:
             self._is_failing = written < len(batch)
             self._changed.notify_all()
             return not batch or (self._is_failing and self._changed.wait_for(lambda: self._is_closed, RETRY_S))
@@ -122,11 +128,20 @@ class Pen(Generic[Entry]):
         try:
             with self._database.write() as session:
                 self._write_all(session, entries)
-        except (OperationalError, OSError, MemoryError):
-            log.exception("ledger not written, tried again", extra={"entries": len(entries)})
-            return 0
-        except Exception:
+        except Exception as error:
+            if is_of_the_ledger(error):
+                log.exception("ledger not written, tried again", extra={"entries": len(entries)})
+                return 0
             if len(entries) > 1:  # one of them is at fault, and must not hold up the others
                 return sum(1 for _ in takewhile(bool, (self._commit([entry]) for entry in entries)))
             log.exception("entry left out")
         return len(entries)
+
+
+def _tell(done: Callable[[], None]) -> None:
+    try:
+        done()
+    except MemoryError:  # told again
+        raise
+    except Exception:
+        log.exception("not told that it is committed")

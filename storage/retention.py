@@ -20,14 +20,16 @@ def oldest(
 ) -> str | None:
     """Name the study whose last instance came longest ago, before a time, and whose files may go.
 
-    ``committing`` are the destinations that must have committed. With ``is_delivered`` a job without any delivery, as
-    one that failed without a report or a shadow route's that nothing live stands beside, keeps its study.
+    ``committing`` are the destinations that must have committed to what they got since they do so. With
+    ``is_delivered`` a job without any delivery, as one that failed without a report or a shadow route's that nothing
+    live stands beside, keeps its study.
     """
     study = Series.study_instance_uid
     has_files = select(Instance).where(Instance.study_instance_uid == study, Instance.deleted_at.is_(None)).exists()
     jobs = select(Job).where(Job.study_instance_uid == study)
     under_way = jobs.where(Job.state.in_(("SCHEDULED", "IN PROGRESS"))).exists()
-    arrived = and_(Delivery.state == "sent", Delivery.destination.not_in(list(committing)))
+    unasked = and_(Delivery.commitment_due_at.is_(None), Delivery.transaction_uid.is_(None))  # of before it committed
+    arrived = and_(Delivery.state == "sent", or_(Delivery.destination.not_in(list(committing)), unasked))
     is_done = or_(arrived, Delivery.state.in_(("committed", "superseded")))
     undelivered = jobs.join(Delivery, Delivery.job_id == Job.id).where(~is_done).exists()
     of_job = select(Comparison).where(Comparison.shadow_job_id == Job.id)

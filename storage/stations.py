@@ -62,12 +62,14 @@ def others(session: Session, name: str, own: str, *, since: float) -> bool:
     return session.scalar(heard.limit(1)) is not None
 
 
-def up(session: Session, *, heard_since: float, began_until: float) -> set[str]:
+def up(session: Session, *, heard_since: float, began_until: float, now: float) -> set[str]:
     """Name the stations of which a process has been heard since a time and began before another.
 
-    The pages are a station of their own here, ``web``, though their process receives too, as ``receive web``.
+    What began in the future says nothing: the clock was put back. The pages are a station of their own here, ``web``,
+    though their process receives too, as ``receive web``.
     """
-    asked = select(Station.name).where(Station.beat_at >= heard_since, Station.started_at <= began_until)
+    is_old = or_(Station.started_at <= began_until, Station.started_at > now)
+    asked = select(Station.name).where(Station.beat_at >= heard_since, is_old)
     return {"web" if name == "receive web" else name.partition(" ")[0] for name in session.scalars(asked)}
 
 

@@ -13,6 +13,7 @@ from pdu import ASSOCIATE_AC, ASSOCIATE_RJ, Raw, store_rq
 from processes import TOML, Node, free_port, wait_until
 
 from storage import stations
+from storage.schema import Association
 from vb_node.reconfigure import APPLIED, REFUSED, TAKEN_BACK
 
 WITHIN_S = 60.0
@@ -89,6 +90,29 @@ def test_a_new_peer_is_let_in_while_an_open_association_goes_on(node: Node) -> N
     }
     (asked,) = node.events(event="configuration change asked")
     assert asked.user
+
+
+def test_what_a_listener_has_open_that_leaves_and_dies_is_ended(node: Node) -> None:
+    text, former = node.config.read_text(), node.stations("receive")
+
+    with Raw(node.port) as sender:
+        sender.associate(calling=b"SENDER")
+        dataset = instance()
+        answer = sender.send(*store_rq(dataset, dataset.SOPClassUID, dataset.SOPInstanceUID)).status()
+        applied = _apply(node, text + '\n[[receive.peers]]\nae_title = "ANOTHER"\n')
+        wait_until(lambda: _still_open(node) == 1, WITHIN_S, "the association is in the ledger")
+        for one in former:
+            if one.is_running():
+                one.kill()
+        wait_until(lambda: _still_open(node) == 0, WITHIN_S, "it has an end")
+    _apply(node, text)
+
+    assert (answer, applied.returncode) == (0, 0)
+
+
+def _still_open(node: Node) -> int:
+    with node.database.read() as session:
+        return session.query(Association).filter(Association.ended_at.is_(None)).count()
 
 
 def test_a_station_holds_no_lock_and_no_listening_socket_but_its_own(node: Node) -> None:

@@ -4,6 +4,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,14 @@ def test_many_who_never_finish_hold_up_nobody(web: WebProcess, authority: Author
 
     assert b"200" in answer
     assert took_s < HANDSHAKE_S
+
+
+def test_who_shakes_no_hands_has_no_more_connections_than_a_host_may(web: WebProcess, authority: Authority) -> None:
+    with ExitStack() as stack:
+        for _ in range(25):
+            stack.enter_context(web.connect("127.0.5.1"))
+        wait_until(lambda: web.turned_away("127.0.5.1") >= 5, MARGIN_S, "those beyond twenty are closed")
+        answer = _asked(web, _client(authority))
+
+    assert web.turned_away("127.0.5.1") == 5
+    assert b"200" in answer

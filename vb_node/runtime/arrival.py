@@ -90,10 +90,10 @@ class Underway:
     def _release(self, names: list[tuple[str, str]]) -> None:
         with self._lock:
             for name in names:
-                value, count = self._held.pop(name)
+                value, count = self._held.pop(name, ((), 0))
                 if count > 1:
                     self._held[name] = (value, count - 1)
-                else:
+                elif value:  # else this was done, and broke off for want of memory
                     self._let_go(*name, value[0])
 
     def _let_go(self, kind: str, uid: str, value: str) -> None:

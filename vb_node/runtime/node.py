@@ -104,6 +104,8 @@ def run_station(name: str, settings: Settings, station: line.Station) -> int:
     except Exception:
         log.exception("station failed", extra={"station": name})
         return FAILED
+    finally:
+        stop.set()  # its threads end too
     return 0
 
 
@@ -139,5 +141,5 @@ def _write(database: Database, say: Callable[[Session], None]) -> None:
     try:
         with database.write() as session:
             say(session)
-    except OperationalError:
+    except Exception:  # the next beat may come through
         log.exception("not in the ledger", extra={"of": "station alive"})

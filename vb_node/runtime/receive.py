@@ -6,7 +6,6 @@ commit, and is rebuilt from the spool where a crash comes between.
 
 import hashlib
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -57,6 +56,7 @@ class Receiver:
         self.spool = spool
         self.disk = disk
         self.name = name
+        self._begun_at = time.time()
         self._pen: Pen[Taken | Write] = Pen(database, self._write_all)
         self._underway = Underway(spool.root)
         self._open: set[str] = set()  # associations that brought instances
@@ -148,10 +148,14 @@ class Receiver:
             return
         self._open.discard(association_id)
         now = time.time()
+
+        def end(session: Session) -> None:
+            associations.end(session, association_id, is_released=is_released, now=now)
+
         try:
-            self._pen.leave(lambda session: associations.end(session, association_id, is_released=is_released, now=now))
+            self._pen.leave(end, is_few=True)  # without it its studies count as arriving
         except Dry:
-            log.exception("end of an association not recorded")  # until the next start its studies count as arriving
+            log.exception("end of an association not recorded")  # this process ends, and the next one interrupts it
 
     def settle(self) -> None:
         """Wait until the ledger holds what was answered."""
@@ -186,14 +190,14 @@ class Receiver:
         """Rebuild the rows of files that a crash left without one, and return how many.
 
         A file that cannot be an arrival was never answered Success and does not stop the listener: half a file goes,
-        any other is set aside. One that another process of the listener may just be writing is left alone.
+        any other is set aside. One that this or another process of the listener may just be writing is left alone.
         """
         files = self.spool.files()  # before the ledger is read: what comes in between is known by then
         with self.database.read() as session:
             for uid, sha256 in arrivals.kept(session) if files else ():
                 files.pop(name_of(uid, sha256), None)
             are_others = stations.others(session, STATION, self.name, since=time.time() - ALIVE_S)
-        young = time.time() - YOUNG_S if are_others else math.inf
+        young = min(self._begun_at, time.time() - YOUNG_S) if are_others else self._begun_at
         lost = map(Path, files.values())
         rebuilt = 0
         while found := list(islice(lost, REBUILT_AT_ONCE)):
@@ -201,6 +205,15 @@ class Receiver:
         return rebuilt
 
     def _read(self, path: Path, young: float) -> Taken | None:
+        try:
+            return self._read_whole(path, young)
+        except OSError:  # also of what is done with a wrong one, which another process may just have done
+            log.exception("spool file not read", extra={"file": path.name})
+            return None
+
+    def _read_whole(self, path: Path, young: float) -> Taken | None:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, "sha256")  # a disk that cannot read it says so here; mapped, it kills the process
         try:
             meta = read_file_meta_info(path)
             uids = str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID)
@@ -215,8 +228,6 @@ class Receiver:
             if path.stat().st_mtime < young:
                 is_half = not isinstance(error, Refused) or error.status in HALF
                 _remove(path) if is_half else _set_aside(path)
-        except OSError:
-            log.exception("spool file not read", extra={"file": path.name})
         return None
 
     def _rebuild(self, taken: Sequence[Taken]) -> int:
@@ -267,11 +278,15 @@ def _start_of_data_set(file: bytes) -> int:
 
 def is_intact(path: Path, sha256: str) -> bool:
     """Say whether a spool file is there and holds what was received."""
-    if not path.is_file():
+    try:
+        with path.open("rb") as file:
+            file.seek(_start_of_data_set(file.read(META_START)))
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except FileNotFoundError:
         return False
-    with path.open("rb") as file:
-        file.seek(_start_of_data_set(file.read(META_START)))
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        log.exception("spool file not read", extra={"file": path.name})
+        return False
 
 
 def part10(request: StoreRequest) -> bytes:

@@ -24,7 +24,7 @@ from typing import IO, Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from storage import audit, stations
+from storage import associations, audit, stations
 from storage.account import account
 from storage.database import Database
 from vb_node import __version__, changes, config
@@ -323,8 +323,13 @@ class Supervisor:
                 self._sockets.pop(address).close()
 
     def _forget(self, child: Child) -> bool:
-        """Take a process that has left out of the ledger; say whether that could be written."""
-        return self._write("station left", lambda session: stations.forget(session, child.row))
+        """Take a process that has left out of the ledger, with what it had open; say whether that could be written."""
+
+        def forget(session: Session) -> None:
+            stations.forget(session, child.row)
+            associations.interrupt(session, child.row, now=time.time())
+
+        return self._write("station left", forget)
 
     def _tell(self, event: str, outcome: audit.Outcome = "success", **details: Any) -> None:
         """Write an event down."""

@@ -65,7 +65,7 @@ class Lookout:
     def _down(self, now: float) -> list[str]:
         """Name the stations that were not up at two looks in a row: one that is started again is up at the second."""
         with self.database.read() as session:
-            up = stations.up(session, heard_since=now - SILENT_S, began_until=now - YOUNG_S)
+            up = stations.up(session, heard_since=now - SILENT_S, began_until=now - YOUNG_S, now=now)
         former, self._not_up = self._not_up, set(self.stations) - up
         return sorted(former & self._not_up)
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 from sqlalchemy.orm import Session
 
-from storage import associations, audit, drift, exports, jobs, overview
+from storage import arrivals, associations, audit, drift, exports, jobs, overview
 from storage.alerts import Condition, Key
 from storage.database import Database
 from storage.disk import Disk
@@ -26,6 +26,8 @@ LONGEST_LOG = 64 << 20
 KINDS = (
     "job stuck",
     "job quarantined",
+    "jobs failed",
+    "studies open",
     "delivery parked",
     "results late",
     "destination down",
@@ -55,6 +57,7 @@ def conditions(
     late = now - 60 * alerts.objective_min
     with database.read() as session:
         found = [*_stuck(session, late), *_quarantined(session), *_ways(session, settings, alerts, late, now)]
+        found += [*_failed(session, now - DAY_S), *_open(session, now - 2 * settings.assemble.force_after_s)]
         found += _silent(session, settings, now - HOUR_S * alerts.silent_h)
         found += [*_scores(session), *_descriptions(session, settings, now)]
         if settings.audit is not None:
@@ -77,6 +80,19 @@ def _quarantined(session: Session) -> Iterator[Condition]:
     for job in jobs.listing(session, state="FAILED", reason="Quarantined", limit=MOST):
         detail = f"its computation died too often: look at it, then `vb-node jobs retry {job.id}`"
         yield Condition("job quarantined", f"job {job.id}", detail)
+
+
+def _failed(session: Session, since: float) -> Iterator[Condition]:
+    for reason, count in jobs.failed_without_report(session, since).items():
+        detail = f"in a day {count} without a report: `vb-node jobs list --state FAILED` says why; then `jobs retry`"
+        yield Condition("jobs failed", reason, detail)
+
+
+def _open(session: Session, since: float) -> Iterator[Condition]:
+    count, oldest = arrivals.open_since(session)
+    if oldest is not None and oldest < since:
+        detail = f"series that wait to be judged whole: {count}, one for too long; the log of this station says why"
+        yield Condition("studies open", "assemble", detail)
 
 
 def _ways(session: Session, settings: Settings, alerts: AlertsSettings, late: float, now: float) -> Iterator[Condition]:

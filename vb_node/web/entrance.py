@@ -35,7 +35,7 @@ class Entrance:
     ) -> None:
         self._connection, self._limits, self._tls, self._tell = connection, limits, tls, tell
         self._hand = CapacityLimiter(1)
-        self._coming: set[asyncio.Task[None]] = set()
+        self._coming: dict[asyncio.Task[None], str] = {}  # by host
         listening.setblocking(False)
         self._accepting = asyncio.get_running_loop().create_task(self._accept(listening))
 
@@ -45,17 +45,19 @@ class Entrance:
             await asyncio.sleep(0)  # accepting never waits while there are more: who came first is answered meanwhile
             try:
                 connection, address = await loop.sock_accept(listening)
-            except OSError as error:  # no descriptor; or the peer left
+            except (OSError, MemoryError) as error:  # no descriptor; or the peer left
                 log.warning("connection not accepted", extra={"why": str(error)})
                 await asyncio.sleep(TICK_S)
                 continue
-            if len(self._coming) >= self._limits.max_connections:
-                log.warning("too many connections", extra={"host": address[0]})
+            host, hosts = address[0], list(self._coming.values())
+            most, most_a_host = self._limits.max_connections, self._limits.max_connections_per_host
+            if len(hosts) >= most or hosts.count(host) >= most_a_host:
+                log.warning("too many connections", extra={"host": host})
                 connection.close()
                 continue
-            coming = loop.create_task(self._let_in(connection, address[0]))
-            self._coming.add(coming)
-            coming.add_done_callback(self._coming.discard)
+            coming = loop.create_task(self._let_in(connection, host))
+            self._coming[coming] = host
+            coming.add_done_callback(self._coming.pop)
 
     async def _let_in(self, connection: socket.socket, host: str) -> None:
         wait_s = None if self._tls is None else self._limits.handshake_s

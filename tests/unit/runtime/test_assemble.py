@@ -281,11 +281,37 @@ def test_half_a_file_goes_at_the_next_start_and_another_content_is_set_aside(
     half.write_bytes(content[: -len(data_set_of(whole)) if is_meta_alone else size])
     other.write_bytes(whole.read_bytes())
 
-    house.receiver.recover()
+    Receiver(house.database, house.spool).recover()
 
     assert not half.exists()
     assert list(house.spool) == [whole]
     assert other.with_suffix(".rejected").exists()
+
+
+def test_half_a_file_that_this_listener_is_writing_is_left_alone(make_house: Callable[..., House]) -> None:
+    house = make_house()
+    house.send(series_of(generate_uid(), **T1CE)[:1])
+    half = next(iter(house.spool)).with_name(f"{'0' * 32}-{'1' * 32}.dcm")
+    half.write_bytes(b"")
+
+    house.receiver.recover()
+
+    assert half.exists()
+
+
+def test_what_cannot_be_moved_aside_does_not_stop_the_listener(make_house: Callable[..., House]) -> None:
+    house = make_house()
+    house.send(series_of(generate_uid(), **T1CE)[:1])
+    (whole,) = list(house.spool)
+    other = whole.with_name(f"{'0' * 32}-{'1' * 32}.dcm")
+    other.write_bytes(whole.read_bytes())
+    other.with_suffix(".rejected").mkdir()
+    with house.database.write() as session:
+        session.execute(delete(Instance))
+
+    rebuilt = Receiver(house.database, house.spool).recover()
+
+    assert rebuilt == 1
 
 
 def test_half_a_file_that_another_listener_may_be_writing_is_left_alone(make_house: Callable[..., House]) -> None:

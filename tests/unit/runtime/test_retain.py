@@ -39,11 +39,12 @@ class Shop(House):
         assert self.worker.step(LATER)
         return series
 
-    def settle(self, answer: deliveries.Answer) -> None:
+    def settle(self, answer: deliveries.Answer, *, wants_commitment: bool = False) -> None:
         with self.database.write() as session:
             claimed = deliveries.claim(session, "pacs", lease_s=1, now=LATER)
             assert claimed is not None
-            deliveries.settle(session, claimed[1], deliveries.Told(answer), now=LATER, patience_s=0)
+            words = {"now": LATER, "patience_s": 0.0, "wants_commitment": wants_commitment}
+            deliveries.settle(session, claimed[1], deliveries.Told(answer), **words)
 
     def janitor(self, warn_at: float = 1.0, committing: tuple[str, ...] = (), days: float | None = 30) -> Janitor:
         disk = Disk(self.spool.root, warn_at=warn_at)
@@ -109,7 +110,7 @@ def test_an_open_series_keeps_its_study(shop: Shop) -> None:
 
 def test_a_destination_that_commits_must_have_committed(shop: Shop) -> None:
     shop.analyse()
-    shop.settle("stored")
+    shop.settle("stored", wants_commitment=True)
     janitor = shop.janitor(committing=("pacs",))
 
     early = janitor.step(_in_days(31))

@@ -5,11 +5,15 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
+from storage.database import Database
+from vb_node.config import Settings, build
 from vb_node.runtime import supervised
+from vb_node.runtime.node import FAILED, run_station
 
 WITHIN_S = 20.0
 BUSY_S = 0.3  # a station that has not yet said that it obeys
@@ -79,6 +83,18 @@ def test_a_station_waits_for_its_threads() -> None:
     assert station.exit_status == 0
     assert os.read(read, 1) == b"1"
     os.close(read)
+
+
+def test_threads_of_a_station_that_fails_are_told_to_stop(tmp_path: Path) -> None:
+    def fail(_database: Database, _settings: Settings, stop: threading.Event, _number: int) -> None:
+        threading.Thread(target=stop.wait).start()
+        raise RuntimeError("can't start new thread")
+
+    settings = build({"node": {"data": str(tmp_path)}})
+    station = supervised.start("station", supervised.Errand(), lambda: run_station("deliver", settings, fail))
+    station.join(WITHIN_S)
+
+    assert station.exit_status == FAILED
 
 
 def test_a_process_whose_end_was_not_kept_has_ended() -> None:

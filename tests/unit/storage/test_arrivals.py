@@ -1,5 +1,6 @@
 """The shelf ARRIVALS: once each, by series, closed and opened again."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 from storage import arrivals, audit
 from storage.arrivals import Arrived
 from storage.database import Database
+from storage.schema import Series
 
 
 def test_the_same_instance_twice_is_on_the_shelf_once(database: Database, arrive: Callable[..., bool]) -> None:
@@ -16,6 +18,26 @@ def test_the_same_instance_twice_is_on_the_shelf_once(database: Database, arrive
     assert (first, second) == (True, False)
     with database.read() as session:
         assert arrivals.open_series(session)[0].instances == 1
+
+
+def test_what_comes_to_one_series_from_two_processes_at_once_is_counted_whole(
+    database: Database, arrive: Callable[..., bool]
+) -> None:
+    arrive()
+    is_over = threading.Event()
+    other = threading.Thread(target=lambda: (arrive(uid="1.2.3.2"), is_over.set()))
+
+    with database.write() as session:
+        series = session.get_one(Series, "1.2.3")
+        other.start()
+        came_between = is_over.wait(0.5)
+        series.instances, series.closed_at = series.instances + 1, 200.0  # by what was seen before
+    other.join()
+
+    assert not came_between
+    with database.read() as session:
+        (series,) = arrivals.open_series(session)
+        assert series.instances == 3
 
 
 def test_other_content_under_a_known_uid_is_a_conflict_and_the_first_stays(

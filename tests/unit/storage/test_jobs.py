@@ -216,6 +216,21 @@ def test_a_revision_waits_for_the_job_that_it_supersedes(
     assert _claim(database, now=231.0).job_id == second
 
 
+def test_a_revision_waits_for_the_one_before_its_predecessor_that_was_cancelled_while_it_waited(
+    database: Database, schedule: Callable[..., int | None]
+) -> None:
+    schedule("k1")
+    first = _claim(database)
+    schedule("k2", now=215.0)
+    third = schedule("k3", now=216.0)
+
+    with database.write() as session:
+        assert jobs.claim(session, "work 2", lease_s=30.0, now=220.0) is None
+        jobs.finish(session, first, "COMPLETED", [], now=230.0, outcome={})
+
+    assert _claim(database, now=231.0).job_id == third
+
+
 def test_a_cancelled_job_cannot_be_finished_and_can_be_retried(
     database: Database, schedule: Callable[..., int | None]
 ) -> None:

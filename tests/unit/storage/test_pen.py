@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DatabaseError, InternalError, TimeoutError
 from sqlalchemy.orm import Session
 
 from storage import audit, stations
 from storage.database import Database
-from storage.pen import Dry, Pen
+from storage.pen import MOST_WAITING, Dry, Pen
 
 Write = Callable[[Session], None]
 
@@ -103,6 +104,71 @@ def test_who_waits_for_what_was_handed_in_waits_for_no_more_than_that(database: 
     pen.close()
 
     assert not has_waited_in_vain
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        InternalError("INSERT", None, Exception("cannot execute INSERT in a read-only transaction")),
+        DatabaseError("INSERT", None, Exception("database disk image is malformed")),
+        TimeoutError("no connection of the pool is free"),
+    ],
+    ids=["read-only", "malformed", "none free"],
+)
+def test_what_the_ledger_does_not_take_waits_whatever_its_fault(database: Database, fault: Exception) -> None:
+    pen, faults, told = Pen(database, _write_all), iter([fault, fault]), threading.Event()
+
+    def write(session: Session) -> None:
+        if (one := next(faults, None)) is not None:
+            raise one
+        stations.start(session, "written", now=1.0)
+
+    pen.write(write, told.set)
+    pen.settle()
+    with pytest.raises(Dry):
+        pen.write(_start("refused", []))
+    told.wait(20)
+    pen.close()
+
+    assert _is_there(database, "written")
+    assert not _is_there(database, "refused")
+
+
+def test_one_of_few_is_left_however_many_wait(database: Database) -> None:
+    may_go_on, faults = threading.Event(), iter([OSError("no space")])
+
+    def write(_session: Session) -> None:
+        if (one := next(faults, None)) is not None:
+            raise one
+        may_go_on.wait(20)
+
+    pen = Pen(database, _write_all)
+    pen.write(write)
+    pen.settle()
+    for _ in range(MOST_WAITING - 1):
+        pen.leave(lambda _session: None)
+    with pytest.raises(Dry, match="too much waits"):
+        pen.leave(_start("one of many", []))
+    pen.leave(_start("one of few", []), is_few=True)
+    may_go_on.set()
+    while not _is_there(database, "one of few"):
+        pen.settle()
+    pen.close()
+
+    assert not _is_there(database, "one of many")
+
+
+def test_who_cannot_be_told_is_told_no_more_and_holds_up_nobody(database: Database) -> None:
+    pen, order = Pen(database, _write_all), list[str]()
+
+    def fail() -> None:
+        raise KeyError("gone")
+
+    pen.write(_start("one", order), fail)
+    pen.write(_start("other", order))
+    pen.close()
+
+    assert order == ["one", "other"]
 
 
 @SQLITE_ONLY  # there a missing table is an operational error, as a full disk is on both

@@ -72,8 +72,15 @@ def test_a_study_that_is_not_done_or_not_old_stays(
 
 
 def test_a_destination_that_commits_keeps_what_was_only_sent(database: Database, delivered: int) -> None:
+    with database.write() as session:
+        session.execute(update(Delivery).values(commitment_due_at=400.0))
+
     assert _oldest(database, committing=("pacs",)) is None
     assert _oldest(database, committing=("other",)) == "1.2"
+
+
+def test_what_was_sent_before_a_destination_committed_goes_as_it_did(database: Database, delivered: int) -> None:
+    assert _oldest(database, committing=("pacs",)) == "1.2"
 
 
 def test_what_was_let_go_and_comes_again_is_there_again(

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from outbox import BEGIN, Outbox
 from people import add_job
+from sqlalchemy import delete, update
 
 from storage import associations, audit, deliveries, drift, jobs, outages
 from storage.alerts import Condition, Key
 from storage.database import Database
 from storage.disk import Disk
-from storage.schema import Drift
+from storage.schema import Delivery, Drift, Job, Result, Series
 from storage.spool import Spool
 from vb_node.config import Settings, build
 from vb_node.errors import Refused
@@ -238,6 +239,48 @@ def test_l_10_a_log_that_grows_because_somebody_reads_is_told_until_he_ends(
     assert house.told(BEGIN) == []
 
 
+def test_jobs_that_end_without_any_report_are_told_by_their_reason_for_a_day(house: House) -> None:
+    failed = {"state": "FAILED", "finished_at": BEGIN}
+    for reason in ("OutOfMemoryError", "IdentityConflict", "OutOfMemoryError", "Quarantined"):
+        _edit_job(house, add_job(house.database), reason=reason, **failed)
+    _edit_job(house, add_job(house.database), reason="OutOfMemoryError", is_shadow=True, **failed)
+
+    told = [one for one in house.told(BEGIN + HOUR_S) if one.kind == "jobs failed"]
+
+    assert [(one.subject, one.detail.split()[3]) for one in sorted(told, key=lambda one: one.subject)] == [
+        ("IdentityConflict", "1"),
+        ("OutOfMemoryError", "2"),
+    ]
+    assert "jobs failed" not in {kind for kind, _ in house.kinds(BEGIN + DAY_S + 1)}
+
+
+def _edit_job(house: House, job_id: int, **values: object) -> None:
+    with house.database.write() as session:
+        session.execute(delete(Delivery).where(Delivery.job_id == job_id))
+        session.execute(delete(Result).where(Result.job_id == job_id))
+        session.execute(update(Job).where(Job.id == job_id).values(**values))
+
+
+def test_a_series_that_nothing_closes_is_told(house: House) -> None:
+    with house.database.write() as session:
+        session.add(
+            Series(
+                series_instance_uid="1.9",
+                study_instance_uid="1",
+                patient_id="P",
+                accession_number="A",
+                instances=1,
+                opened_at=BEGIN,
+                last_arrival_at=BEGIN,
+            )
+        )
+
+    force = {"assemble": {"force_after_s": 3600}}
+
+    assert house.kinds(BEGIN + 2 * HOUR_S - 1, **force) == []
+    assert house.kinds(BEGIN + 2 * HOUR_S + 1, **force) == [("studies open", "assemble")]
+
+
 def test_a_trail_that_its_repository_does_not_take_is_told(house: House) -> None:
     with house.database.write() as session:
         audit.record(session, "logout", now=BEGIN, actor="web")
@@ -256,7 +299,7 @@ def test_no_word_of_a_patient_is_in_an_alert(house: House) -> None:
 
     told = house.told(time.time() + DAY_S)
 
-    assert {one.kind for one in told} == {"job stuck", "delivery parked", "destination down"}
+    assert {one.kind for one in told} == {"job stuck", "delivery parked", "destination down", "studies open"}
     assert canary not in repr(told)
 
 
