@@ -1,4 +1,4 @@
-"""A copy of ledger, spool and results as they were at one moment, taken while the node runs.
+"""A copy of ledger, spool, results and imported weights as they were at one moment, taken while the node runs.
 
 The ledger's copy comes first, and says which files belong to it: files are never changed, so they may follow. Put in
 the place of a data folder, the copy is a node again.
@@ -23,6 +23,7 @@ from storage.schema import Instance, Result
 from storage.spool import Spool
 from vb_node.config import Settings
 from vb_node.errors import ConfigError, NodeError
+from vb_node.models.pins import MODEL, MODELS, read_site_pin, site_folder, site_names
 from vb_node.runtime import line
 from vb_node.runtime.receive import is_intact
 
@@ -32,7 +33,10 @@ WRITTEN = select(Result.sop_instance_uid, Result.path, Result.sha256).where(Resu
 
 @dataclass(frozen=True)
 class Backup:
-    """What was copied: lines of the audit trail, number and digest of the last, and files; and which files are lost."""
+    """What was copied: lines of the audit trail, number and digest of the last, and files.
+
+    ``missing`` names the UIDs and weights whose files are lost.
+    """
 
     lines: int
     last: int
@@ -67,6 +71,7 @@ def back_up(database: Database, settings: Settings, out: Path, *, user: str) -> 
             with copy.read() as session:
                 trail = audit.verify(session)
             files = _copy_files(copy, database, settings, out)
+        lost_weights = _copy_weights(settings.data, out)
         os.sync()
     except (Damaged, Broken) as error:
         raise NodeError(f"what was copied to {out} is no good: {error}") from error
@@ -74,7 +79,8 @@ def back_up(database: Database, settings: Settings, out: Path, *, user: str) -> 
         raise NodeError(f"the copy in {out} is not whole: {error.strerror}; make room and take another") from error
     with (out / LEDGER).open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    backup = Backup(trail.lines, trail.last, trail.digest, *files)
+    instances, results, missing = files
+    backup = Backup(trail.lines, trail.last, trail.digest, instances, results, (*missing, *lost_weights))
     details = {"sha256": sha256, "lines": backup.lines, "missing": len(backup.missing)}
     with database.write() as session:
         audit.record(session, "backup made", now=time.time(), actor="backup", user=user, details=details)
@@ -108,6 +114,16 @@ def _copy_files(copy: Database, database: Database, settings: Settings, out: Pat
     return instances, made, tuple(missing)
 
 
+def _copy_weights(data: Path, out: Path) -> list[str]:
+    """Copy the weights that the site imported; name those that are not what their pin says."""
+    lost = []
+    for name in site_names(data):
+        folder = shutil.copytree(site_folder(data, name), site_folder(out, name))
+        if not _has(folder / MODELS / MODEL, read_site_pin(folder).sha256):
+            lost.append(f"weights {name}")
+    return lost
+
+
 def _copy(source: Path, target: Path) -> bool:
     """Copy a file; say whether it is there."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +135,7 @@ def _copy(source: Path, target: Path) -> bool:
 
 
 def _has(path: Path, sha256: str) -> bool:
-    """Say whether a result's file holds what was written."""
+    """Say whether a file holds what was written."""
     return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 

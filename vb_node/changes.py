@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,11 @@ def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
         for name, inner in value.items():
             yield from _flat(f"{key}.{name}" if key else str(name), inner)
     elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
+        so_far: Counter[str] = Counter()
         for place, entry in enumerate(value):
-            yield from _flat(f"{key}[{entry.get('name', entry.get('ae_title', place))}]", entry)
+            name = str(entry.get("name", entry.get("ae_title", place)))
+            so_far[name] += 1
+            number = f"#{so_far[name]}" if so_far[name] > 1 else ""  # peers may share an AE title
+            yield from _flat(f"{key}[{name}{number}]", entry)
     else:
         yield key, value

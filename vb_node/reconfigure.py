@@ -36,6 +36,7 @@ class Outcome:
 
     is_applied: bool
     words: str
+    is_known: bool = True
 
 
 def compare(file: Path, new: Path) -> list[Change]:
@@ -71,7 +72,7 @@ def apply(file: Path, new: Path, *, is_forced: bool, present: Present) -> Outcom
             return Outcome(True, f"{file} is replaced; no node runs, so it takes effect at the next start")
         os.kill(running, signal.SIGHUP)
         outcome = _await(database, asked)
-    if not outcome.is_applied:
+    if outcome.is_known and not outcome.is_applied:
         _put(file, before)
     return outcome
 
@@ -112,7 +113,8 @@ def _await(database: Database, digest: str) -> Outcome:
                     if line.details["file_sha256"] == digest:
                         return Outcome(event == APPLIED, f"{event}{_why(line.details)}")
         time.sleep(LOOK_S)
-    return Outcome(False, f"the node did not say within {LONGEST_S:g} s what became of it: look into its log")
+    why = f"the node did not say within {LONGEST_S:g} s what became of it: look into its log; the file is the new one"
+    return Outcome(False, why, is_known=False)
 
 
 def _why(details: dict[str, Any]) -> str:

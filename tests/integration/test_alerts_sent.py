@@ -103,14 +103,15 @@ def test_the_node_logs_in_with_the_password_of_its_file(
     assert len(server.came) == 1
 
 
+@pytest.mark.parametrize("password", ["not this one", "für niemand"])
 def test_a_wrong_password_is_tried_again_later_and_told_to_nobody(
-    authority: Authority, certificate: Certificate
+    authority: Authority, certificate: Certificate, password: str
 ) -> None:
     with mail_server(certificate, login=True) as server, pytest.raises(Later) as told:
-        _mail(server, authority, user=USER, password="not this one").send(NOTICES)
+        _mail(server, authority, user=USER, password=password).send(NOTICES)
 
     assert server.came == []
-    assert "not this one" not in str(told.value)
+    assert password not in str(told.value)
 
 
 def test_without_encryption_nothing_is_said(authority: Authority) -> None:

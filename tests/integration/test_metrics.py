@@ -90,19 +90,19 @@ def test_a_delivery_that_is_done_is_counted_with_its_destination(web: WebProcess
     assert found["vbnode_deliveries", "pacs parked"] == before - 1
 
 
-def test_the_seconds_of_each_step_of_a_completed_job_are_told(web: WebProcess) -> None:
-    add_job(web.database)
-    with web.database.write() as session:
-        claimed = jobs.claim(session, "test", lease_s=30, now=time.time())
-        assert claimed is not None
-        outcome = {"seconds": {"localise": 2.5}}
-        jobs.finish(session, claimed[1], "COMPLETED", [], now=time.time(), outcome=outcome)
+def test_the_seconds_of_each_step_of_a_completed_job_are_told_and_no_other_shape_of_them(web: WebProcess) -> None:
+    for seconds in ({"localise": 2.5, "odd": "soon"}, 12.3, None):
+        add_job(web.database)
+        with web.database.write() as session:
+            claimed = jobs.claim(session, "test", lease_s=30, now=time.time())
+            assert claimed is not None
+            jobs.finish(session, claimed[1], "COMPLETED", [], now=time.time(), outcome={"seconds": seconds})
 
     found = _samples(web)
 
     assert found["vbnode_step_seconds_sum", "virtual_biopsy localise"] == 2.5
     assert found["vbnode_step_seconds_count", "virtual_biopsy localise"] == 1
-    assert found["vbnode_jobs_ended_total", "COMPLETED"] == 1
+    assert found["vbnode_jobs_ended_total", "COMPLETED"] == 3
 
 
 def test_alerts_their_messages_shadow_pairs_and_drift_are_told(web: WebProcess) -> None:

@@ -28,6 +28,17 @@ def test_an_entry_of_a_list_is_known_by_its_name_wherever_it_stands() -> None:
     assert moved == [Change("destinations[pacs].port", 104, 11112)]
 
 
+def test_a_change_to_one_of_two_peers_of_one_ae_title_is_told() -> None:
+    first, second = ({"ae_title": "MR", "hosts": [host]} for host in ("10.0.0.1", "10.0.0.2"))
+
+    told = changes.between(
+        _settings(receive={"peers": [first, second]}),
+        _settings(receive={"peers": [first | {"hosts": ["10.0.0.9"]}, second]}),
+    )
+
+    assert [change.key for change in told] == ["receive.peers[MR].hosts"]
+
+
 def test_what_is_new_and_what_is_gone_is_told() -> None:
     gone = changes.between(_settings(), _settings(destinations=[]))
 

@@ -26,6 +26,7 @@ from vb_node.applications.virtual_biopsy.application import _settings
 from vb_node.applications.virtual_biopsy.choice import OF_THE_SITE, without_places
 from vb_node.applications.virtual_biopsy.diagnose import Diagnoser
 from vb_node.applications.virtual_biopsy.report import _provenance
+from vb_node.backup import back_up
 from vb_node.config import Settings, build
 from vb_node.errors import ConfigError
 from vb_node.evaluation.benchmarks.small_head import small_head
@@ -33,7 +34,7 @@ from vb_node.evaluation.finished import open_finished, open_localizer
 from vb_node.models.bundle import METADATA, WEIGHTS_FILE, read_bundle
 from vb_node.models.bundle_archive import as_folder
 from vb_node.models.lesion_network import build as build_network
-from vb_node.models.pins import DIAGNOSER, LOCALIZER, digests
+from vb_node.models.pins import DIAGNOSER, LOCALIZER, MODEL, MODELS, digests, site_folder
 from vb_node.pipeline.application import Case
 from vb_node.runtime.node import open_ledger
 from vb_node.training.dataset import Sample
@@ -102,6 +103,21 @@ def test_imported_weights_are_in_the_plan_and_opened_and_the_trail_says_who(
     assert (diagnoser.classes, diagnoser.sha256) == (("Glioma", "PCNSL"), pin.sha256)
     assert (line.user, line.details) == ("anna", {"name": "ours", "sha256": pin.sha256})
     assert Path(plan["diagnoser_folder"]) in application.reads(named(settings))
+
+
+def test_imported_weights_are_in_a_backup_which_tells_of_those_that_changed(
+    bundle: Path, settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    pin = site_weights.add(database, settings, bundle, "ours", user="anna")
+
+    whole = back_up(database, settings, tmp_path / "first", user="anna")
+    weights = site_folder(settings.data, "ours") / MODELS / MODEL
+    weights.write_bytes(weights.read_bytes()[:-1])
+    changed = back_up(database, settings, tmp_path / "second", user="anna")
+
+    kept = site_folder(tmp_path / "first", "ours") / MODELS / MODEL
+    assert sha256(kept.read_bytes()).hexdigest() == pin.sha256
+    assert (whole.missing, changed.missing) == ((), ("weights ours",))
 
 
 def test_a_report_by_imported_weights_does_not_say_that_they_saw_phantoms_alone(

@@ -45,7 +45,8 @@ class Glance:
 
     ``images_in_acquisition`` is of the acquisition ``acquisition`` (PS3.3 C.7.6.1); ``concatenation`` names one and its
     number of instances (PS3.3 C.7.6.16.2.2.4). ``orientation`` are the six cosines, ``position_lps`` is in mm;
-    ``thickness_mm`` is SpacingBetweenSlices, else SliceThickness.
+    ``thickness_mm`` is SpacingBetweenSlices, else SliceThickness. Without ``is_read`` nothing is known: the file is
+    damaged, or no longer there.
     """
 
     patient_id: str = ""
@@ -58,6 +59,7 @@ class Glance:
     orientation: tuple[float, ...] | None = None
     position_lps: tuple[float, ...] | None = None
     thickness_mm: float | None = None
+    is_read: bool = True
 
 
 def glance(path: Path) -> Glance:
@@ -65,7 +67,7 @@ def glance(path: Path) -> Glance:
     try:
         return _of(_read(path))
     except (*DAMAGE, Refused):
-        return Glance()
+        return Glance(is_read=False)
 
 
 def _of(header: Mapping[str, bytes]) -> Glance:

@@ -20,6 +20,7 @@ from vb_node.dicom.series import arrange
 from vb_node.dicom.tracking import placed
 from vb_node.errors import BadResult, NodeError
 from vb_node.pipeline.agreement import Agreement, agreement
+from vb_node.pipeline.summary import numbers
 from vb_node.runtime.work import SEG_ROLE
 from vb_node.tell.pause import Pause
 from vb_node.types import Grid, Labels
@@ -89,15 +90,15 @@ class Comparer:
 def given(job: Job) -> dict[str, Any]:
     """Give what is compared of a job: of its outcome what each application may say, by the words of ours."""
     outcome = job.outcome or {}
-    lesions, seconds = outcome.get("lesions", []), outcome.get("seconds", {})
+    lesions = [one for one in outcome.get("lesions") or () if isinstance(one, Mapping)]
     return {
         "result": outcome.get("state") or job.reason or job.state,
-        "confidence": outcome.get("confidence"),
+        "confidence": numbers(outcome).get("confidence"),
         "class": _class(outcome),
-        "probabilities": outcome.get("probabilities", {}),
+        "probabilities": numbers(outcome.get("probabilities")),
         "lesions": len(lesions),
-        "volume_ml": round(sum(lesion.get("volume_mm3", 0.0) for lesion in lesions) / 1000, 2),
-        "seconds": round(sum(seconds.values()), 1),
+        "volume_ml": round(sum(numbers(lesion).get("volume_mm3", 0.0) for lesion in lesions) / 1000, 2),
+        "seconds": round(sum(numbers(outcome.get("seconds")).values()), 1),
     }
 
 
@@ -108,7 +109,7 @@ def differences(live: Mapping[str, Any], shadow: Mapping[str, Any], dice: float 
 
 
 def _class(outcome: Mapping[str, Any]) -> str | None:
-    probabilities: Mapping[str, float] = outcome.get("probabilities") or {}
+    probabilities = numbers(outcome.get("probabilities"))
     if not probabilities:
         return None
     return max(probabilities, key=probabilities.__getitem__) if outcome.get("is_determined") else UNDETERMINED

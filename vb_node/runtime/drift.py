@@ -9,6 +9,7 @@ from storage.database import Database
 from storage.drift import Ended
 from storage.schema import Drift
 from vb_node.config import DriftSettings
+from vb_node.pipeline.summary import numbers
 from vb_node.tell.pause import Pause
 
 log = logging.getLogger(__name__)
@@ -84,14 +85,8 @@ def _distance(recent: Sequence[float], reference: Sequence[float]) -> tuple[floa
 
 def scores_of(outcome: Mapping[str, object]) -> dict[str, float]:
     """Give the scores of a result: confidence of the localisation, distance to the training data, probabilities."""
-    probabilities = outcome.get("probabilities")
-    named = {f"probability {name}": value for name, value in _items(probabilities)}
-    named |= {name: outcome.get(name) for name in ("confidence", "novelty")}
-    return {name: float(value) for name, value in named.items() if isinstance(value, int | float)}
-
-
-def _items(value: object) -> Iterable[tuple[str, object]]:
-    return value.items() if isinstance(value, Mapping) else ()
+    named = {f"probability {name}": value for name, value in numbers(outcome.get("probabilities")).items()}
+    return named | numbers({name: outcome.get(name) for name in ("confidence", "novelty")})
 
 
 def _by_route(jobs: Iterable[Ended]) -> dict[str, list[Ended]]:

@@ -44,7 +44,9 @@ class Inquiry:
             return self._count(study_instance_uid)
         except (Later, NotAccepted) as error:
             log.warning("count not known", extra={"pacs": self.pacs, "why": str(error)})
-            return {}
+        except Exception as error:  # whatever an answer that no standard knows makes of our libraries
+            log.warning("count not known", extra={"pacs": self.pacs, "why": type(error).__name__})
+        return {}
 
 
 def _said(answer: Future[dict[str, int]], wait_s: float) -> Mapping[str, int]:

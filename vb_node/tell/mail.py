@@ -53,6 +53,9 @@ class Mail:
                 yield server
         except (smtplib.SMTPException, OSError, ConfigError) as error:
             raise Later(f"{self.settings.host}:{self.settings.port} did not take the mail ({error})") from error
+        except ValueError as error:  # its text may quote the password
+            host = self.settings.host
+            raise Later(f"{host}: user and password in ASCII expected, a letter came that cannot be sent") from error
 
     def _connect(self) -> smtplib.SMTP:
         host, port = self.settings.host, self.settings.port

@@ -36,6 +36,7 @@ from storage import (
 from storage.database import Database
 from storage.disk import Disk
 from vb_node.config import Settings
+from vb_node.pipeline.summary import numbers
 from vb_node.tell.conditions import KINDS
 from vb_node.tell.descriptions import changes
 from vb_node.tell.export import CURSOR
@@ -139,7 +140,7 @@ class Metrics:
         for status, lines in tally.refusals(session, after, last).items():
             now.refused.labels(status).inc(lines)
         for application, outcome in tally.outcomes(session, after, last):
-            for step, seconds in (outcome or {}).get("seconds", {}).items():
+            for step, seconds in numbers((outcome or {}).get("seconds")).items():
                 now.step.labels(application, step).observe(seconds)
         self._seen = last
 

@@ -88,7 +88,8 @@ def test_a_damaged_position_tells_nothing(tmp_path: Path, garbage: bytes) -> Non
 def test_a_file_that_is_no_dicom_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"no DICOM")
 
-    assert glance(tmp_path / "x") == Glance()
+    assert glance(tmp_path / "x") == Glance(is_read=False)
+    assert glance(tmp_path / "is not there") == Glance(is_read=False)
 
 
 def test_a_name_is_compared_by_its_letters(tmp_path: Path) -> None:

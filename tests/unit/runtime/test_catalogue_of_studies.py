@@ -16,7 +16,7 @@ from pydicom.uid import (
 )
 from stations import House, series_of
 
-from storage import audit, jobs
+from storage import arrivals, audit, jobs
 from storage.schema import Instance
 from vb_node.config import WorkSettings
 from vb_node.pipeline.application import installed
@@ -131,6 +131,26 @@ def test_d_30_a_patient_that_changes_within_a_series_is_held(make_house: Callabl
     house.assemble()
 
     _assert_held(house, tmp_path)
+
+
+def test_files_that_are_no_longer_there_are_no_second_patient(
+    make_house: Callable[[], House],
+) -> None:
+    house = make_house()
+    series = _study()
+    house.send(series[:-1])
+    house.assemble()
+    with house.database.read() as session:
+        _, *others = arrivals.instances_of_series(session, series[0].SeriesInstanceUID)
+    for one in others:
+        house.spool.path_of(one.sop_instance_uid, one.sha256).unlink()
+
+    house.send(series[-1:])
+    house.assemble()
+
+    late = house.jobs()[-1]
+    assert len(late.inputs) == len(series)
+    assert (late.state, late.is_held) == ("SCHEDULED", False)
 
 
 def test_d_30_a_name_that_changes_within_a_series_is_held(make_house: Callable[[], House], tmp_path: Path) -> None:

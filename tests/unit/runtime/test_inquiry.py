@@ -55,6 +55,19 @@ def test_a_pacs_that_is_down_counts_nothing(kind: str) -> None:
     assert inquiry.counted("1.2", 10.0, 11.0) == {}
 
 
+@pytest.mark.parametrize("fault", [AttributeError("no SeriesInstanceUID"), RuntimeError("must be established")])
+def test_an_answer_that_no_standard_knows_counts_nothing_and_holds_up_no_other_study(fault: Exception) -> None:
+    def count(study_instance_uid: str) -> dict[str, int]:
+        if study_instance_uid == "1.2":
+            raise fault
+        return {"1.3.1": 20}
+
+    inquiry = Inquiry("pacs", count)
+
+    assert inquiry.counted("1.2", 10.0, 11.0) == {}
+    assert inquiry.counted("1.3", 10.0, 11.0) == {"1.3.1": 20}
+
+
 def test_a_search_counts_the_series_that_tell_their_number(service: Peer) -> None:
     told = {"0020000E": {"vr": "UI", "Value": ["1.2.3"]}, "00201209": {"vr": "IS", "Value": [20]}}
     silent = {"0020000E": {"vr": "UI", "Value": ["1.2.4"]}, "00201209": {"vr": "IS"}}
